@@ -1,0 +1,60 @@
+#include "core/parallel.hpp"
+
+#include <sched.h>
+
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "core/check.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace pleat {
+namespace {
+
+int threads_in_use = 0;
+
+}  // namespace
+
+int physical_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return omp_get_num_procs();
+  std::set<std::string> cores;  // the first hyper-thread sibling names the core
+  int logical = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    ++logical;
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    if (std::getline(file, siblings)) cores.insert(siblings);
+  }
+  return cores.empty() ? (logical > 0 ? logical : 1) : static_cast<int>(cores.size());
+}
+
+int num_threads() {
+  if (threads_in_use == 0) set_num_threads(physical_cores());
+  return threads_in_use;
+}
+
+void set_num_threads(int n) {
+  PLEAT_CHECK(n >= 1 && n <= 1024, "threads: got ", n, ", expected 1 to 1024");
+  threads_in_use = n;
+  omp_set_dynamic(0);
+  omp_set_num_threads(n);
+}
+
+void flush_denormals() {
+#if defined(__x86_64__)
+#pragma omp parallel num_threads(num_threads())
+  {
+    _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
+    _mm_setcsr(_mm_getcsr() | 0x0040);  // denormals are zero
+  }
+#endif
+}
+
+}  // namespace pleat

@@ -1,0 +1,54 @@
+// The one thread pool: OpenMP. Work is cut into one contiguous part a thread, so that the same thread count gives the
+// same sums in the same order, and so the same bits.
+#pragma once
+
+#include <omp.h>
+
+#include <cstdint>
+
+/// Compiles a function for AVX-512, AVX2 and plain x86-64 and picks at load. Put it on the innermost kernels (free
+/// functions on rows of memory, no OpenMP inside: outlined parallel bodies are not cloned). Sanitizers run before the
+/// picking can, so they get the plain build.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define PLEAT_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define PLEAT_SIMD
+#endif
+
+namespace pleat {
+
+/// Threads that parallel regions use; physical cores unless set.
+int num_threads();
+
+/// Sets the thread count for OpenMP from here on (n >= 1, else std::invalid_argument).
+void set_num_threads(int n);
+
+/// Physical cores this process may run on.
+int physical_cores();
+
+/// Treats denormals as zero on every thread of the pool: they cost tens of times a normal operation.
+void flush_denormals();
+
+/// Part `part` of `parts` of [0, n): contiguous, sizes differing by at most one.
+struct Range {
+  int64_t begin, end;
+};
+inline Range split(int64_t n, int part, int parts) { return {n * part / parts, n * (part + 1) / parts}; }
+
+/// Runs body(begin, end, thread) once on each thread that has a part of [0, n). Exceptions must not leave the body.
+template <class Body>
+void parallel_for(int64_t n, const Body& body) {
+  const int threads = static_cast<int>(n < num_threads() ? n : num_threads());
+  if (threads <= 1) {
+    if (n > 0) body(int64_t{0}, n, 0);
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    const int thread = omp_get_thread_num();
+    const Range range = split(n, thread, threads);
+    body(range.begin, range.end, thread);
+  }
+}
+
+}  // namespace pleat

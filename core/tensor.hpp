@@ -1,0 +1,56 @@
+// Parameters and sizes. Activations are not tensors: they are spans into an arena (core/arena.hpp), always NHWC.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <new>
+#include <string>
+#include <vector>
+
+namespace pleat {
+
+/// Allocates on 64-byte boundaries: a cache line, and one AVX-512 register.
+template <class T>
+struct AlignedAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t kAlignment{64};
+  AlignedAllocator() = default;
+  template <class U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, kAlignment); }
+  bool operator==(const AlignedAllocator&) const { return true; }
+};
+
+template <class T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+/// Size of an activation, channels innermost.
+struct Nhwc {
+  int64_t n = 0, h = 0, w = 0, c = 0;
+  int64_t pixels() const { return n * h * w; }
+  int64_t size() const { return pixels() * c; }
+  bool operator==(const Nhwc&) const = default;
+};
+
+/// A named parameter: row-major values, convolutions OIHW as in PyTorch.
+struct Tensor {
+  std::vector<int64_t> shape;
+  AlignedVector<float> values;
+
+  Tensor() = default;
+  explicit Tensor(std::vector<int64_t> shape_, float fill = 0);
+  bool operator==(const Tensor&) const = default;
+};
+
+/// Parameters by name; the order (by name) is part of what makes a run repeatable.
+using Tensors = std::map<std::string, Tensor>;
+
+/// Number of elements of a shape; 1 for {}.
+int64_t num_elements(const std::vector<int64_t>& shape);
+
+/// `[64, 3, 3, 3]`, `[128, 32, 32, 16]`: for messages.
+std::string to_string(const std::vector<int64_t>& shape);
+std::string to_string(const Nhwc& shape);
+
+}  // namespace pleat
