@@ -1,0 +1,219 @@
+#include "tests/reference.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/check.hpp"
+
+namespace pleat::testing {
+namespace {
+
+using Values = std::vector<double>;
+
+int64_t windows(int64_t size, int before, int after, int kernel, int stride) {
+  return (size + before + after - kernel) / stride + 1;
+}
+
+Nhwc windowed(const Nhwc& x, int kernel, int stride, const Padding& pad, int64_t channels) {
+  return {x.n, windows(x.h, pad.top, pad.bottom, kernel, stride), windows(x.w, pad.left, pad.right, kernel, stride),
+          channels};
+}
+
+int64_t at(const Nhwc& s, int64_t n, int64_t h, int64_t w, int64_t c) {
+  return ((n * s.h + h) * s.w + w) * s.c + c;
+}
+
+/// Calls body(n, row, column, channel, index) for each element of an activation.
+template <class Body>
+void each(const Nhwc& s, const Body& body) {
+  int64_t i = 0;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t h = 0; h < s.h; ++h)
+      for (int64_t w = 0; w < s.w; ++w)
+        for (int64_t c = 0; c < s.c; ++c) body(n, h, w, c, i++);
+}
+
+/// Calls body(u, v, row, column) for each tap of output pixel (h, w) that lies inside the input.
+template <class Body>
+void each_tap(const Nhwc& x, int kernel, int stride, const Padding& pad, int64_t h, int64_t w, const Body& body) {
+  for (int u = 0; u < kernel; ++u)
+    for (int v = 0; v < kernel; ++v) {
+      const int64_t row = h * stride - pad.top + u, column = w * stride - pad.left + v;
+      if (row >= 0 && row < x.h && column >= 0 && column < x.w) body(u, v, row, column);
+    }
+}
+
+Values convolve(const Values& x, const Nhwc& xs, const Nhwc& ys, const ReferenceParams& p, int kernel, int stride,
+                const Padding& pad, int groups) {
+  Values y(ys.size());
+  const int64_t in = xs.c / groups, out = ys.c / groups;
+  each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t o, int64_t i) {
+    double sum = p.bias.empty() ? 0 : p.bias[o];
+    each_tap(xs, kernel, stride, pad, h, w, [&](int u, int v, int64_t row, int64_t column) {
+      for (int64_t c = 0; c < in; ++c)
+        sum += p.weight[((o * in + c) * kernel + u) * kernel + v] * x[at(xs, n, row, column, o / out * in + c)];
+    });
+    y[i] = sum;
+  });
+  return y;
+}
+
+double nonlinear(Nonlinearity s, double x) {
+  return s == Nonlinearity::relu ? std::max(x, 0.0) : std::clamp(x, 0.0, 6.0);
+}
+
+Values widened(const Tensor& tensor) {
+  return {tensor.values.begin(), tensor.values.end()};
+}
+
+}  // namespace
+
+Nhwc reference_shape(const Op& op, const std::vector<Nhwc>& input_shapes) {
+  const Nhwc& x = input_shapes.at(0);
+  return std::visit(Overloaded{
+                        [&](const Input& o) {
+                          return Nhwc{x.n, o.height, o.width, o.channels};
+                        },
+                        [&](const Conv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
+                        [&](const DepthwiseConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                        [&](const MaxPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                        [&](const AvgPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                        [&](const Shortcut& o) { return windowed(x, 1, o.stride, o.pad, o.out); },
+                        [&](const GlobalAvgPool&) {
+                          return Nhwc{x.n, 1, 1, x.c};
+                        },
+                        [&](const Flatten&) {
+                          return Nhwc{x.n, 1, 1, x.h * x.w * x.c};
+                        },
+                        [&](const Linear& o) {
+                          return Nhwc{x.n, 1, 1, o.out};
+                        },
+                        [&](const BatchNorm&) { return x; },
+                        [&](const AlphaAct&) { return x; },
+                        [&](const Add&) { return x; },
+                    },
+                    op);
+}
+
+std::vector<double> reference_forward(const Op& op, const std::vector<std::vector<double>>& inputs,
+                                      const std::vector<Nhwc>& input_shapes, const ReferenceParams& p) {
+  const Values& x = inputs.at(0);
+  const Nhwc xs = input_shapes.at(0), ys = reference_shape(op, input_shapes);
+  PLEAT_CHECK(static_cast<int64_t>(x.size()) == xs.size(), "reference: ", x.size(), " values for shape ",
+              to_string(xs));
+  return std::visit(
+      Overloaded{
+          [&](const Input&) { return x; },
+          [&](const Conv2d& o) { return convolve(x, xs, ys, p, o.kernel, o.stride, o.pad, o.groups); },
+          [&](const DepthwiseConv2d& o) {
+            return convolve(x, xs, ys, p, o.kernel, o.stride, o.pad, static_cast<int>(xs.c));
+          },
+          [&](const BatchNorm& o) {
+            Values y(ys.size());
+            each(ys, [&](int64_t, int64_t, int64_t, int64_t c, int64_t i) {
+              y[i] = p.weight[c] * (x[i] - p.running_mean[c]) / std::sqrt(p.running_var[c] + o.eps) + p.bias[c];
+            });
+            return y;
+          },
+          [&](const AlphaAct& o) {
+            Values y(ys.size());
+            for (size_t i = 0; i < y.size(); ++i) y[i] = p.alpha * x[i] + (1 - p.alpha) * nonlinear(o.s, x[i]);
+            return y;
+          },
+          [&](const MaxPool2d& o) {
+            Values y(ys.size(), -std::numeric_limits<double>::infinity());
+            each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
+              each_tap(xs, o.kernel, o.stride, o.pad, h, w, [&](int, int, int64_t row, int64_t column) {
+                y[i] = std::max(y[i], x[at(xs, n, row, column, c)]);
+              });
+            });
+            return y;
+          },
+          [&](const AvgPool2d& o) {
+            Values y(ys.size());
+            each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
+              each_tap(xs, o.kernel, o.stride, o.pad, h, w, [&](int, int, int64_t row, int64_t column) {
+                y[i] += x[at(xs, n, row, column, c)] / (o.kernel * o.kernel);
+              });
+            });
+            return y;
+          },
+          [&](const GlobalAvgPool&) {
+            Values y(ys.size());
+            each(xs,
+                 [&](int64_t n, int64_t, int64_t, int64_t c, int64_t i) { y[n * xs.c + c] += x[i] / (xs.h * xs.w); });
+            return y;
+          },
+          [&](const Flatten&) {
+            Values y(ys.size());
+            each(xs, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
+              y[((n * xs.c + c) * xs.h + h) * xs.w + w] = x[i];
+            });
+            return y;
+          },
+          [&](const Linear& o) {
+            Values y(ys.size());
+            each(ys, [&](int64_t n, int64_t, int64_t, int64_t c, int64_t i) {
+              y[i] = o.bias ? p.bias[c] : 0;
+              for (int64_t k = 0; k < xs.c; ++k) y[i] += p.weight[c * xs.c + k] * x[n * xs.c + k];
+            });
+            return y;
+          },
+          [&](const Add&) {
+            Values y = x;
+            for (size_t i = 0; i < y.size(); ++i) y[i] += inputs.at(1).at(i);
+            return y;
+          },
+          [&](const Shortcut& o) {
+            Values y(ys.size());
+            const int64_t before = (ys.c - xs.c) / 2;
+            each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
+              if (c < before || c >= before + xs.c) return;
+              each_tap(xs, 1, o.stride, o.pad, h, w,
+                       [&](int, int, int64_t row, int64_t column) { y[i] = x[at(xs, n, row, column, c - before)]; });
+            });
+            return y;
+          },
+      },
+      op);
+}
+
+ReferenceParams reference_params(const Graph& graph, int i, const Tensors& tensors) {
+  const Node& node = graph.nodes.at(i);
+  const auto get = [&](const char* suffix) {
+    const auto found = tensors.find(node.name + suffix);
+    return found == tensors.end() ? Values{} : widened(found->second);
+  };
+  ReferenceParams p{.weight = get(".weight"),
+                    .bias = get(".bias"),
+                    .running_mean = get(".running_mean"),
+                    .running_var = get(".running_var")};
+  if (const auto* act = std::get_if<AlphaAct>(&node.op); act && !act->alpha.empty())
+    p.alpha = tensors.at(act->alpha).values.at(0);
+  return p;
+}
+
+std::vector<std::vector<double>> reference_run(const Graph& graph, const Tensors& tensors, const std::vector<double>& x,
+                                               int64_t n) {
+  std::vector<Values> values;
+  std::vector<Nhwc> shapes;
+  for (int i = 0; i <= graph.output(); ++i) {
+    const Node& node = graph.nodes[i];
+    std::vector<Values> inputs;
+    std::vector<Nhwc> input_shapes;
+    for (const int input : node.inputs) {
+      inputs.push_back(values[input]);
+      input_shapes.push_back(shapes[input]);
+    }
+    if (const auto* input = std::get_if<Input>(&node.op)) {
+      inputs.push_back(x);
+      input_shapes.push_back({n, input->height, input->width, input->channels});
+    }
+    shapes.push_back(reference_shape(node.op, input_shapes));
+    values.push_back(reference_forward(node.op, inputs, input_shapes, reference_params(graph, i, tensors)));
+  }
+  return values;
+}
+
+}  // namespace pleat::testing
