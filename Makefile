@@ -3,9 +3,11 @@ BUILD ?= build
 CXX ?= g++
 CXXFLAGS ?= -O3 -g -fno-math-errno -fno-trapping-math
 WARNINGS = -Wall -Wextra -Wpedantic -Werror
-ALL_CXXFLAGS = -std=c++20 -fopenmp $(WARNINGS) -I. -isystem $(DNNL)/include -isystem /usr/include/stb $(CXXFLAGS)
+ALL_CXXFLAGS = -std=c++20 -fopenmp $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(CXXFLAGS)
 # Where oneDNN is: /usr for Debian's package, or the root of another installation.
 DNNL ?= /usr
+# /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
+DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
 DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
 comma = ,
 
