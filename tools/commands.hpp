@@ -1,0 +1,21 @@
+// The commands of `pleat`: each reads its own command line (argv[0] is the command's name), does its work and returns
+// the exit code. Errors are thrown.
+#pragma once
+
+namespace pleat {
+
+int train_command(int argc, char** argv);
+int prefold_command(int argc, char** argv);
+int finetune_command(int argc, char** argv);
+int fold_command(int argc, char** argv);
+int eval_command(int argc, char** argv);
+int verify_command(int argc, char** argv);
+int inspect_command(int argc, char** argv);
+int bench_command(int argc, char** argv);
+int predict_command(int argc, char** argv);
+int import_command(int argc, char** argv);
+int data_command(int argc, char** argv);
+int list_command(int argc, char** argv);
+int doctor_command(int argc, char** argv);
+
+}  // namespace pleat
