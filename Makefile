@@ -11,8 +11,8 @@ DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
 DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
 comma = ,
 
-INFER = $(addprefix core/,arena.cpp file.cpp graph.cpp model.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
-        ops/spec.cpp ops/shortcut.cpp $(wildcard fold/*.cpp)
+INFER = $(addprefix core/,arena.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
+        ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 TESTS ?= $(wildcard tests/*.cpp)

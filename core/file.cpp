@@ -1,0 +1,117 @@
+#include "core/file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <new>
+
+#include "core/check.hpp"
+
+namespace pleat {
+namespace {
+
+// An open file descriptor; -1 if opening failed.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { close_now(); }
+
+  int get() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
+  // Closes and says whether that went well: some file systems report a full disk only here.
+  bool close_now() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd < 0 || ::close(fd) == 0;
+  }
+
+ private:
+  int fd_;
+};
+
+// Removes the file unless it was kept.
+struct Remover {
+  const std::string& path;
+  bool keep = false;
+  ~Remover() {
+    if (!keep) ::unlink(path.c_str());
+  }
+};
+
+std::string system_error() {
+  return std::strerror(errno);
+}
+
+void write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());  // may write less than asked
+    if (n < 0 && errno == EINTR) continue;
+    PLEAT_CHECK_FILE(n >= 0, path, "cannot write: ", system_error());
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace
+
+std::vector<std::byte> read_file(const std::string& path) {
+  // O_NONBLOCK: a named pipe is refused below instead of being waited for.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  PLEAT_CHECK_FILE(file.open(), path, "cannot open: ", system_error());
+  struct stat status;
+  PLEAT_CHECK_FILE(::fstat(file.get(), &status) == 0, path, "cannot read: ", system_error());
+  PLEAT_CHECK_FILE(!S_ISDIR(status.st_mode), path, "is a folder, expected a file");
+  PLEAT_CHECK_FILE(S_ISREG(status.st_mode), path, "is not a regular file");
+
+  std::vector<std::byte> bytes;
+  try {
+    bytes.resize(static_cast<std::size_t>(status.st_size));
+  } catch (const std::bad_alloc&) {
+    PLEAT_CHECK_FILE(false, path, "its ", status.st_size, " bytes do not fit into memory");
+  }
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    PLEAT_CHECK_FILE(n >= 0, path, "cannot read: ", system_error());
+    PLEAT_CHECK_FILE(n > 0, path, "shrank while it was read: got ", done, " of ", bytes.size(), " bytes");
+    done += static_cast<std::size_t>(n);
+  }
+  return bytes;
+}
+
+void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) == 0) {
+    PLEAT_CHECK_FILE(!S_ISDIR(status.st_mode), path, "cannot write: is a folder");
+    // The rename would put a file in the place of /dev/null.
+    PLEAT_CHECK_FILE(S_ISREG(status.st_mode), path, "cannot write: is not a regular file");
+  }
+  const std::string temporary = concat(path, ".tmp.", ::getpid());
+  Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  PLEAT_CHECK_FILE(file.open(), path, "cannot create: ", system_error());
+  Remover remover{temporary};
+  for (const auto part : parts) write_all(file.get(), part, path);
+  PLEAT_CHECK_FILE(::fsync(file.get()) == 0, path, "cannot write: ", system_error());
+  PLEAT_CHECK_FILE(file.close_now(), path, "cannot write: ", system_error());
+  PLEAT_CHECK_FILE(std::rename(temporary.c_str(), path.c_str()) == 0, path, "cannot rename: ", system_error());
+  remover.keep = true;
+
+  // The new name survives a power cut once its folder is on disk. The file itself is whole already, and not every
+  // file system can do this, so a failure is no error.
+  const auto parent = std::filesystem::path(path).parent_path();
+  const Descriptor folder(::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.open()) ::fsync(folder.get());
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  const auto bytes = std::as_bytes(std::span(text));
+  write_file(path, std::span(&bytes, 1));
+}
+
+}  // namespace pleat
