@@ -1,44 +1,112 @@
-# Pleat's build. `make help` lists the targets.
+# Pleat's build. `make help` lists the targets; V=1 shows the commands.
 BUILD ?= build
+PREFIX ?= /usr/local
 CXX ?= g++
 CXXFLAGS ?= -O3 -g -fno-math-errno -fno-trapping-math
+# Where oneDNN is: /usr for the distribution's package, or the root of another installation.
+DNNL ?= /usr
+
 WARNINGS = -Wall -Wextra -Wpedantic -Werror
 ALL_CXXFLAGS = -std=c++20 -fopenmp $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(CXXFLAGS)
-# Where oneDNN is: /usr for Debian's package, or the root of another installation.
-DNNL ?= /usr
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
 DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
 comma = ,
 
+# One job a core unless the command line says otherwise; a make started from here shares them.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --no-print-directory -j$(shell nproc)
+endif
+ifndef V
+Q = @
+endif
+
+# The inference half needs no BLAS; everything else of the library is the training half.
 INFER = $(addprefix core/,arena.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
         ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
+RUN = tools/pleat_run.cpp tools/cli.cpp tools/progress.cpp $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
-TESTS ?= $(wildcard tests/*.cpp)
+FUZZ = tests/fuzz.cpp
+TESTS ?= $(filter-out $(FUZZ),$(wildcard tests/*.cpp))
+SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZ))
 
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+ARCHIVES = $(BUILD)/libpleat-train.a $(BUILD)/libpleat-infer.a
+link = @echo "  LINK $@"; $(CXX) $(ALL_CXXFLAGS) -o $@ $^
 
-all: $(BUILD)/pleat $(BUILD)/pleat-run
+all: $(BUILD)/pleat $(BUILD)/pleat-run  ## build build/pleat and build/pleat-run (the default)
 
 $(BUILD)/libpleat-infer.a: $(call objects,$(INFER))
 $(BUILD)/libpleat-train.a: $(call objects,$(TRAIN))
 $(BUILD)/%.a:
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
-$(BUILD)/pleat: $(call objects,$(TOOLS)) $(BUILD)/libpleat-train.a $(BUILD)/libpleat-infer.a
-	$(CXX) $(ALL_CXXFLAGS) -o $@ $^ -lopenblas $(DNNL_LIBS) -lz
-
-$(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(BUILD)/libpleat-train.a $(BUILD)/libpleat-infer.a
-	$(CXX) $(ALL_CXXFLAGS) -o $@ $^ -lopenblas $(DNNL_LIBS) -lz
+$(BUILD)/pleat: $(call objects,$(TOOLS)) $(ARCHIVES)
+	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
+$(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
+	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
+$(BUILD)/pleat-fuzz: $(call objects,$(FUZZ)) $(ARCHIVES)
+	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
+# Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone.
+$(BUILD)/pleat-run: $(call objects,$(RUN)) $(BUILD)/libpleat-infer.a
+	$(Q)$(link) $(DNNL_LIBS) -l:libz.a
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CXX  $<"
+	$(Q)$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c -o $@ $<
 
-clean:
-	rm -rf $(BUILD)
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 
-.PHONY: all clean
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+setup:  ## install missing packages (apt; asks for sudo when not root)
+	@tools/setup.sh build
+
+test: setup  ## set up, build, run all tests; the last line counts them
+	@$(MAKE) all $(BUILD)/pleat-tests
+	@tools/run_tests.sh $(BUILD)
+
+demo: setup  ## set up, build, then train, fold and time a small network
+	@tools/setup.sh demo
+	@$(MAKE) all
+	@tools/demo.sh $(BUILD)
+
+bench: all  ## latency and training speed of the usual networks on this machine
+	@tools/bench.sh $(BUILD)
+
+lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
+	@tools/setup.sh lint
+	@$(MAKE) $(BUILD)/pleat-run
+	@tools/lint.sh $(BUILD)
+
+ASAN = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan: setup  ## the tests under the address and undefined-behaviour sanitizers
+	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" all $(BUILD)/asan/pleat-tests
+	@tools/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
+
+FUZZ_SECONDS ?= 60
+fuzz: setup  ## mutated files into every reader, under the sanitizers, for FUZZ_SECONDS (60)
+	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" $(BUILD)/asan/pleat-fuzz
+	@$(BUILD)/asan/pleat-fuzz $(FUZZ_SECONDS)
+
+format:  ## clang-format all sources in place
+	@tools/setup.sh lint
+	clang-format -i $(wildcard $(addsuffix /*.cpp,$(FOLDERS)) $(addsuffix /*.hpp,$(FOLDERS)))
+FOLDERS = core ops models data fold tools tests
+
+compile_commands.json:  ## for editors and clang tools
+	@{ sep='['; for f in $(SOURCES); do \
+	  printf '%s\n{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" "$(CURDIR)" "$$f" \
+	    "$(CXX) $(ALL_CXXFLAGS) -c $$f"; sep=','; done; printf '\n]\n'; } > $@
+
+install: all  ## into DESTDIR/PREFIX/bin (/usr/local)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pleat $(BUILD)/pleat-run
+
+clean:  ## remove what was built
+	rm -rf $(BUILD) compile_commands.json
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z_.]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: all setup test demo bench lint asan fuzz format compile_commands.json install clean help
