@@ -25,7 +25,9 @@ ArenaPlan plan_arena(const std::vector<Lifetime>& buffers) {
     }
     plan.offsets[b] = offset;
     plan.total = std::max(plan.total, offset + rounded(buffers[b].size));
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), b, [&](int x, int y) { return plan.offsets[x] < plan.offsets[y]; }), b);
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
+                                   [&](int x, int y) { return plan.offsets[x] < plan.offsets[y]; }),
+                  b);
   }
   return plan;
 }

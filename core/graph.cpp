@@ -12,15 +12,25 @@
 namespace pleat {
 namespace {
 
-constexpr int kMaxNodes = 100'000;
+constexpr std::size_t kMaxNodes = 10'000;  // far above any network, and cheap even for what is quadratic in it
+constexpr std::size_t kMaxName = 256;
+constexpr std::size_t kMaxLine = 4096;  // holds four names and all attributes
 constexpr int kMaxAttribute = 1 << 20;  // channels, kernel, picture size: far above any network, far below overflow
 constexpr std::array kNonlinearities = {"relu", "relu6"};
 
 // Printing of one attribute value.
-std::string print(int value) { return std::to_string(value); }
-std::string print(bool value) { return value ? "1" : "0"; }
-std::string print(const std::string& value) { return value; }
-std::string print(Nonlinearity value) { return kNonlinearities[static_cast<int>(value)]; }
+std::string print(int value) {
+  return std::to_string(value);
+}
+std::string print(bool value) {
+  return value ? "1" : "0";
+}
+std::string print(const std::string& value) {
+  return value;
+}
+std::string print(Nonlinearity value) {
+  return kNonlinearities[static_cast<int>(value)];
+}
 std::string print(double value) {
   std::array<char, 32> digits;  // the shortest text that reads back to the same double
   return {digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr};
@@ -36,8 +46,12 @@ bool read_number(const std::string& text, Number& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc{} && end == text.data() + text.size();
 }
-bool read(const std::string& text, int& value) { return read_number(text, value); }
-bool read(const std::string& text, double& value) { return read_number(text, value); }
+bool read(const std::string& text, int& value) {
+  return read_number(text, value);
+}
+bool read(const std::string& text, double& value) {
+  return read_number(text, value);
+}
 bool read(const std::string& text, bool& value) {
   value = text == "1";
   return text == "0" || text == "1";
@@ -53,11 +67,11 @@ bool read(const std::string& text, Nonlinearity& value) {
 }
 bool read(const std::string& text, Padding& value) {
   std::array<int, 4> sides;
-  std::istringstream parts(text);
-  std::string part;
-  std::size_t n = 0;
-  while (std::getline(parts, part, ','))
-    if (n == 4 || !read(part, sides[n++])) return false;
+  std::size_t n = 0, begin = 0;
+  for (std::size_t end = 0; end != std::string::npos; begin = end + 1) {
+    end = text.find(',', begin);
+    if (n == sides.size() || !read(text.substr(begin, end - begin), sides[n++])) return false;
+  }
   if (n == 1) value = Padding::uniform(sides[0]);
   if (n == 4) value = {sides[0], sides[1], sides[2], sides[3]};
   return n == 1 || n == 4;
@@ -92,7 +106,8 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
     attributes = word == ":";
     if (attributes) break;
     const auto input = known.find(word);
-    PLEAT_CHECK(input != known.end(), "graph line ", number, ": '", node.name, "' reads '", word, "', which no earlier line defines");
+    PLEAT_CHECK(input != known.end(), "graph line ", number, ": '", node.name, "' reads '", word,
+                "', which no earlier line defines");
     node.inputs.push_back(input->second);
   }
   std::set<std::string> seen;
@@ -101,11 +116,13 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
     PLEAT_CHECK(equals != std::string::npos, "graph line ", number, ": got '", word, "', expected name=value");
     const std::string key = word.substr(0, equals), text = word.substr(equals + 1);
     bool found = false, good = false;
-    std::visit([&](auto& op) {
-      op.fields(op, [&](const char* name, auto& value) {
-        if (key == name) found = true, good = read(text, value);
-      });
-    }, node.op);
+    std::visit(
+        [&](auto& op) {
+          op.fields(op, [&](const char* name, auto& value) {
+            if (key == name) found = true, good = read(text, value);
+          });
+        },
+        node.op);
     PLEAT_CHECK(found, "graph line ", number, ": ", kind(node.op), " has no attribute '", key, "'");
     PLEAT_CHECK(good, "graph line ", number, ": ", kind(node.op), " '", node.name, "': bad value '", word, "'");
     PLEAT_CHECK(seen.insert(key).second, "graph line ", number, ": '", key, "' stands twice");
@@ -115,21 +132,26 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
 
 // Range of one attribute by its name; the names mean the same in every op.
 void check_attribute(const Node& node, const std::string& name, int value) {
-  PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value, ", expected 1 to ", kMaxAttribute);
+  PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value,
+              ", expected 1 to ", kMaxAttribute);
 }
 void check_attribute(const Node& node, const std::string&, const Padding& pad) {
   const int least = std::holds_alternative<Shortcut>(node.op) ? -kMaxAttribute : 0;
   for (int side : {pad.top, pad.left, pad.bottom, pad.right})
-    PLEAT_CHECK(side >= least && side <= kMaxAttribute, kind(node.op), " '", node.name, "': pad is ", side, ", expected ", least, " to ", kMaxAttribute);
+    PLEAT_CHECK(side >= least && side <= kMaxAttribute, kind(node.op), " '", node.name, "': pad is ", side,
+                ", expected ", least, " to ", kMaxAttribute);
 }
 void check_attribute(const Node& node, const std::string& name, double value) {
-  PLEAT_CHECK(value >= 0 && value <= 1, kind(node.op), " '", node.name, "': ", name, " is ", value, ", expected 0 to 1");
+  PLEAT_CHECK(value >= 0 && value <= 1, kind(node.op), " '", node.name, "': ", name, " is ", value,
+              ", expected 0 to 1");
 }
 void check_attribute(const Node&, const std::string&, bool) {}
 void check_attribute(const Node&, const std::string&, Nonlinearity) {}
 void check_attribute(const Node& node, const std::string& name, const std::string& value) {
   for (char c : value)
-    PLEAT_CHECK(c > ' ' && c < 127, kind(node.op), " '", node.name, "': ", name, " has a blank or unprintable character");
+    PLEAT_CHECK(c > ' ' && c < 127, kind(node.op), ": a node's ", name, " has a blank or unprintable character");
+  PLEAT_CHECK(value.size() <= kMaxName, kind(node.op), ": a node's ", name, " has ", value.size(),
+              " characters, expected at most ", kMaxName);
 }
 
 }  // namespace
@@ -161,12 +183,14 @@ std::string to_text(const Graph& graph, int index) {
   std::string line = concat(kind(node.op), ' ', node.name);
   for (std::size_t i = 0; i < node.inputs.size(); ++i) line += (i ? " " : " <- ") + graph.nodes[node.inputs[i]].name;
   const char* separator = " : ";
-  std::visit([&](const auto& op) {
-    op.fields(op, [&](const char* name, const auto& value) {
-      line += concat(separator, name, '=', print(value));
-      separator = " ";
-    });
-  }, node.op);
+  std::visit(
+      [&](const auto& op) {
+        op.fields(op, [&](const char* name, const auto& value) {
+          line += concat(separator, name, '=', print(value));
+          separator = " ";
+        });
+      },
+      node.op);
   return line;
 }
 
@@ -182,34 +206,48 @@ Graph parse_graph(const std::string& text) {
   std::istringstream lines(text);
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
-    PLEAT_CHECK(number <= kMaxNodes, "graph: more than ", kMaxNodes, " lines");
+    PLEAT_CHECK(graph.nodes.size() < kMaxNodes, "graph: more than ", kMaxNodes, " lines");
+    // So that a message that quotes the line stays one line, and short.
+    PLEAT_CHECK(line.size() <= kMaxLine, "graph line ", number, ": ", line.size(), " characters, expected at most ",
+                kMaxLine);
+    PLEAT_CHECK(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c < 127; }), "graph line ",
+                number, ": an unprintable character");
     graph.nodes.push_back(parse_node(line, number, known));
-    PLEAT_CHECK(known.emplace(graph.nodes.back().name, graph.output()).second, "graph line ", number, ": a second node is called '", graph.nodes.back().name, "'");
+    PLEAT_CHECK(known.emplace(graph.nodes.back().name, graph.output()).second, "graph line ", number,
+                ": a second node is called '", graph.nodes.back().name, "'");
   }
   verify_structure(graph);
   return graph;
 }
 
 void verify_structure(const Graph& graph) {
-  PLEAT_CHECK(!graph.nodes.empty() && std::holds_alternative<Input>(graph.nodes[0].op), "graph: the first node must be the input");
+  PLEAT_CHECK(!graph.nodes.empty() && std::holds_alternative<Input>(graph.nodes[0].op),
+              "graph: the first node must be the input");
+  PLEAT_CHECK(graph.nodes.size() <= kMaxNodes, "graph: ", graph.nodes.size(), " nodes, expected at most ", kMaxNodes);
   std::set<std::string> names;
   for (int i = 0; i <= graph.output(); ++i) {
     const Node& node = graph.nodes[i];
-    PLEAT_CHECK(!node.name.empty() && node.name.find(':') == std::string::npos && node.name != "<-", "graph: node ", i, " has a bad name '", node.name, "'");
     check_attribute(node, "name", node.name);
+    PLEAT_CHECK(!node.name.empty() && node.name.find(':') == std::string::npos && node.name != "<-", "graph: node ", i,
+                " has a bad name '", node.name, "'");
     PLEAT_CHECK(names.insert(node.name).second, "graph: two nodes are called '", node.name, "'");
     PLEAT_CHECK(i == 0 || !std::holds_alternative<Input>(node.op), "graph: a second input '", node.name, "'");
     const int arity = std::visit([](const auto& op) { return op.arity; }, node.op);
-    PLEAT_CHECK(static_cast<int>(node.inputs.size()) == arity, kind(node.op), " '", node.name, "': ", node.inputs.size(), " inputs, expected ", arity);
+    PLEAT_CHECK(static_cast<int>(node.inputs.size()) == arity, kind(node.op), " '", node.name,
+                "': ", node.inputs.size(), " inputs, expected ", arity);
     for (int input : node.inputs)
-      PLEAT_CHECK(input >= 0 && input < i, kind(node.op), " '", node.name, "': reads node ", input, ", which is not earlier");
-    std::visit([&](const auto& op) {
-      op.fields(op, [&](const char* name, const auto& value) { check_attribute(node, name, value); });
-    }, node.op);
+      PLEAT_CHECK(input >= 0 && input < i, kind(node.op), " '", node.name, "': reads node ", input,
+                  ", which is not earlier");
+    std::visit(
+        [&](const auto& op) {
+          op.fields(op, [&](const char* name, const auto& value) { check_attribute(node, name, value); });
+        },
+        node.op);
   }
   const auto readers = consumers(graph);
   for (int i = 0; i < graph.output(); ++i)
-    PLEAT_CHECK(!readers[i].empty(), kind(graph.nodes[i].op), " '", graph.nodes[i].name, "': nobody reads it and it is not the output");
+    PLEAT_CHECK(!readers[i].empty(), kind(graph.nodes[i].op), " '", graph.nodes[i].name,
+                "': nobody reads it and it is not the output");
 }
 
 }  // namespace pleat

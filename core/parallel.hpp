@@ -33,21 +33,23 @@ void flush_denormals();
 struct Range {
   int64_t begin, end;
 };
-inline Range split(int64_t n, int part, int parts) { return {n * part / parts, n * (part + 1) / parts}; }
+inline Range split(int64_t n, int part, int parts) {
+  return {n * part / parts, n * (part + 1) / parts};
+}
 
-/// Runs body(begin, end, thread) once on each thread that has a part of [0, n). Exceptions must not leave the body.
+/// Runs body(begin, end, part) once for each of min(n, num_threads()) parts of [0, n), `part` counting them, each on a
+/// thread of its own if OpenMP grants that many (a nested region gets one). Exceptions must not leave the body.
 template <class Body>
 void parallel_for(int64_t n, const Body& body) {
-  const int threads = static_cast<int>(n < num_threads() ? n : num_threads());
-  if (threads <= 1) {
+  const int parts = static_cast<int>(n < num_threads() ? n : num_threads());
+  if (parts <= 1) {
     if (n > 0) body(int64_t{0}, n, 0);
     return;
   }
-#pragma omp parallel num_threads(threads)
-  {
-    const int thread = omp_get_thread_num();
-    const Range range = split(n, thread, threads);
-    body(range.begin, range.end, thread);
+#pragma omp parallel num_threads(parts)
+  for (int part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) {
+    const Range range = split(n, part, parts);
+    body(range.begin, range.end, part);
   }
 }
 
