@@ -18,26 +18,20 @@ constexpr int64_t kTilePixels = 16;           // Fewer rows than this starve the
 struct Geometry {
   Geometry(const Nhwc& x_shape, const Conv2d& op)
       : x(x_shape),
+        y(slide(x, op.out, op.kernel, op.stride, op.pad)),
         op(op),
-        oh(window_positions(x.h, op.pad.top, op.pad.bottom, op.kernel, op.stride)),
-        ow(window_positions(x.w, op.pad.left, op.pad.right, op.kernel, op.stride)),
-        image(oh * ow),
-        pixels(x.n * image),
         in(x.c / op.groups),
         out(op.out / op.groups),
         k(op.kernel * op.kernel * in),
-        tile(std::clamp(kTileElements / k, kTilePixels, std::max(kTilePixels, pixels))),
+        tile(std::clamp(kTileElements / k, kTilePixels, std::max(kTilePixels, y.pixels()))),
         is_product(op.kernel == 1 && op.stride == 1 && op.pad == Padding{}) {}
 
-  int64_t tiles(int64_t of_pixels) const { return (of_pixels + tile - 1) / tile; }
   int64_t weights() const { return op.out * k; }
   int64_t partial() const { return weights() + op.out; }  // one thread's dweight and dbias
 
-  const Nhwc x;
+  const Nhwc x, y;
   const Conv2d op;
-  const int64_t oh, ow;
-  const int64_t image, pixels;  // output pixels of one picture and of all
-  const int64_t in, out;        // channels of one group
+  const int64_t in, out;  // channels of one group
   const int64_t k, tile;
   const bool is_product;  // 1x1: x itself is the matrix of columns
 };
@@ -63,15 +57,15 @@ void pack_weights(T* packed, const T* weight, const Geometry& g) {
 template <class Run>
 void for_each_run(const Geometry& g, int group, int64_t begin, int64_t end, const Run& run) {
   for (int64_t pixel = begin; pixel < end; ++pixel) {
-    const int64_t top = pixel / g.ow % g.oh * g.op.stride - g.op.pad.top;
-    const int64_t left = pixel % g.ow * g.op.stride - g.op.pad.left;
-    const int64_t picture = pixel / g.image;
-    const Range rows = taps_inside(top, g.x.h, g.op.kernel), cols = taps_inside(left, g.x.w, g.op.kernel);
-    const int64_t taps = g.op.groups == 1 ? cols.end - cols.begin : 1;  // taps of a row that are one piece of x
-    for (int64_t kh = rows.begin; kh < rows.end; ++kh)
-      for (int64_t kw = cols.begin; kw < cols.end; kw += taps)
-        run((pixel - begin) * g.k + (kh * g.op.kernel + kw) * g.in,
-            ((picture * g.x.h + top + kh) * g.x.w + left + kw) * g.x.c + group * g.in, taps * g.in);
+    const int64_t picture = pixel / (g.y.h * g.y.w);
+    const int64_t top = pixel / g.y.w % g.y.h * g.op.stride - g.op.pad.top;
+    const int64_t left = pixel % g.y.w * g.op.stride - g.op.pad.left;
+    const Taps rows = taps_inside(top, g.op.kernel, g.x.h), cols = taps_inside(left, g.op.kernel, g.x.w);
+    const int64_t step = g.op.groups == 1 ? cols.end - cols.begin : 1;  // taps of a row that are one piece of x
+    for (int64_t row = rows.begin; row < rows.end; ++row)
+      for (int64_t col = cols.begin; col < cols.end; col += step)
+        run((pixel - begin) * g.k + ((row - top) * g.op.kernel + col - left) * g.in,
+            ((picture * g.x.h + row) * g.x.w + col) * g.x.c + group * g.in, step * g.in);
   }
 }
 
@@ -91,18 +85,19 @@ Matrix<T> columns(T* buffer, const T* x, const Geometry& g, int group, int64_t b
   return {buffer, g.k};
 }
 
-// sum[i] += values[i * n ...] over `rows` rows of n.
+// sum[n] += each of the `rows` rows of values [rows, n].
 template <class T>
 PLEAT_SIMD void add_rows(T* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = 0; i < n; ++i) sum[i] += values[row * n + i];
 }
 
-// Runs tile(begin, end, thread) for every tile of [0, pixels), in parallel.
-template <class Tile>
-void for_each_tile(const Geometry& g, const Tile& tile) {
-  parallel_for(g.tiles(g.pixels), [&](int64_t first, int64_t last, int thread) {
-    for (int64_t t = first; t < last; ++t) tile(t * g.tile, std::min((t + 1) * g.tile, g.pixels), thread);
+// Runs body(begin, end, thread) for every tile of the output pixels, in parallel.
+template <class Body>
+void for_each_tile(const Geometry& g, const Body& body) {
+  const int64_t tiles = (g.y.pixels() + g.tile - 1) / g.tile;
+  parallel_for(tiles, [&](int64_t first, int64_t last, int thread) {
+    for (int64_t t = first; t < last; ++t) body(t * g.tile, std::min((t + 1) * g.tile, g.y.pixels()), thread);
   });
 }
 
@@ -113,7 +108,7 @@ void check_size(const char* what, std::size_t got, int64_t expected) {
 void check_sizes(const Geometry& g, std::size_t x, std::size_t y, std::size_t weight, std::size_t bias,
                  std::size_t workspace) {
   check_size("x", x, g.x.size());
-  check_size("y", y, g.pixels * g.op.out);
+  check_size("y", y, g.y.size());
   check_size("weight", weight, g.weights());
   if (bias != 0) check_size("bias", bias, g.op.out);
   const int64_t needed = conv2d_workspace(g.x, g.op);
@@ -167,11 +162,11 @@ void conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<cons
   }
   // Columns overlap in x, so a picture belongs to one thread.
   parallel_for(g.x.n, [&](int64_t first, int64_t last, int thread) {
-    const int64_t picture = g.x.h * g.x.w * g.x.c;
+    const int64_t picture = g.x.h * g.x.w * g.x.c, pixels = g.y.h * g.y.w;
     std::fill_n(dx.data() + first * picture, (last - first) * picture, T{0});
     T* dcols = columns_of(workspace, g, thread);
-    for (int64_t begin = first * g.image; begin < last * g.image; begin += g.tile) {
-      const int64_t end = std::min(begin + g.tile, last * g.image);
+    for (int64_t begin = first * pixels; begin < last * pixels; begin += g.tile) {
+      const int64_t end = std::min(begin + g.tile, last * pixels);
       for (int group = 0; group < op.groups; ++group) {
         column_gradients(dcols, g.k, group, begin, end);
         for_each_run(g, group, begin, end, [&](int64_t from, int64_t to, int64_t length) {
