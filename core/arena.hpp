@@ -15,8 +15,8 @@ struct Lifetime {
   int first = 0, last = 0;
 };
 
-/// Offsets (in floats, multiples of 16: 64 bytes) for each buffer, and the total. Greedy by size: largest first, each at
-/// the lowest offset free during its lifetime (Pisarchyk & Lee 2020, arXiv:2001.03288).
+/// Offsets (in floats, multiples of 16: 64 bytes) for each buffer, and the total. Greedy by size: largest first, each
+/// at the lowest offset free during its lifetime (Pisarchyk & Lee 2020, arXiv:2001.03288).
 struct ArenaPlan {
   std::vector<int64_t> offsets;
   int64_t total = 0;

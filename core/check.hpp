@@ -1,5 +1,6 @@
 // Errors. A caller's mistake throws std::invalid_argument, a bad file or a failing system std::runtime_error;
-// each tool's main catches once and prints one line. Messages name the op or the file, what was got and what was expected.
+// each tool's main catches once and prints one line. Messages name the op or the file, what was got and what was
+// expected.
 #pragma once
 
 #include <sstream>
@@ -24,15 +25,15 @@ struct Interrupted : std::runtime_error {
 }  // namespace pleat
 
 /// Throws std::invalid_argument with the parts joined unless the condition holds.
-#define PLEAT_CHECK(condition, ...) \
-  do {                              \
-    if (!(condition)) [[unlikely]]  \
+#define PLEAT_CHECK(condition, ...)                              \
+  do {                                                           \
+    if (!(condition)) [[unlikely]]                               \
       throw std::invalid_argument(::pleat::concat(__VA_ARGS__)); \
   } while (false)
 
 /// Throws std::runtime_error `path: parts` unless the condition holds.
-#define PLEAT_CHECK_FILE(condition, path, ...) \
-  do {                                         \
-    if (!(condition)) [[unlikely]]             \
+#define PLEAT_CHECK_FILE(condition, path, ...)                            \
+  do {                                                                    \
+    if (!(condition)) [[unlikely]]                                        \
       throw std::runtime_error(::pleat::concat(path, ": ", __VA_ARGS__)); \
   } while (false)

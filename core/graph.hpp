@@ -27,7 +27,9 @@ struct Input {
   static constexpr int arity = 0;
   int channels = 0, height = 0, width = 0;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("channels", s.channels), f("height", s.height), f("width", s.width); }
+  static void fields(Self& s, F&& f) {
+    f("channels", s.channels), f("height", s.height), f("width", s.width);
+  }
   bool operator==(const Input&) const = default;
 };
 
@@ -41,7 +43,8 @@ struct Conv2d {
   bool bias = false;
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
-    f("out", s.out), f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad), f("groups", s.groups), f("bias", s.bias);
+    f("out", s.out), f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad), f("groups", s.groups),
+        f("bias", s.bias);
   }
   bool operator==(const Conv2d&) const = default;
 };
@@ -54,7 +57,9 @@ struct DepthwiseConv2d {
   Padding pad;
   bool bias = false;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad), f("bias", s.bias); }
+  static void fields(Self& s, F&& f) {
+    f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad), f("bias", s.bias);
+  }
   bool operator==(const DepthwiseConv2d&) const = default;
 };
 
@@ -64,7 +69,9 @@ struct BatchNorm {
   static constexpr int arity = 1;
   double eps = 1e-5, momentum = 0.1;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("eps", s.eps), f("momentum", s.momentum); }
+  static void fields(Self& s, F&& f) {
+    f("eps", s.eps), f("momentum", s.momentum);
+  }
   bool operator==(const BatchNorm&) const = default;
 };
 
@@ -78,7 +85,9 @@ struct AlphaAct {
   Nonlinearity s = Nonlinearity::relu;
   std::string alpha;
   template <class Self, class F>
-  static void fields(Self& self, F&& f) { f("s", self.s), f("alpha", self.alpha); }
+  static void fields(Self& self, F&& f) {
+    f("s", self.s), f("alpha", self.alpha);
+  }
   bool operator==(const AlphaAct&) const = default;
 };
 
@@ -89,7 +98,9 @@ struct MaxPool2d {
   int kernel = 2, stride = 2;
   Padding pad;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad); }
+  static void fields(Self& s, F&& f) {
+    f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad);
+  }
   bool operator==(const MaxPool2d&) const = default;
 };
 
@@ -100,7 +111,9 @@ struct AvgPool2d {
   int kernel = 2, stride = 2;
   Padding pad;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad); }
+  static void fields(Self& s, F&& f) {
+    f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad);
+  }
   bool operator==(const AvgPool2d&) const = default;
 };
 
@@ -129,7 +142,9 @@ struct Linear {
   int out = 0;
   bool bias = true;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("out", s.out), f("bias", s.bias); }
+  static void fields(Self& s, F&& f) {
+    f("out", s.out), f("bias", s.bias);
+  }
   bool operator==(const Linear&) const = default;
 };
 
@@ -151,12 +166,14 @@ struct Shortcut {
   int out = 0, stride = 1;
   Padding pad;
   template <class Self, class F>
-  static void fields(Self& s, F&& f) { f("out", s.out), f("stride", s.stride), f("pad", s.pad); }
+  static void fields(Self& s, F&& f) {
+    f("out", s.out), f("stride", s.stride), f("pad", s.pad);
+  }
   bool operator==(const Shortcut&) const = default;
 };
 
-using Op = std::variant<Input, Conv2d, DepthwiseConv2d, BatchNorm, AlphaAct, MaxPool2d, AvgPool2d, GlobalAvgPool, Flatten,
-                        Linear, Add, Shortcut>;
+using Op = std::variant<Input, Conv2d, DepthwiseConv2d, BatchNorm, AlphaAct, MaxPool2d, AvgPool2d, GlobalAvgPool,
+                        Flatten, Linear, Add, Shortcut>;
 
 /// Joins lambdas into one visitor.
 template <class... Fs>
@@ -165,7 +182,7 @@ struct Overloaded : Fs... {
 };
 
 struct Node {
-  std::string name;         ///< Unique; parameters are `name.weight` and so on.
+  std::string name;  ///< Unique; parameters are `name.weight` and so on.
   Op op;
   std::vector<int> inputs;  ///< Indices of earlier nodes.
   bool operator==(const Node&) const = default;
@@ -194,7 +211,8 @@ std::vector<std::vector<int>> consumers(const Graph& graph);
 std::string to_text(const Graph& graph);
 std::string to_text(const Graph& graph, int node);
 
-/// The inverse of to_text. Throws std::invalid_argument with the line's number for anything else, and verifies structure.
+/// The inverse of to_text. Throws std::invalid_argument with the line's number for anything else, and verifies
+/// structure.
 Graph parse_graph(const std::string& text);
 
 /// Structure alone: one input, first; unique names of printable characters without blanks; every input earlier; arity;

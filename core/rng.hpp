@@ -18,10 +18,10 @@ class Rng {
  public:
   explicit Rng(uint64_t seed, uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
-  uint32_t bits();                   ///< 32 uniform bits.
-  uint32_t below(uint32_t n);        ///< Uniform in [0, n), without modulo bias; n >= 1.
-  double uniform();                  ///< Uniform in [0, 1), 32 bits of it.
-  double normal();                   ///< Standard normal (Box-Muller).
+  uint32_t bits();             ///< 32 uniform bits.
+  uint32_t below(uint32_t n);  ///< Uniform in [0, n), without modulo bias; n >= 1.
+  double uniform();            ///< Uniform in [0, 1), 32 bits of it.
+  double normal();             ///< Standard normal (Box-Muller).
 
  private:
   uint64_t seed_, stream_, block_ = 0;

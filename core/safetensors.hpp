@@ -1,7 +1,7 @@
 // The safetensors format (https://github.com/huggingface/safetensors): an 8-byte little-endian header length, a JSON
-// header {"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {text: text}}, then the bytes. F32 alone is kept in
-// memory; F64, F16, BF16 and I64 (PyTorch's counters) are converted on reading. Every size is checked against the file's
-// before it is used; a hostile file gives an error, never a crash.
+// header {"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {text: text}}, then the bytes. F32 alone is kept
+// in memory; F64, F16, BF16 and I64 (PyTorch's counters) are converted on reading. Every size is checked against the
+// file's before it is used; a hostile file gives an error, never a crash.
 #pragma once
 
 #include <map>
@@ -24,6 +24,7 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
 SafetensorsFile load_safetensors(const std::string& path);
 
 /// Writes F32 tensors and metadata through write_file.
-void save_safetensors(const std::string& path, const Tensors& tensors, const std::map<std::string, std::string>& metadata);
+void save_safetensors(const std::string& path, const Tensors& tensors,
+                      const std::map<std::string, std::string>& metadata);
 
 }  // namespace pleat
