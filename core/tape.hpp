@@ -10,8 +10,8 @@ namespace pleat {
 
 /// One recorded operation: how to run it forward and backward (empty: nothing to do), under its node's name and kind.
 struct Step {
-  std::string name, kind;
-  std::function<void()> forward, backward;
+  std::string name = {}, kind = {};
+  std::function<void()> forward = {}, backward = {};
 };
 
 class Tape {
