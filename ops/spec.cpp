@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.hpp"
+#include "ops/pool_window.hpp"
 
 namespace pleat {
 namespace {
@@ -19,12 +20,12 @@ void check_size(const Node& node, const char* what, double elements) {
               " elements, expected at most ", kMaxElements);
 }
 
-// Output of a window sliding over `x`, with `channels` channels.
-Nhwc slide(const Node& node, const Nhwc& x, int64_t channels, int kernel, int stride, const Padding& pad) {
+// Output of a window sliding over `x`, with `channels` channels; the window must fit.
+Nhwc slide_inside(const Node& node, const Nhwc& x, int64_t channels, int kernel, int stride, const Padding& pad) {
   const int64_t height = x.h + pad.top + pad.bottom, width = x.w + pad.left + pad.right;
   PLEAT_CHECK(height >= kernel && width >= kernel, kind(node.op), " '", node.name, "': window ", kernel, "x", kernel,
               " is larger than its padded input ", height, "x", width);
-  return {x.n, (height - kernel) / stride + 1, (width - kernel) / stride + 1, channels};
+  return window_output(x, channels, kernel, stride, pad);
 }
 
 Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch) {
@@ -36,18 +37,18 @@ Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch)
           [&](const Conv2d& op) {
             PLEAT_CHECK(a.c % op.groups == 0 && op.out % op.groups == 0, "conv2d '", node.name, "': ", op.groups,
                         " groups, expected a divisor of ", a.c, " input and ", op.out, " output channels");
-            return slide(node, a, op.out, op.kernel, op.stride, op.pad);
+            return slide_inside(node, a, op.out, op.kernel, op.stride, op.pad);
           },
-          [&](const DepthwiseConv2d& op) { return slide(node, a, a.c, op.kernel, op.stride, op.pad); },
+          [&](const DepthwiseConv2d& op) { return slide_inside(node, a, a.c, op.kernel, op.stride, op.pad); },
           [&](const BatchNorm&) { return a; },
           [&](const AlphaAct&) { return a; },
           [&](const MaxPool2d& op) {
             for (int side : {op.pad.top, op.pad.left, op.pad.bottom, op.pad.right})
               PLEAT_CHECK(side < op.kernel, "max_pool2d '", node.name, "': pad is ", side,
                           ", expected less than the kernel, ", op.kernel, ": a window must not see padding alone");
-            return slide(node, a, a.c, op.kernel, op.stride, op.pad);
+            return slide_inside(node, a, a.c, op.kernel, op.stride, op.pad);
           },
-          [&](const AvgPool2d& op) { return slide(node, a, a.c, op.kernel, op.stride, op.pad); },
+          [&](const AvgPool2d& op) { return slide_inside(node, a, a.c, op.kernel, op.stride, op.pad); },
           [&](const GlobalAvgPool&) {
             return Nhwc{a.n, 1, 1, a.c};
           },
@@ -66,7 +67,7 @@ Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch)
           [&](const Shortcut& op) {
             PLEAT_CHECK(op.out >= a.c, "shortcut '", node.name, "': out is ", op.out, ", expected at least the ", a.c,
                         " input channels");
-            return slide(node, a, op.out, 1, op.stride, op.pad);
+            return slide_inside(node, a, op.out, 1, op.stride, op.pad);
           },
       },
       node.op);

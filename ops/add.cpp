@@ -1,0 +1,25 @@
+#include "ops/add.hpp"
+
+#include "core/parallel.hpp"
+
+namespace pleat {
+namespace {
+
+template <class T>
+PLEAT_SIMD void add_part(T* y, const T* a, const T* b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+}
+
+}  // namespace
+
+template <class T>
+void add_forward(std::span<T> y, std::span<const T> a, std::span<const T> b) {
+  parallel_for(std::ssize(y), [&](int64_t begin, int64_t end, int) {
+    add_part(y.data() + begin, a.data() + begin, b.data() + begin, end - begin);
+  });
+}
+
+template void add_forward(std::span<float>, std::span<const float>, std::span<const float>);
+template void add_forward(std::span<double>, std::span<const double>, std::span<const double>);
+
+}  // namespace pleat

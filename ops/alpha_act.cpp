@@ -1,0 +1,74 @@
+#include "ops/alpha_act.hpp"
+
+#include <limits>
+
+#include "core/parallel.hpp"
+#include "core/parallel_sum.hpp"
+
+namespace pleat {
+namespace {
+
+// s(x) = min(max(x, 0), cap)
+template <class T>
+T cap_of(Nonlinearity s) {
+  return s == Nonlinearity::relu6 ? T{6} : std::numeric_limits<T>::infinity();
+}
+
+template <class T>
+[[gnu::always_inline]] inline T clamp(T x, T cap) {
+  const T positive = x > 0 ? x : T{0};
+  return positive < cap ? positive : cap;
+}
+
+template <class T>
+PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, T alpha, T cap) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T s = clamp(x[i], cap);
+    y[i] = s + alpha * (x[i] - s);
+  }
+}
+
+// Returns the sum of dy * (x - s(x)). Lanes of their own let the compiler vectorise it in a fixed order.
+template <class T>
+PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, T alpha, T cap) {
+  constexpr int64_t kLanes = 16;
+  double sums[kLanes] = {};
+  const auto step = [&](int64_t i, int64_t lane) {
+    const T g = dy[i];  // read before dx, which may be dy, is written
+    sums[lane] += double{g} * double{x[i] - clamp(x[i], cap)};
+    dx[i] = x[i] > 0 && x[i] < cap ? g : alpha * g;
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) step(i + lane, lane);
+  for (; i < n; ++i) step(i, 0);
+  double total = 0;
+  for (double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
+template <class T>
+void alpha_act_forward(std::span<T> y, std::span<const T> x, T alpha, Nonlinearity s) {
+  parallel_for(std::ssize(x), [&](int64_t begin, int64_t end, int) {
+    forward_part(y.data() + begin, x.data() + begin, end - begin, alpha, cap_of<T>(s));
+  });
+}
+
+template <class T>
+void alpha_act_backward(std::span<T> dx, T& dalpha, std::span<const T> dy, std::span<const T> x, T alpha,
+                        Nonlinearity s) {
+  dalpha += static_cast<T>(parallel_sum(std::ssize(x), [&](int64_t begin, int64_t end) {
+    return backward_part(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, alpha, cap_of<T>(s));
+  }));
+}
+
+#define PLEAT_INSTANTIATE(T)                                                          \
+  template void alpha_act_forward(std::span<T>, std::span<const T>, T, Nonlinearity); \
+  template void alpha_act_backward(std::span<T>, T&, std::span<const T>, std::span<const T>, T, Nonlinearity);
+PLEAT_INSTANTIATE(float)
+PLEAT_INSTANTIATE(double)
+#undef PLEAT_INSTANTIATE
+
+}  // namespace pleat

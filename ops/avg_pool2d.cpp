@@ -1,0 +1,58 @@
+#include "ops/avg_pool2d.hpp"
+
+#include <algorithm>
+
+#include "core/parallel.hpp"
+#include "ops/pool_window.hpp"
+
+namespace pleat {
+namespace {
+
+template <class T>
+PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, T scale) {
+  for (int64_t c = 0; c < channels; ++c) y[c] += scale * x[c];
+}
+
+}  // namespace
+
+template <class T>
+void avg_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape, const AvgPool2d& op) {
+  const int64_t channels = x_shape.c;
+  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  const T scale = T{1} / (static_cast<T>(op.kernel) * static_cast<T>(op.kernel));
+  parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
+    for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
+      T* target = y.data() + to * channels;
+      std::fill_n(target, channels, T{0});
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t column = 0; column < columns; ++column)
+          axpy(target, x.data() + (first + row * x_shape.w + column) * channels, channels, scale);
+    });
+  });
+}
+
+template <class T>
+void avg_pool2d_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_shape, const AvgPool2d& op) {
+  const int64_t channels = x_shape.c, picture = x_shape.h * x_shape.w * channels;
+  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  const T scale = T{1} / (static_cast<T>(op.kernel) * static_cast<T>(op.kernel));
+  parallel_for(y_shape.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
+    std::fill(dx.begin() + begin * picture, dx.begin() + end * picture, T{0});
+    for_each_window(begin * y_shape.h, end * y_shape.h, y_shape, x_shape, op,
+                    [&](int64_t from, int64_t first, int64_t rows, int64_t columns) {
+                      for (int64_t row = 0; row < rows; ++row)
+                        for (int64_t column = 0; column < columns; ++column)
+                          axpy(dx.data() + (first + row * x_shape.w + column) * channels, dy.data() + from * channels,
+                               channels, scale);
+                    });
+  });
+}
+
+#define PLEAT_INSTANTIATE(T)                                                                         \
+  template void avg_pool2d_forward(std::span<T>, std::span<const T>, const Nhwc&, const AvgPool2d&); \
+  template void avg_pool2d_backward(std::span<T>, std::span<const T>, const Nhwc&, const AvgPool2d&);
+PLEAT_INSTANTIATE(float)
+PLEAT_INSTANTIATE(double)
+#undef PLEAT_INSTANTIATE
+
+}  // namespace pleat

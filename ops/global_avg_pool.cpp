@@ -1,0 +1,52 @@
+#include "ops/global_avg_pool.hpp"
+
+#include <algorithm>
+
+#include "core/parallel.hpp"
+
+namespace pleat {
+namespace {
+
+template <class T>
+PLEAT_SIMD void mean(T* y, const T* x, int64_t pixels, int64_t channels) {
+  std::fill_n(y, channels, T{0});
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t c = 0; c < channels; ++c) y[c] += x[p * channels + c];
+  for (int64_t c = 0; c < channels; ++c) y[c] /= static_cast<T>(pixels);
+}
+
+template <class T>
+PLEAT_SIMD void spread(T* dx, const T* dy, int64_t pixels, int64_t channels) {
+  const T scale = T{1} / static_cast<T>(pixels);
+  for (int64_t p = 0; p < pixels; ++p)
+    for (int64_t c = 0; c < channels; ++c) dx[p * channels + c] = scale * dy[c];
+}
+
+}  // namespace
+
+template <class T>
+void global_avg_pool_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape) {
+  const int64_t pixels = x_shape.h * x_shape.w, channels = x_shape.c;
+  parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t n = begin; n < end; ++n)
+      mean(y.data() + n * channels, x.data() + n * pixels * channels, pixels, channels);
+  });
+}
+
+template <class T>
+void global_avg_pool_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_shape) {
+  const int64_t pixels = x_shape.h * x_shape.w, channels = x_shape.c;
+  parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t n = begin; n < end; ++n)
+      spread(dx.data() + n * pixels * channels, dy.data() + n * channels, pixels, channels);
+  });
+}
+
+#define PLEAT_INSTANTIATE(T)                                                            \
+  template void global_avg_pool_forward(std::span<T>, std::span<const T>, const Nhwc&); \
+  template void global_avg_pool_backward(std::span<T>, std::span<const T>, const Nhwc&);
+PLEAT_INSTANTIATE(float)
+PLEAT_INSTANTIATE(double)
+#undef PLEAT_INSTANTIATE
+
+}  // namespace pleat

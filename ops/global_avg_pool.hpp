@@ -1,0 +1,18 @@
+// Mean over the whole picture, per channel.
+// Shapes  x,dx [N,H,W,C]; y,dy [N,1,1,C].
+// Grads   dx = dy / (H*W) at every pixel, overwritten.
+#pragma once
+
+#include <span>
+
+#include "core/tensor.hpp"
+
+namespace pleat {
+
+template <class T>
+void global_avg_pool_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape);
+
+template <class T>
+void global_avg_pool_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_shape);
+
+}  // namespace pleat

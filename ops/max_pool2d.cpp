@@ -1,0 +1,87 @@
+#include "ops/max_pool2d.hpp"
+
+#include <algorithm>
+
+#include "core/parallel.hpp"
+#include "ops/pool_window.hpp"
+
+namespace pleat {
+namespace {
+
+template <class T>
+[[gnu::always_inline]] inline bool beats(T challenger, T best) {
+  return challenger > best || challenger != challenger;
+}
+
+template <class T>
+PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
+  for (int64_t c = 0; c < channels; ++c) y[c] = beats(x[c], y[c]) ? x[c] : y[c];
+}
+
+// dx += dy at the maximum of each channel's window, which covers rows by columns of `x`; `width` is x's row length in
+// pixels, x and dx start at the window's first pixel inside the picture.
+template <class T>
+PLEAT_SIMD void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t columns, int64_t width,
+                        int64_t channels) {
+  constexpr int64_t kLanes = 16;
+  const auto block = [&](int64_t c0, int64_t lanes) __attribute__((always_inline)) {
+    T best[kLanes];
+    int64_t at[kLanes];
+    for (int64_t lane = 0; lane < lanes; ++lane) best[lane] = x[c0 + lane], at[lane] = c0 + lane;
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column) {
+        const int64_t offset = (row * width + column) * channels + c0;
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          const bool wins = beats(x[offset + lane], best[lane]);
+          best[lane] = wins ? x[offset + lane] : best[lane];
+          at[lane] = wins ? offset + lane : at[lane];
+        }
+      }
+    for (int64_t lane = 0; lane < lanes; ++lane) dx[at[lane]] += dy[c0 + lane];
+  };
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) block(c, kLanes);
+  if (c < channels) block(c, channels - c);
+}
+
+}  // namespace
+
+template <class T>
+void max_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape, const MaxPool2d& op) {
+  const int64_t channels = x_shape.c;
+  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
+    for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
+      T* target = y.data() + to * channels;
+      std::copy_n(x.data() + first * channels, channels, target);
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t column = 0; column < columns; ++column)
+          maximum(target, x.data() + (first + row * x_shape.w + column) * channels, channels);
+    });
+  });
+}
+
+template <class T>
+void max_pool2d_backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
+                         const MaxPool2d& op) {
+  const int64_t channels = x_shape.c, picture = x_shape.h * x_shape.w * channels;
+  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  parallel_for(y_shape.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
+    std::fill(dx.begin() + begin * picture, dx.begin() + end * picture, T{0});
+    for_each_window(begin * y_shape.h, end * y_shape.h, y_shape, x_shape, op,
+                    [&](int64_t from, int64_t first, int64_t rows, int64_t columns) {
+                      scatter(dx.data() + first * channels, dy.data() + from * channels, x.data() + first * channels,
+                              rows, columns, x_shape.w, channels);
+                    });
+  });
+}
+
+#define PLEAT_INSTANTIATE(T)                                                                           \
+  template void max_pool2d_forward(std::span<T>, std::span<const T>, const Nhwc&, const MaxPool2d&);   \
+  template void max_pool2d_backward(std::span<T>, std::span<const T>, std::span<const T>, const Nhwc&, \
+                                    const MaxPool2d&);
+PLEAT_INSTANTIATE(float)
+PLEAT_INSTANTIATE(double)
+#undef PLEAT_INSTANTIATE
+
+}  // namespace pleat
