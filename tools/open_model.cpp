@@ -1,0 +1,53 @@
+#include "tools/open_model.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/check.hpp"
+#include "models/models.hpp"
+#include "ops/model_file.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+// What ImageNet networks are trained on; there is no set to ask.
+DatasetInfo imagenet(int side) {
+  DatasetInfo info;
+  info.height = info.width = side;
+  info.channels = 3;
+  info.classes = 1000;
+  info.mean = {0.485f, 0.456f, 0.406f};
+  info.std = {0.229f, 0.224f, 0.225f};
+  return info;
+}
+
+}  // namespace
+
+DatasetInfo usual_dataset(const std::string& name) {
+  if (name == "efficientnet_lite1") return imagenet(240);
+  if (name.starts_with("efficientnet") || (name.starts_with("mobilenet") && !name.ends_with("_cifar")))
+    return imagenet(224);
+  return dataset_info("cifar10");
+}
+
+Model named_model(const std::string& name, const DatasetInfo& data, uint64_t seed) {
+  Model model;
+  model.graph = make_model(name, {data.channels, data.height, data.width}, data.classes);
+  model.tensors = initial_tensors(model.graph, seed);
+  model.mean = data.mean;
+  model.std = data.std;
+  return model;
+}
+
+Model open_model(const std::string& name_or_file, uint64_t seed, const std::string& dataset) {
+  const std::vector<std::string> names = model_names();
+  if (std::find(names.begin(), names.end(), name_or_file) == names.end()) {
+    PLEAT_CHECK(name_or_file.ends_with(".safetensors") || std::filesystem::exists(name_or_file), "model '",
+                name_or_file, "': neither a known name nor a file\nhint: `pleat list` prints the names");
+    return load_model(name_or_file);
+  }
+  return named_model(name_or_file, dataset.empty() ? usual_dataset(name_or_file) : dataset_info(dataset), seed);
+}
+
+}  // namespace pleat
