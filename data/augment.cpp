@@ -1,0 +1,66 @@
+#include "data/augment.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+
+namespace pleat {
+namespace {
+
+PLEAT_SIMD void normalise_row(float* __restrict out, const uint8_t* __restrict in, const float* __restrict scale,
+                              const float* __restrict shift, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) * scale[i] + shift[i];
+}
+
+void mirror_row(float* row, int width, int channels) {
+  for (int left = 0, right = width - 1; left < right; ++left, --right)
+    std::swap_ranges(row + left * channels, row + (left + 1) * channels, row + right * channels);
+}
+
+}  // namespace
+
+Placement draw(const Augment& augment, Rng rng) {
+  const uint32_t places = 2 * augment.crop_pad + 1;
+  Placement placement;
+  placement.dy = static_cast<int>(rng.below(places)) - augment.crop_pad;
+  placement.dx = static_cast<int>(rng.below(places)) - augment.crop_pad;
+  placement.mirrored = augment.flip && rng.below(2) == 1;
+  return placement;
+}
+
+Normalizer::Normalizer(int height, int width, int channels, std::span<const float> mean, std::span<const float> std)
+    : height_(height), width_(width), channels_(channels) {
+  const auto given = static_cast<std::size_t>(channels);
+  PLEAT_CHECK(mean.size() == given && std.size() == given, "normalisation: got ", mean.size(), " means and ",
+              std.size(), " deviations, expected ", channels, " each, one a channel");
+  for (float deviation : std)
+    PLEAT_CHECK(deviation > 0, "normalisation: deviation is ", deviation, ", expected more than 0");
+  for (int x = 0; x < width; ++x)
+    for (int c = 0; c < channels; ++c) {
+      scale_.push_back(static_cast<float>(1 / (255.0 * std[c])));
+      shift_.push_back(static_cast<float>(-double{mean[c]} / std[c]));
+    }
+}
+
+void Normalizer::operator()(std::span<float> out, std::span<const uint8_t> image, const Placement& placement) const {
+  const std::size_t size = scale_.size() * height_;
+  PLEAT_CHECK(out.size() == size && image.size() == size, "normalisation: got ", image.size(), " bytes for ",
+              out.size(), " numbers, expected ", size);
+  const int row_size = width_ * channels_;
+  const int first = std::clamp(-placement.dx, 0, width_) * channels_;  // of the row's elements, those before `first`
+  const int last = std::clamp(width_ - placement.dx, 0, width_) * channels_;  // and from `last` on are padding
+  for (int y = 0; y < height_; ++y) {
+    float* const row = out.data() + int64_t{y} * row_size;
+    const int from = y + placement.dy;
+    const bool black = from < 0 || from >= height_ || first >= last;
+    std::copy_n(shift_.data(), black ? row_size : first, row);
+    if (black) continue;
+    normalise_row(row + first, image.data() + int64_t{from} * row_size + first + placement.dx * channels_,
+                  scale_.data() + first, shift_.data() + first, last - first);
+    std::copy(shift_.begin() + last, shift_.end(), row + last);
+    if (placement.mirrored) mirror_row(row, width_, channels_);
+  }
+}
+
+}  // namespace pleat

@@ -1,0 +1,81 @@
+// Batches for training and evaluation, prepared ahead by worker threads.
+//
+// Order and pixels depend only on (seed, epoch, batch size), never on the number of threads or on timing: batch b of an
+// epoch is a slice of the epoch's permutation, and each image's augmentation is drawn from (seed, epoch, image). So an
+// epoch taken up again at batch k goes on exactly as the uninterrupted one.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "core/tensor.hpp"
+#include "data/augment.hpp"
+#include "data/dataset.hpp"
+
+namespace pleat {
+
+struct Batch {
+  std::span<const float> images;  ///< [size, height, width, channels], normalised
+  std::span<const int32_t> labels;
+  int64_t size = 0;  ///< The batch size, or less for the last batch.
+};
+
+class Loader {
+ public:
+  /// `data` must outlive the loader. With drop_last an incomplete last batch is left out. Throws std::invalid_argument
+  /// for an empty set, sizes out of range or normalisation that does not fit.
+  Loader(const Dataset& data, std::span<const float> mean, std::span<const float> std, int64_t batch,
+         std::optional<Augment> augment, bool shuffle, bool drop_last, uint64_t seed, int threads = 1);
+
+  /// Starts an epoch at batch `first_batch` (0 to batches()); what is left of another epoch is dropped.
+  void start_epoch(int64_t epoch, int64_t first_batch = 0);
+
+  /// The next batch, valid until the next call of any member; null at the epoch's end and before the first start_epoch.
+  /// Rethrows what a worker threw while it made this batch.
+  const Batch* next();
+
+  int64_t batches() const { return batches_; }           ///< In a whole epoch.
+  double wait_seconds() const { return wait_seconds_; }  ///< That next() waited for workers since start_epoch.
+
+ private:
+  // One buffer of the ring. Batch b is made in slot b % slots; the slot is handed to and fro by `made`.
+  struct Slot {
+    AlignedVector<float> images;
+    std::vector<int32_t> labels;
+    Batch batch;
+    bool made = false;  // the batch is there and not yet given back by the consumer
+    std::exception_ptr error;
+  };
+
+  void work(std::stop_token stop);
+  void fill(Slot& slot, int64_t batch) const;
+  Slot& slot(int64_t batch) { return slots_[batch % slots_.size()]; }
+
+  const Dataset& data_;
+  const Normalizer normalize_;
+  const int64_t batch_size_;
+  const std::optional<Augment> augment_;
+  const bool shuffle_;
+  const uint64_t seed_;
+  int64_t batches_;
+  double wait_seconds_ = 0;
+
+  std::mutex mutex_;  // guards all below; a slot's contents belong to whoever `made` says
+  std::condition_variable_any changed_;
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> order_;  // the epoch's permutation; changes only while no worker is busy
+  int64_t epoch_ = 0;
+  int64_t to_make_, to_give_;          // the next batch for a worker, for next(); batches_ when there is none
+  bool given_ = false;                 // batch to_give_ - 1 is in the consumer's hands
+  int busy_ = 0;                       // workers making a batch
+  std::vector<std::jthread> workers_;  // last: stopped and joined before the rest goes
+};
+
+}  // namespace pleat
