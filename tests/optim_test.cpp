@@ -1,0 +1,196 @@
+// What moves the weights: the optimiser against PyTorch's recurrence, the schedules' end points, the log across a
+// resume.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/parallel.hpp"
+#include "core/rng.hpp"
+#include "core/run_log.hpp"
+#include "core/schedule.hpp"
+#include "core/sgd.hpp"
+#include "tests/temp_dir.hpp"
+
+using namespace pleat;
+using doctest::Approx;
+
+TEST_CASE("two steps of SGD by hand") {
+  // lr 0.1, weight decay 0.5, momentum 0.9, parameter 1, gradients 2 and -1.
+  //   d1 = 2 + 0.5*1 = 2.5        v1 = 2.5                          plain p1 = 1 - 0.25 = 0.75
+  //   d2 = -1 + 0.5*0.75 = -0.625 v2 = 2.25 - 0.625 = 1.625         plain p2 = 0.75 - 0.1625 = 0.5875
+  std::vector<float> param{1}, velocity{0};
+  const std::vector<float> first{2}, second{-1};
+  sgd_step(param, first, velocity, 0.1, 0.5, {});
+  CHECK(param[0] == Approx(0.75));
+  sgd_step(param, second, velocity, 0.1, 0.5, {});
+  CHECK(velocity[0] == Approx(1.625));
+  CHECK(param[0] == Approx(0.5875));
+
+  // Nesterov steps by d + 0.9*v:
+  //   d1 + 0.9*v1 = 4.75          p1 = 0.525
+  //   d2 = -1 + 0.2625 = -0.7375  v2 = 2.25 - 0.7375 = 1.5125       d2 + 0.9*v2 = 0.62375    p2 = 0.462625
+  param = {1}, velocity = {0};
+  const SgdOptions nesterov{.momentum = 0.9, .nesterov = true};
+  sgd_step(param, first, velocity, 0.1, 0.5, nesterov);
+  CHECK(param[0] == Approx(0.525));
+  sgd_step(param, second, velocity, 0.1, 0.5, nesterov);
+  CHECK(velocity[0] == Approx(1.5125));
+  CHECK(param[0] == Approx(0.462625));
+
+  // Without momentum the velocity is the gradient itself.
+  param = {1}, velocity = {5};
+  sgd_step(param, first, velocity, 0.1, 0, {.momentum = 0, .nesterov = false});
+  CHECK(param[0] == Approx(0.8));
+  CHECK(velocity[0] == Approx(2));
+}
+
+TEST_CASE("SGD treats every element alike, on any number of threads bit by bit") {
+  const int threads = num_threads();
+  for (const std::size_t size : {1u, 17u, 4097u, 20011u})
+    for (const bool nesterov : {false, true}) {
+      CAPTURE(size);
+      Rng rng(3);
+      std::vector<float> param(size), grad(size), velocity(size);
+      std::vector<double> expected(size);
+      for (std::size_t i = 0; i < size; ++i) {
+        param[i] = static_cast<float>(rng.normal());
+        grad[i] = static_cast<float>(rng.normal());
+        velocity[i] = static_cast<float>(rng.normal());
+        const double d = grad[i] + 5e-4 * param[i], v = 0.9 * velocity[i] + d;
+        expected[i] = param[i] - 0.1 * (nesterov ? d + 0.9 * v : v);
+      }
+      std::vector<float> other_param = param, other_velocity = velocity;
+      set_num_threads(1);
+      sgd_step(param, grad, velocity, 0.1, 5e-4, {0.9, nesterov});
+      set_num_threads(3);
+      sgd_step(other_param, grad, other_velocity, 0.1, 5e-4, {0.9, nesterov});
+      set_num_threads(threads);
+      CHECK(param == other_param);
+      CHECK(velocity == other_velocity);
+      double worst = 0;
+      for (std::size_t i = 0; i < size; ++i) worst = std::max(worst, std::abs(param[i] - expected[i]));
+      CHECK(worst < 1e-6);
+    }
+  std::vector<float> two(2), three(3);
+  CHECK_THROWS_AS(sgd_step(two, three, two, 0.1, 0, {}), std::invalid_argument);
+}
+
+TEST_CASE("cosine falls from lr to 0") {
+  const Schedule s{.kind = Schedule::Kind::cosine, .lr = 0.4, .total_steps = 100};
+  CHECK(lr_at(s, 0) == Approx(0.4));
+  CHECK(lr_at(s, 25) == Approx(0.4 * (1 + std::sqrt(0.5)) / 2));
+  CHECK(lr_at(s, 50) == Approx(0.2));
+  CHECK(lr_at(s, 99) == Approx(0.4 * 0.00024671981713420017));  // (1 + cos(0.99 pi)) / 2
+  CHECK(std::abs(lr_at(s, 100)) < 1e-15);
+  CHECK(std::abs(lr_at(s, 150)) < 1e-15);
+}
+
+TEST_CASE("warm-up climbs linearly, then the schedule starts") {
+  Schedule s{.kind = Schedule::Kind::cosine, .lr = 1, .total_steps = 20, .warmup_steps = 10};
+  CHECK(lr_at(s, 0) == Approx(0.1));
+  CHECK(lr_at(s, 4) == Approx(0.5));
+  CHECK(lr_at(s, 9) == Approx(1));
+  CHECK(lr_at(s, 10) == Approx(1));
+  CHECK(lr_at(s, 15) == Approx(0.5));
+  s.kind = Schedule::Kind::constant;
+  CHECK(lr_at(s, 4) == Approx(0.5));
+  CHECK(lr_at(s, 19) == Approx(1));
+  s.warmup_steps = 20;  // never gets past it
+  CHECK(lr_at(s, 19) == Approx(1));
+}
+
+TEST_CASE("step drops by gamma at each milestone") {
+  const Schedule s{.kind = Schedule::Kind::step, .lr = 1, .total_steps = 100, .milestones = {0.55, 0.7}, .gamma = 0.1};
+  CHECK(lr_at(s, 54) == Approx(1));
+  CHECK(lr_at(s, 55) == Approx(0.1));  // 0.55 * 100 is a little more than 55 in floating point
+  CHECK(lr_at(s, 69) == Approx(0.1));
+  CHECK(lr_at(s, 70) == Approx(0.01));
+  CHECK(lr_at(s, 99) == Approx(0.01));
+}
+
+TEST_CASE("one cycle rises from lr/25 and falls to lr/250000") {
+  // torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=10, pct_start=0.3, anneal_strategy='linear')
+  Schedule s{.kind = Schedule::Kind::onecycle, .lr = 1, .total_steps = 10, .warmup_steps = 3};
+  CHECK(lr_at(s, 0) == Approx(0.04));
+  CHECK(lr_at(s, 1) == Approx(0.52));
+  CHECK(lr_at(s, 2) == Approx(1));
+  CHECK(lr_at(s, 3) == Approx(1 + (4e-6 - 1) / 7));
+  CHECK(lr_at(s, 9) == Approx(4e-6));
+  CHECK(lr_at(s, 10) == Approx(4e-6));
+  for (int64_t warmup : {0, 1, 10})  // no division by zero at either end
+    for (int64_t step = 0; step < 10; ++step) {
+      s.warmup_steps = warmup;
+      CHECK(lr_at(s, step) > 0);
+      CHECK(lr_at(s, step) <= 1);
+    }
+  const Schedule single{.kind = Schedule::Kind::onecycle, .lr = 1, .total_steps = 1};
+  CHECK(lr_at(single, 0) == Approx(1));
+}
+
+TEST_CASE("schedules have names, and refuse nonsense") {
+  CHECK(parse_schedule_kind("constant") == Schedule::Kind::constant);
+  CHECK(parse_schedule_kind("step") == Schedule::Kind::step);
+  CHECK(parse_schedule_kind("cosine") == Schedule::Kind::cosine);
+  CHECK(parse_schedule_kind("onecycle") == Schedule::Kind::onecycle);
+  CHECK_THROWS_WITH_AS(parse_schedule_kind("cos"),
+                       "schedule: got 'cos', expected one of constant, step, cosine, onecycle", std::invalid_argument);
+  CHECK_THROWS_AS(lr_at({.total_steps = 0}, 0), std::invalid_argument);
+  CHECK_THROWS_AS(lr_at({.total_steps = 5, .warmup_steps = 6}, 0), std::invalid_argument);
+  CHECK_THROWS_AS(lr_at({.total_steps = 5}, -1), std::invalid_argument);
+}
+
+namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+nlohmann::ordered_json epoch(int number) {
+  return {{"epoch", number}, {"loss", 0.5}};
+}
+
+}  // namespace
+
+TEST_CASE("a resumed log holds each epoch once, in order") {
+  const TempDir dir;
+  const std::string path = dir.path("log.jsonl");
+  {
+    RunLog log(path);
+    for (int number = 1; number <= 3; ++number) log.append(epoch(number));
+  }
+  CHECK(text_of(path) == "{\"epoch\":1,\"loss\":0.5}\n{\"epoch\":2,\"loss\":0.5}\n{\"epoch\":3,\"loss\":0.5}\n");
+
+  std::ofstream(path, std::ios::app) << "{\"epoch\":4,\"lo";  // cut short
+  RunLog resumed(path, 2);
+  CHECK(text_of(path) == "{\"epoch\":1,\"loss\":0.5}\n{\"epoch\":2,\"loss\":0.5}\n");
+  resumed.append(epoch(3));
+  CHECK(text_of(path) == "{\"epoch\":1,\"loss\":0.5}\n{\"epoch\":2,\"loss\":0.5}\n{\"epoch\":3,\"loss\":0.5}\n");
+
+  RunLog again(path);
+  CHECK(text_of(path).empty());
+}
+
+TEST_CASE("a log that is none is refused and left alone") {
+  const TempDir dir;
+  const std::string path = dir.path("log.jsonl");
+  for (const std::string text :
+       {"{\"epoch\":1}\nnot json\n", "{\"epoch\":1}\n{\"loss\":1}\n", "{\"epoch\":1}\n[1]\n"}) {
+    std::ofstream(path, std::ios::trunc) << text;
+    CHECK_THROWS_WITH_AS(RunLog(path, 5), (path + ": line 2 is not the record of an epoch").c_str(),
+                         std::runtime_error);
+    CHECK(text_of(path) == text);
+  }
+  CHECK_THROWS_AS(RunLog(dir.path("absent/log.jsonl")), std::runtime_error);
+
+  RunLog log(dir.path("new.jsonl"), 3);  // resumed where there is none: starts empty
+  CHECK_THROWS_AS(log.append({{"loss", 1}}), std::invalid_argument);
+  CHECK(text_of(dir.path("new.jsonl")).empty());
+}
