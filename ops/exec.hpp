@@ -3,6 +3,7 @@
 // arena by lifetime. After that a call allocates nothing.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <string>
@@ -22,7 +23,7 @@ struct ExecOptions {
   int64_t batch = 1;
   bool training = false;  ///< Batch statistics, and buffers kept for backward().
   Kernels kernels = Kernels::onednn;
-  std::vector<int> keep;  ///< Nodes whose value() stays readable after forward().
+  std::vector<int> keep = {};  ///< Nodes whose value() stays readable after forward().
 };
 
 class Exec {
@@ -40,6 +41,14 @@ class Exec {
   const Nhwc& shape(int node) const { return shapes_[node]; }
 
   void forward() const { tape_.forward(); }
+
+  /// Copies `images`, [batch, H, W, C], to the input, runs forward, returns the output.
+  std::span<const float> run(std::span<const float> images) {
+    std::copy(images.begin(), images.end(), input().begin());
+    forward();
+    return output();
+  }
+
   void backward();  ///< Fills gradients(); forward() must have run.
 
   /// Gradients of the trainable parameters, by the parameters' names.

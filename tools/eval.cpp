@@ -1,0 +1,57 @@
+// `pleat eval MODEL --data D`: accuracy on a whole split, by the training kernels or by the engine.
+#include <memory>
+#include <ostream>
+
+#include "core/check.hpp"
+#include "fold/engine.hpp"
+#include "ops/exec.hpp"
+#include "tools/cli.hpp"
+#include "tools/commands.hpp"
+#include "tools/evaluate.hpp"
+#include "tools/open_model.hpp"
+
+namespace pleat {
+
+int eval_command(int argc, char** argv) {
+  Cli cli("pleat eval", "Accuracy of a model on a whole split of a data set.",
+          "pleat eval runs/resnet20/model.safetensors --data cifar10\n"
+          "pleat eval folded.safetensors --data cifar10 --engine");
+  cli.argument("MODEL", "model file");
+  cli.option("data", "NAME|DIR", "data set: a name of `pleat list`, or its folder");
+  cli.option("split", "test|train", "which part of it", "test");
+  cli.option("batch", "N", "pictures at once", "250");
+  cli.flag("engine", "use the inference engine instead of the training kernels");
+  if (!cli.parse(argc, argv)) return 0;
+  const Split split = cli.choice("split", {"test", "train"}) == "test" ? Split::test : Split::train;
+  const int64_t batch = cli.integer("batch", 1, 1 << 16);
+  Model model = open_model(cli.argument("MODEL"), cli.seed(), cli.text("data"));
+  const Dataset data = load_dataset(cli.text("data"), split);
+
+  // One of the two, behind the same function.
+  std::unique_ptr<Exec> exec;
+  std::unique_ptr<Engine> engine;
+  LogitsFunction logits;
+  if (cli.has("engine")) {
+    engine = std::make_unique<Engine>(model, batch);
+    logits = [&](std::span<const float> images, int64_t) {
+      std::copy(images.begin(), images.end(), engine->input().begin());
+      return engine->run();
+    };
+  } else {
+    const Kernels kernels = cli.onednn() ? Kernels::onednn : Kernels::native;
+    exec = std::make_unique<Exec>(model.graph, model.tensors, ExecOptions{.batch = batch, .kernels = kernels});
+    logits = [&](std::span<const float> images, int64_t) { return exec->run(images); };
+  }
+  Progress progress("eval", "images", data.size(), cli.quiet());
+  const Score score = evaluate(data, model, batch, logits, progress);
+  cli.out() << "top-1 " << 100 * score.top1 << "%  top-5 " << 100 * score.top5 << "%  loss " << score.loss << "  on "
+            << score.images << " pictures, " << score.images_per_second << " a second\n";
+  cli.finish({{"top1", score.top1},
+              {"top5", score.top5},
+              {"loss", score.loss},
+              {"images", score.images},
+              {"images_per_second", score.images_per_second}});
+  return 0;
+}
+
+}  // namespace pleat

@@ -1,0 +1,68 @@
+#include "tools/evaluate.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "core/check.hpp"
+#include "data/loader.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+// -log softmax(row)[label].
+double cross_entropy(std::span<const float> row, int32_t label) {
+  const double largest = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (float logit : row) sum += std::exp(logit - largest);
+  return largest + std::log(sum) - row[label];
+}
+
+// Classes ahead of the label's.
+int64_t rank_of(std::span<const float> row, int32_t label) {
+  int64_t ahead = 0;
+  for (int32_t c = 0; c < static_cast<int32_t>(row.size()); ++c)
+    ahead += row[c] > row[label] || (row[c] == row[label] && c < label);
+  return ahead;
+}
+
+}  // namespace
+
+Score evaluate(const Dataset& data, const Model& model, int64_t batch, const LogitsFunction& logits,
+               Progress& progress) {
+  const Input& input = std::get<Input>(model.graph.nodes[0].op);
+  PLEAT_CHECK(data.channels == input.channels && data.height == input.height && data.width == input.width, "data set '",
+              data.name, "' has pictures of ", data.height, "x", data.width, "x", data.channels, ", the model takes ",
+              input.height, "x", input.width, "x", input.channels);
+  const auto classes = static_cast<std::size_t>(infer_shapes(model.graph).back().c);
+  PLEAT_CHECK(data.classes.size() == classes, "data set '", data.name, "' has ", data.classes.size(),
+              " classes, the model ", classes, " outputs");
+
+  Loader loader(data, model.mean, model.std, batch, std::nullopt, false, false, 0);
+  loader.start_epoch(0);
+  Score score;
+  double seconds = 0;
+  while (const Batch* part = loader.next()) {
+    const auto start = std::chrono::steady_clock::now();
+    const std::span<const float> out = logits(part->images, part->size);
+    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (int64_t i = 0; i < part->size; ++i) {
+      const auto row = out.subspan(i * classes, classes);
+      const int64_t rank = rank_of(row, part->labels[i]);
+      score.top1 += rank == 0;
+      score.top5 += rank < 5;
+      score.loss += cross_entropy(row, part->labels[i]);
+    }
+    score.images += part->size;
+    progress.update(score.images);
+  }
+  const auto n = static_cast<double>(score.images);
+  score.top1 /= n;
+  score.top5 /= n;
+  score.loss /= n;
+  score.images_per_second = n / seconds;
+  return score;
+}
+
+}  // namespace pleat

@@ -1,0 +1,29 @@
+// Accuracy of a network on a whole data set. Free of BLAS: pleat-run scores with it too.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "core/model.hpp"
+#include "data/dataset.hpp"
+#include "tools/progress.hpp"
+
+namespace pleat {
+
+struct Score {
+  double top1 = 0, top5 = 0;  ///< Fractions; among equal logits the lower class counts as ahead.
+  double loss = 0;            ///< Mean cross entropy.
+  int64_t images = 0;
+  double images_per_second = 0;  ///< Of `logits` alone, without reading and scoring.
+};
+
+/// Logits [n, classes] (or more rows) of the first n of the pictures [batch, H, W, C]; those behind are of no matter.
+using LogitsFunction = std::function<std::span<const float>(std::span<const float> images, int64_t n)>;
+
+/// Runs the whole of `data`, normalised as the model wants, in batches. Throws std::invalid_argument if the pictures or
+/// the classes do not fit the model.
+Score evaluate(const Dataset& data, const Model& model, int64_t batch, const LogitsFunction& logits,
+               Progress& progress);
+
+}  // namespace pleat

@@ -1,0 +1,44 @@
+// How a network is trained: everything that decides the outcome of a run, and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "core/schedule.hpp"
+#include "ops/exec.hpp"
+#include "tools/cli.hpp"
+
+namespace pleat {
+
+struct Recipe {
+  std::string command;  ///< train, prefold or finetune.
+  std::string model, data;
+  int64_t epochs = 0, batch = 0;
+  double lr = 0, momentum = 0, weight_decay = 0;
+  double norm_weight_decay = 0;  ///< On batch norm's weight and bias; alphas have none.
+  bool nesterov = false;
+  std::string schedule;
+  double warmup_epochs = 0;
+  double label_smoothing = 0;
+  double lambda = 0, p = 0;  ///< Alpha loss lambda * sum(1 - a^p); lambda and the alphas' training in prefold alone.
+  std::string teacher;       ///< Model file or empty; loss = (1 - w) * cross entropy + w * distillation.
+  double temperature = 0, teacher_weight = 0;
+  uint64_t seed = 0;
+  int threads = 0;
+  std::string kernels;
+
+  bool trains_alphas() const { return command == "prefold"; }
+  Kernels kernels_used() const { return kernels == "native" ? Kernels::native : Kernels::onednn; }
+};
+
+/// Declares the options of `command`, whose defaults are that command's usual recipe.
+void declare_recipe(Cli& cli, const std::string& command);
+
+/// Reads them. Throws UsageError for values out of range.
+Recipe read_recipe(const Cli& cli, const std::string& command);
+
+/// One entry a field.
+nlohmann::ordered_json to_json(const Recipe& recipe);
+
+}  // namespace pleat
