@@ -18,7 +18,7 @@ PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, T scale) {
 template <class T>
 void avg_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape, const AvgPool2d& op) {
   const int64_t channels = x_shape.c;
-  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  const Nhwc y_shape = slide(x_shape, channels, op.kernel, op.stride, op.pad);
   const T scale = T{1} / (static_cast<T>(op.kernel) * static_cast<T>(op.kernel));
   parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
     for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
@@ -34,7 +34,7 @@ void avg_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shap
 template <class T>
 void avg_pool2d_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_shape, const AvgPool2d& op) {
   const int64_t channels = x_shape.c, picture = x_shape.h * x_shape.w * channels;
-  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  const Nhwc y_shape = slide(x_shape, channels, op.kernel, op.stride, op.pad);
   const T scale = T{1} / (static_cast<T>(op.kernel) * static_cast<T>(op.kernel));
   parallel_for(y_shape.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
     std::fill(dx.begin() + begin * picture, dx.begin() + end * picture, T{0});

@@ -49,7 +49,7 @@ PLEAT_SIMD void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t co
 template <class T>
 void max_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape, const MaxPool2d& op) {
   const int64_t channels = x_shape.c;
-  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  const Nhwc y_shape = slide(x_shape, channels, op.kernel, op.stride, op.pad);
   parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
     for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
       T* target = y.data() + to * channels;
@@ -65,7 +65,7 @@ template <class T>
 void max_pool2d_backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
                          const MaxPool2d& op) {
   const int64_t channels = x_shape.c, picture = x_shape.h * x_shape.w * channels;
-  const Nhwc y_shape = window_output(x_shape, channels, op.kernel, op.stride, op.pad);
+  const Nhwc y_shape = slide(x_shape, channels, op.kernel, op.stride, op.pad);
   parallel_for(y_shape.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
     std::fill(dx.begin() + begin * picture, dx.begin() + end * picture, T{0});
     for_each_window(begin * y_shape.h, end * y_shape.h, y_shape, x_shape, op,

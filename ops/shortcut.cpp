@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
-#include "ops/pool_window.hpp"
+#include "ops/window.hpp"
 
 namespace pleat {
 namespace {
@@ -29,7 +29,7 @@ void for_kept(int64_t begin, int64_t end, const Nhwc& y, const Nhwc& x, const Sh
 
 template <class T>
 void shortcut_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape, const Shortcut& op) {
-  const Nhwc y_shape = window_output(x_shape, op.out, 1, op.stride, op.pad);
+  const Nhwc y_shape = slide(x_shape, op.out, 1, op.stride, op.pad);
   const int64_t picture = y_shape.h * y_shape.w * y_shape.c;
   parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int) {
     std::fill(y.begin() + begin * picture, y.begin() + end * picture, T{0});
@@ -40,7 +40,7 @@ void shortcut_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape,
 
 template <class T>
 void shortcut_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_shape, const Shortcut& op) {
-  const Nhwc y_shape = window_output(x_shape, op.out, 1, op.stride, op.pad);
+  const Nhwc y_shape = slide(x_shape, op.out, 1, op.stride, op.pad);
   const int64_t picture = x_shape.h * x_shape.w * x_shape.c;
   parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int) {
     std::fill(dx.begin() + begin * picture, dx.begin() + end * picture, T{0});

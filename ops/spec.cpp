@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "core/check.hpp"
-#include "ops/pool_window.hpp"
+#include "ops/window.hpp"
 
 namespace pleat {
 namespace {
@@ -25,7 +25,7 @@ Nhwc slide_inside(const Node& node, const Nhwc& x, int64_t channels, int kernel,
   const int64_t height = x.h + pad.top + pad.bottom, width = x.w + pad.left + pad.right;
   PLEAT_CHECK(height >= kernel && width >= kernel, kind(node.op), " '", node.name, "': window ", kernel, "x", kernel,
               " is larger than its padded input ", height, "x", width);
-  return window_output(x, channels, kernel, stride, pad);
+  return slide(x, channels, kernel, stride, pad);
 }
 
 Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch) {
