@@ -38,7 +38,7 @@ struct Conv2d {
   static constexpr const char* kind = "conv2d";
   static constexpr int arity = 1;
   int out = 0, kernel = 1, stride = 1;
-  Padding pad;
+  Padding pad = {};
   int groups = 1;
   bool bias = false;
   template <class Self, class F>
@@ -54,7 +54,7 @@ struct DepthwiseConv2d {
   static constexpr const char* kind = "depthwise_conv2d";
   static constexpr int arity = 1;
   int kernel = 1, stride = 1;
-  Padding pad;
+  Padding pad = {};
   bool bias = false;
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
@@ -83,7 +83,7 @@ struct AlphaAct {
   static constexpr const char* kind = "alpha_act";
   static constexpr int arity = 1;
   Nonlinearity s = Nonlinearity::relu;
-  std::string alpha;
+  std::string alpha = {};
   template <class Self, class F>
   static void fields(Self& self, F&& f) {
     f("s", self.s), f("alpha", self.alpha);
@@ -96,7 +96,7 @@ struct MaxPool2d {
   static constexpr const char* kind = "max_pool2d";
   static constexpr int arity = 1;
   int kernel = 2, stride = 2;
-  Padding pad;
+  Padding pad = {};
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad);
@@ -109,7 +109,7 @@ struct AvgPool2d {
   static constexpr const char* kind = "avg_pool2d";
   static constexpr int arity = 1;
   int kernel = 2, stride = 2;
-  Padding pad;
+  Padding pad = {};
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad);
@@ -164,7 +164,7 @@ struct Shortcut {
   static constexpr const char* kind = "shortcut";
   static constexpr int arity = 1;
   int out = 0, stride = 1;
-  Padding pad;
+  Padding pad = {};
   template <class Self, class F>
   static void fields(Self& s, F&& f) {
     f("out", s.out), f("stride", s.stride), f("pad", s.pad);
@@ -180,6 +180,8 @@ template <class... Fs>
 struct Overloaded : Fs... {
   using Fs::operator()...;
 };
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;  // clang before 17 does not deduce it by itself
 
 struct Node {
   std::string name;  ///< Unique; parameters are `name.weight` and so on.
