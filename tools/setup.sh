@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=(g++ make libdnnl-dev libopenblas-dev libstb-dev doctest-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev)
 demo=(gnuplot-nox curl ca-certificates)
-lint=(clang-format clang-tidy binutils)
+lint=(clang-format clang-tidy libomp-dev binutils)
 data=(python3 libjxl-tools)
 
 wanted=()
