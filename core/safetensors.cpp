@@ -221,6 +221,8 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   const char* header = reinterpret_cast<const char*>(bytes.data());
   PLEAT_CHECK_FILE(header_size > 0 && header[0] == '{', name,
                    "not a safetensors file: the header does not begin with '{'");
+  // The JSON parser takes a zero byte for the end and would not see what follows.
+  PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name, "safetensors header: a zero byte");
   HeaderReader reader(name);
   nlohmann::json::sax_parse(header, header + header_size, &reader);
   const auto data = bytes.subspan(header_size);
