@@ -1,0 +1,198 @@
+#include "fold/groups.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "core/check.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+bool is_add(const Op& op) {
+  return std::holds_alternative<Add>(op);
+}
+bool is_pool(const Op& op) {
+  return std::holds_alternative<GlobalAvgPool>(op);
+}
+
+// Nothing is left of these in a merged op, nor gained by merging one of them.
+bool is_free(const Op& op) {
+  return is_pool(op) || std::holds_alternative<Flatten>(op);
+}
+
+// Ops whose output is one pixel whatever the padding before them.
+bool is_one_pixel(const Op& op) {
+  return is_free(op) || std::holds_alternative<Linear>(op);
+}
+
+bool reads_outside(const Offsets& offsets, int stride, int64_t outputs, int64_t inputs) {
+  return offsets.lo < 0 || stride * (outputs - 1) + offsets.hi >= inputs;
+}
+
+// Walks back from `to`; empty if the region is not linear or not closed.
+std::vector<int> collect(const Graph& graph, const std::vector<std::vector<int>>& readers,
+                         const std::vector<Nhwc>& shapes, int from, int to) {
+  std::vector<bool> inside(to - from + 1);
+  std::vector<int> nodes, left = {to};
+  inside[to - from] = true;
+  while (!left.empty()) {
+    const int i = left.back();
+    const Node& node = graph.nodes[i];
+    left.pop_back();
+    nodes.push_back(i);
+    if (node.inputs.empty() || !(is_add(node.op) || map_shape(node.op, shapes[node.inputs[0]]))) return {};
+    for (const int input : node.inputs) {
+      if (input == from) continue;
+      if (input < from) return {};
+      if (!inside[input - from]) left.push_back(input);
+      inside[input - from] = true;
+    }
+  }
+  for (const int i : nodes)
+    for (const int reader : readers[i])
+      if (i != to && (reader > to || !inside[reader - from])) return {};
+  std::sort(nodes.begin(), nodes.end());
+  return nodes;
+}
+
+// Fills `map`, `pooled` and `exact`; false if there is no map: paths of different strides, global pooling of more than
+// a pointwise map, or a value that is one pixel by nature but read past its border.
+bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& region) {
+  std::map<int, MapShape> maps = {{region.from, identity_shape(static_cast<int>(shapes[region.from].c))}};
+  bool same_size = true, one_pixel = false;
+  for (const int i : region.nodes) {
+    const Node& node = graph.nodes[i];
+    const Nhwc &x = shapes[node.inputs[0]], &y = shapes[i];
+    const MapShape& a = maps.at(node.inputs[0]);
+    if (is_add(node.op)) {
+      const MapShape& b = maps.at(node.inputs[1]);
+      if (a.stride != b.stride) return false;
+      maps[i] = add(a, b);
+    } else {
+      const MapShape own = *map_shape(node.op, x);
+      const bool past_border = node.inputs[0] != region.from && (reads_outside(own.rows, own.stride, y.h, x.h) ||
+                                                                 reads_outside(own.columns, own.stride, y.w, x.w));
+      if (past_border && one_pixel) return false;
+      region.exact = region.exact && !past_border;
+      one_pixel = one_pixel || is_one_pixel(node.op);
+      maps[i] = compose(own, a);
+      const bool pools = is_pool(node.op) && (x.h != 1 || x.w != 1);
+      region.pooled = region.pooled || pools;
+      same_size = same_size && (pools || (x.h == y.h && x.w == y.w));
+    }
+  }
+  region.map = maps.at(region.to);
+  return !region.pooled || (region.map.pointwise() && same_size);
+}
+
+// What stands in the way after a region that nothing longer continues.
+std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
+  if (readers.empty()) return "output";
+  if (readers.size() > 1)
+    return concat("read by both ", graph.nodes[readers[0]].name, " and ", graph.nodes[readers[1]].name);
+  const Node& next = graph.nodes[readers[0]];
+  return std::visit(Overloaded{
+                        [&](const AlphaAct&) { return concat("activation ", next.name); },
+                        [&](const MaxPool2d&) { return concat("max pooling ", next.name); },
+                        [&](const Add&) { return concat(next.name, " adds another value"); },
+                        [&](const GlobalAvgPool&) { return concat("global pooling ", next.name); },
+                        [&](const auto&) { return concat(kind(next.op), ' ', next.name); },
+                    },
+                    next.op);
+}
+
+bool worth_merging(const Graph& graph, const Region& region) {
+  int weighted = 0, ops = 0;
+  for (const int i : region.nodes) {
+    weighted += weighted_kernel(graph.nodes[i].op) > 0;
+    ops += !is_free(graph.nodes[i].op);
+  }
+  return weighted >= 1 && ops >= 2;
+}
+
+}  // namespace
+
+std::optional<Region> closed_region(const Graph& graph, const std::vector<std::vector<int>>& readers,
+                                    const std::vector<Nhwc>& shapes, int from, int to) {
+  Region region{.from = from, .to = to, .nodes = collect(graph, readers, shapes, from, to), .map = {}, .stop = {}};
+  if (region.nodes.empty() || !find_map(graph, shapes, region)) return std::nullopt;
+  for (const int i : region.nodes) region.macs_before += macs(graph, i, shapes);
+  const int64_t kernel = region.map.kernel();
+  region.macs_after =
+      shapes[to].h * shapes[to].w * shapes[to].c * kernel * kernel * (region.map.in / region.map.groups);
+  return region;
+}
+
+std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
+  const auto readers = consumers(graph);
+  const std::vector<Nhwc> shapes = infer_shapes(graph);
+  std::vector<bool> taken(graph.nodes.size()), inner(graph.nodes.size());
+  std::vector<Region> groups;
+  // The longest acceptable region from `from`, with its stop filled in.
+  const auto longest = [&](int from) {
+    std::optional<Region> best;
+    std::string refused;
+    for (int to = from + 1; to <= graph.output(); ++to) {
+      auto region = closed_region(graph, readers, shapes, from, to);
+      if (!region || !worth_merging(graph, *region)) continue;
+      if (std::any_of(region->nodes.begin(), region->nodes.end(), [&](int i) { return taken[i]; })) continue;
+      const std::string reason = refusal(*region);
+      if (reason.empty()) {
+        best = std::move(region);
+        refused.clear();
+      } else if (refused.empty()) {
+        refused = reason;
+      }
+    }
+    if (best) best->stop = refused.empty() ? obstacle(graph, readers[best->to]) : refused;
+    return best;
+  };
+  for (int from = 0; from < graph.output(); ++from) {
+    if (inner[from]) continue;
+    while (auto region = longest(from)) {  // several where `from` has several readers
+      for (const int i : region->nodes) taken[i] = inner[i] = true;
+      inner[region->to] = false;
+      groups.push_back(std::move(*region));
+    }
+  }
+  return groups;
+}
+
+int weighted_kernel(const Op& op) {
+  return std::visit(Overloaded{
+                        [](const Conv2d& o) { return o.kernel; },
+                        [](const DepthwiseConv2d& o) { return o.kernel; },
+                        [](const Linear&) { return 1; },
+                        [](const auto&) { return 0; },
+                    },
+                    op);
+}
+
+std::vector<int> kernels(const Graph& graph, const Region& region) {
+  std::vector<int> sides;
+  for (const int i : region.nodes)
+    if (const int side = weighted_kernel(graph.nodes[i].op)) sides.push_back(side);
+  return sides;
+}
+
+Refusal within_kernel(const Graph& graph, int max_kernel) {
+  PLEAT_CHECK(max_kernel >= 1, "fold: max kernel is ", max_kernel, ", expected at least 1");
+  return [&graph, max_kernel](const Region& region) {
+    const int kernel = region.map.kernel();
+    const std::vector<int> sides = kernels(graph, region);
+    if (kernel <= max_kernel || kernel <= *std::max_element(sides.begin(), sides.end())) return std::string();
+    return concat("max kernel ", max_kernel, " would be ", kernel);
+  };
+}
+
+Refusal cheaper(const Graph& graph, int max_kernel) {
+  return [within = within_kernel(graph, max_kernel)](const Region& region) {
+    std::string reason = within(region);
+    if (reason.empty() && region.macs_after > region.macs_before)
+      reason = concat("MACs would grow from ", region.macs_before, " to ", region.macs_after);
+    return reason;
+  };
+}
+
+}  // namespace pleat

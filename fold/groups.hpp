@@ -1,0 +1,53 @@
+// Which runs of linear nodes can become one op.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/graph.hpp"
+#include "core/tensor.hpp"
+#include "fold/linear_map.hpp"
+
+namespace pleat {
+
+/// A closed linear region: every node of it is linear and reads only `from` or the region, and nobody outside reads any
+/// of it but `to`. So the value of `to` is one linear map of the value of `from`.
+struct Region {
+  int from = 0, to = 0;
+  std::vector<int> nodes;  ///< In order; without `from`, the last is `to`.
+  MapShape map;            ///< From `from` to `to`.
+  bool pooled = false;     ///< Holds global pooling of a picture; the map is pointwise then, and follows the pooling.
+  /// The merged op gives the same everywhere as the region does now. Otherwise (a padded op follows another, whose
+  /// values past the border are not zero) the two differ at the borders until the padding is moved.
+  bool exact = true;
+  int64_t macs_before = 0, macs_after = 0;
+  std::string stop;  ///< Why it ends at `to`.
+};
+
+/// The closed linear region from one node to a later one, if there is one with a map.
+std::optional<Region> closed_region(const Graph& graph, const std::vector<std::vector<int>>& readers,
+                                    const std::vector<Nhwc>& shapes, int from, int to);
+
+/// Reason to refuse a region; empty: take it.
+using Refusal = std::function<std::string(const Region&)>;
+
+/// Disjoint regions of two or more nodes with a convolution or linear layer among them: in network order, each as long
+/// as it can be without `refusal`.
+std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal);
+
+/// Refuses kernels above `max_kernel`, unless an op of the region has that kernel already.
+Refusal within_kernel(const Graph& graph, int max_kernel);
+
+/// Refuses, besides, regions whose merged op costs more multiply-accumulates than they do.
+Refusal cheaper(const Graph& graph, int max_kernel);
+
+/// Kernel of an op with weights (linear layers: 1); 0 for the others.
+int weighted_kernel(const Op& op);
+
+/// Sides of the kernels of the region's convolutions (linear layers: 1), in order.
+std::vector<int> kernels(const Graph& graph, const Region& region);
+
+}  // namespace pleat

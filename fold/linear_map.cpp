@@ -1,0 +1,228 @@
+#include "fold/linear_map.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+
+namespace pleat {
+namespace {
+
+PLEAT_SIMD void accumulate(double* y, const double* x, double a, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+// Position of weight rows: a row holds the inputs of one group, for one output and offset.
+int64_t row_length(const MapShape& s) {
+  return s.in / s.groups;
+}
+int64_t first_input(const MapShape& s, int64_t out) {
+  return out / (s.out / s.groups) * row_length(s);
+}
+int64_t row_start(const MapShape& s, int64_t out, int row, int column) {
+  return ((out * s.rows.size() + row - s.rows.lo) * s.columns.size() + column - s.columns.lo) * row_length(s);
+}
+
+LinearMap zero_map(const MapShape& s) {
+  return {s, std::vector<double>(s.out * row_length(s) * s.rows.size() * s.columns.size()), std::vector<double>(s.out)};
+}
+
+template <class Body>
+void each_offset(const MapShape& s, const Body& body) {
+  for (int row = s.rows.lo; row <= s.rows.hi; ++row)
+    for (int column = s.columns.lo; column <= s.columns.hi; ++column) body(row, column);
+}
+
+MapShape window_shape(int in, int out, int groups, int kernel, int stride, const Padding& pad) {
+  return {in, out, groups, stride, {-pad.top, kernel - 1 - pad.top}, {-pad.left, kernel - 1 - pad.left}};
+}
+
+// Reads `node.suffix`; the graph was verified, so it is there with its shape.
+const float* values(const Node& node, const char* suffix, const Tensors& tensors) {
+  return tensors.at(node.name + suffix).values.data();
+}
+
+// Weights OIHW into a map of the same extent.
+void read_kernel(LinearMap& map, const Node& node, bool bias, const Tensors& tensors) {
+  const MapShape& s = map.shape;
+  const float* weight = values(node, ".weight", tensors);
+  for (int64_t o = 0; o < s.out; ++o)
+    for (int64_t i = 0; i < row_length(s); ++i)
+      each_offset(s, [&](int row, int column) { map.weight[row_start(s, o, row, column) + i] = *weight++; });
+  if (bias) std::copy_n(values(node, ".bias", tensors), s.out, map.bias.begin());
+}
+
+int common_groups(const MapShape& a, const MapShape& b) {
+  return std::gcd(a.groups, b.groups);
+}
+
+void accumulate(LinearMap& sum, const LinearMap& part) {
+  for (int64_t o = 0; o < part.shape.out; ++o) {
+    const int64_t shift = first_input(part.shape, o) - first_input(sum.shape, o);
+    each_offset(part.shape, [&](int row, int column) {
+      accumulate(&sum.weight[row_start(sum.shape, o, row, column) + shift],
+                 &part.weight[row_start(part.shape, o, row, column)], 1, row_length(part.shape));
+    });
+    sum.bias[o] += part.bias[o];
+  }
+}
+
+}  // namespace
+
+MapShape identity_shape(int channels) {
+  return {channels, channels, channels, 1, {}, {}};
+}
+
+LinearMap identity_map(int channels) {
+  LinearMap map = zero_map(identity_shape(channels));
+  std::fill(map.weight.begin(), map.weight.end(), 1);
+  return map;
+}
+
+std::optional<MapShape> map_shape(const Op& op, const Nhwc& in) {
+  using Shape = std::optional<MapShape>;
+  const int c = static_cast<int>(in.c);
+  return std::visit(
+      Overloaded{
+          [&](const Conv2d& o) -> Shape { return window_shape(c, o.out, o.groups, o.kernel, o.stride, o.pad); },
+          [&](const DepthwiseConv2d& o) -> Shape { return window_shape(c, c, c, o.kernel, o.stride, o.pad); },
+          [&](const AvgPool2d& o) -> Shape { return window_shape(c, c, c, o.kernel, o.stride, o.pad); },
+          [&](const Shortcut& o) -> Shape { return window_shape(c, o.out, o.out == c ? c : 1, 1, o.stride, o.pad); },
+          [&](const Linear& o) -> Shape { return window_shape(c, o.out, 1, 1, 1, {}); },
+          [&](const BatchNorm&) -> Shape { return identity_shape(c); },
+          [&](const GlobalAvgPool&) -> Shape { return identity_shape(c); },
+          [&](const Flatten&) -> Shape {
+            if (in.h != 1 || in.w != 1) return std::nullopt;
+            return identity_shape(c);
+          },
+          [](const Input&) -> Shape { return std::nullopt; },
+          [](const AlphaAct&) -> Shape { return std::nullopt; },
+          [](const MaxPool2d&) -> Shape { return std::nullopt; },
+          [](const Add&) -> Shape { return std::nullopt; },
+      },
+      op);
+}
+
+LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
+  const auto shape = map_shape(node.op, in);
+  PLEAT_CHECK(shape, kind(node.op), " '", node.name, "': is not a linear map of one picture");
+  LinearMap map = zero_map(*shape);
+  std::visit(
+      Overloaded{
+          [&](const Conv2d& o) { read_kernel(map, node, o.bias, tensors); },
+          [&](const DepthwiseConv2d& o) { read_kernel(map, node, o.bias, tensors); },
+          [&](const Linear& o) { read_kernel(map, node, o.bias, tensors); },
+          [&](const AvgPool2d& o) { std::fill(map.weight.begin(), map.weight.end(), 1.0 / (o.kernel * o.kernel)); },
+          [&](const Shortcut& o) {
+            const int64_t before = (o.out - in.c) / 2;
+            for (int64_t i = 0; i < in.c; ++i) map.weight[o.out == in.c ? i : (before + i) * in.c + i] = 1;
+          },
+          [&](const BatchNorm& o) {
+            const float *gamma = values(node, ".weight", tensors), *beta = values(node, ".bias", tensors);
+            const float* mean = values(node, ".running_mean", tensors);
+            const float* var = values(node, ".running_var", tensors);
+            for (int64_t c = 0; c < in.c; ++c) {
+              map.weight[c] = gamma[c] / std::sqrt(var[c] + o.eps);
+              map.bias[c] = beta[c] - map.weight[c] * mean[c];
+            }
+          },
+          [&](const GlobalAvgPool&) { map = identity_map(shape->in); },
+          [&](const Flatten&) { map = identity_map(shape->in); },
+          [](const Input&) {},  // map_shape has refused these
+          [](const AlphaAct&) {},
+          [](const MaxPool2d&) {},
+          [](const Add&) {},
+      },
+      node.op);
+  return map;
+}
+
+MapShape compose(const MapShape& second, const MapShape& first) {
+  PLEAT_CHECK(second.in == first.out, "fold: a map of ", second.in, " channels cannot follow one of ", first.out);
+  const auto offsets = [&](const Offsets& b, const Offsets& a) {
+    return Offsets{a.lo + first.stride * b.lo, a.hi + first.stride * b.hi};
+  };
+  return {first.in,
+          second.out,
+          common_groups(second, first),
+          first.stride * second.stride,
+          offsets(second.rows, first.rows),
+          offsets(second.columns, first.columns)};
+}
+
+LinearMap compose(const LinearMap& second, const LinearMap& first) {
+  const MapShape &a = first.shape, &b = second.shape;
+  LinearMap map = zero_map(compose(b, a));
+  const MapShape& s = map.shape;
+  // A few outputs at a time, so that a row of `first` read from memory serves them all.
+  constexpr int64_t kBlock = 8;
+  const int64_t outputs_per_group = b.out / b.groups;
+  const auto work = [&](int64_t begin, int64_t end, int) {
+    for (int64_t from = begin, to; from < end; from = to) {
+      to = std::min({end, from + kBlock, (from / outputs_per_group + 1) * outputs_per_group});
+      const int64_t first_middle = first_input(b, from);
+      for (int64_t m = 0; m < row_length(b); ++m) {
+        const int64_t middle = first_middle + m;
+        each_offset(a, [&](int row1, int column1) {
+          const double* x = &first.weight[row_start(a, middle, row1, column1)];
+          for (int64_t o = from; o < to; ++o) {
+            const int64_t shift = first_input(a, middle) - first_input(s, o);
+            each_offset(b, [&](int row2, int column2) {
+              const double w = second.weight[row_start(b, o, row2, column2) + m];
+              if (w == 0) return;
+              const int row = row1 + a.stride * row2, column = column1 + a.stride * column2;
+              accumulate(&map.weight[row_start(s, o, row, column) + shift], x, w, row_length(a));
+            });
+          }
+        });
+        for (int64_t o = from; o < to; ++o)
+          each_offset(b, [&](int row, int column) {
+            map.bias[o] += second.weight[row_start(b, o, row, column) + m] * first.bias[middle];
+          });
+      }
+      for (int64_t o = from; o < to; ++o) map.bias[o] += second.bias[o];
+    }
+  };
+  parallel_for(b.out, work);
+  return map;
+}
+
+MapShape add(const MapShape& a, const MapShape& b) {
+  PLEAT_CHECK(a.in == b.in && a.out == b.out && a.stride == b.stride, "fold: cannot add maps of ", a.in, " to ", a.out,
+              " channels, stride ", a.stride, ", and of ", b.in, " to ", b.out, ", stride ", b.stride);
+  const auto hull = [](const Offsets& p, const Offsets& q) {
+    return Offsets{std::min(p.lo, q.lo), std::max(p.hi, q.hi)};
+  };
+  return {a.in, a.out, common_groups(a, b), a.stride, hull(a.rows, b.rows), hull(a.columns, b.columns)};
+}
+
+LinearMap add(const LinearMap& a, const LinearMap& b) {
+  LinearMap sum = zero_map(add(a.shape, b.shape));
+  accumulate(sum, a);
+  accumulate(sum, b);
+  return sum;
+}
+
+Tensor kernel_tensor(const LinearMap& map) {
+  const MapShape& s = map.shape;
+  const int64_t k = s.kernel();
+  Tensor tensor({s.out, row_length(s), k, k});
+  for (int64_t o = 0; o < s.out; ++o)
+    for (int64_t i = 0; i < row_length(s); ++i)
+      each_offset(s, [&](int row, int column) {
+        tensor.values[((o * row_length(s) + i) * k + row - s.rows.lo) * k + column - s.columns.lo] =
+            static_cast<float>(map.weight[row_start(s, o, row, column) + i]);
+      });
+  return tensor;
+}
+
+Tensor bias_tensor(const LinearMap& map) {
+  Tensor tensor({map.shape.out});
+  std::transform(map.bias.begin(), map.bias.end(), tensor.values.begin(),
+                 [](double b) { return static_cast<float>(b); });
+  return tensor;
+}
+
+}  // namespace pleat

@@ -1,0 +1,69 @@
+#include "fold/mask.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "core/check.hpp"
+#include "fold/rewrite.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+
+std::vector<Foldable> foldable_activations(const Model& model) {
+  std::vector<Foldable> all;
+  for (const Parameter& parameter : parameters(model.graph))
+    if (parameter.role == Role::alpha) all.push_back({parameter.name, model.tensors.at(parameter.name).values.at(0)});
+  return all;
+}
+
+std::string mask_from_threshold(const Model& model, double threshold) {
+  std::string mask;
+  for (const Foldable& activation : foldable_activations(model)) mask += activation.value >= threshold ? '.' : '#';
+  return mask;
+}
+
+std::string mask_from_text(const Model& model, const std::string& text) {
+  const std::size_t expected = foldable_activations(model).size();
+  const std::size_t wrong = text.find_first_not_of("#.");
+  PLEAT_CHECK(wrong == std::string::npos, "mask '", text, "': got '", text[wrong],
+              "', expected '#' (keep) or '.' (drop)");
+  if (text.size() == expected + 1 && text[0] == '#') return text.substr(1);
+  PLEAT_CHECK(text.size() == expected, "mask '", text, "': has ", text.size(), " characters, expected ", expected,
+              ", one for each foldable activation");
+  return text;
+}
+
+std::string mask_from_depth(const Model& model, int wanted) {
+  const std::vector<Foldable> all = foldable_activations(model);
+  const int full = depth(model.graph), drops = full - wanted;
+  PLEAT_CHECK(drops >= 0 && drops <= static_cast<int>(all.size()), "fold: depth ", wanted, " asked for, expected ",
+              full - static_cast<int>(all.size()), " to ", full);
+  std::vector<int> order(all.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return all[a].value > all[b].value; });
+  std::string mask(all.size(), '#');
+  for (int i = 0; i < drops; ++i) mask[order[i]] = '.';
+  return mask;
+}
+
+Model drop_activations(const Model& model, const std::string& mask) {
+  const std::vector<Foldable> all = foldable_activations(model);
+  PLEAT_CHECK(mask.size() == all.size(), "fold: mask '", mask, "' is for ", mask.size(), " activations, expected ",
+              all.size());
+  std::set<std::string> dropped;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    if (mask[i] == '.') dropped.insert(all[i].alpha);
+  Rewrite rewrite(model);
+  for (int i = 0; i <= model.graph.output(); ++i) {
+    const Node& node = model.graph.nodes[i];
+    const auto* activation = std::get_if<AlphaAct>(&node.op);
+    if (activation && dropped.contains(activation->alpha))
+      rewrite.stand_for(i, rewrite[node.inputs[0]]);
+    else
+      rewrite.copy(i);
+  }
+  return rewrite.finish();
+}
+
+}  // namespace pleat

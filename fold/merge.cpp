@@ -1,0 +1,100 @@
+#include "fold/merge.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "fold/rewrite.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+bool holds(const Graph& graph, const Region& group, bool (*is)(const Op&)) {
+  return std::any_of(group.nodes.begin(), group.nodes.end(), [&](int i) { return is(graph.nodes[i].op); });
+}
+
+LinearMap group_map(const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
+  std::map<int, LinearMap> maps = {{group.from, identity_map(group.map.in)}};
+  for (const int i : group.nodes) {
+    const Node& node = model.graph.nodes[i];
+    const LinearMap& a = maps.at(node.inputs[0]);
+    maps[i] = std::holds_alternative<Add>(node.op)
+                  ? add(a, maps.at(node.inputs[1]))
+                  : compose(linear_map(node, shapes[node.inputs[0]], model.tensors), a);
+  }
+  return std::move(maps.at(group.to));
+}
+
+// Padding along one axis with which the merged op gives `outputs` from `inputs`.
+AxisPadding axis_padding(const Offsets& offsets, int kernel, int stride, int64_t inputs, int64_t outputs) {
+  const int64_t last = stride * (outputs - 1) + offsets.lo + kernel - 1;  // the last input that the last output reads
+  return {-offsets.lo, static_cast<int>(last - (inputs - 1)), stride - 1};
+}
+
+// Adds the op that group becomes and returns its index in the new graph.
+int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
+  const LinearMap map = group_map(model, group, shapes);
+  const MapShape& s = map.shape;
+  const std::string& name = merged_name(model.graph, group);
+  const Nhwc y = shapes[group.to];
+  Nhwc x = shapes[group.from];
+  int input = rewrite[group.from];
+  if (group.pooled) {
+    const auto pool = std::find_if(group.nodes.begin(), group.nodes.end(), [&](int i) {
+      return std::holds_alternative<GlobalAvgPool>(model.graph.nodes[i].op);
+    });
+    input = rewrite.add(model.graph.nodes[*pool].name, GlobalAvgPool{}, {input});
+    x.h = x.w = 1;
+  }
+  Tensor weight = kernel_tensor(map);
+  rewrite.set(name + ".bias", bias_tensor(map));
+  const bool linear = s.pointwise() && x.h == 1 && x.w == 1 &&
+                      holds(model.graph, group, [](const Op& op) { return std::holds_alternative<Linear>(op); });
+  if (linear) {
+    weight.shape.resize(2);
+    rewrite.set(name + ".weight", std::move(weight));
+    return rewrite.add(name, Linear{.out = s.out, .bias = true}, {input});
+  }
+  rewrite.set(name + ".weight", std::move(weight));
+  const int kernel = s.kernel();
+  const bool diagonal = s.groups > 1 && s.groups == s.in && s.groups == s.out;
+  const Op op = diagonal ? Op(DepthwiseConv2d{.kernel = kernel, .stride = s.stride, .pad = {}, .bias = true})
+                         : Op(Conv2d{s.out, kernel, s.stride, {}, s.groups, true});
+  return rewrite.add_padded(name, op, input, s.in, axis_padding(s.rows, kernel, s.stride, x.h, y.h),
+                            axis_padding(s.columns, kernel, s.stride, x.w, y.w));
+}
+
+}  // namespace
+
+const std::string& merged_name(const Graph& graph, const Region& group) {
+  const auto weighted = std::find_if(group.nodes.begin(), group.nodes.end(),
+                                     [&](int i) { return weighted_kernel(graph.nodes[i].op) > 0; });
+  return graph.nodes[*weighted].name;
+}
+
+Model merge(const Model& model, const std::vector<Region>& groups) {
+  const std::vector<Nhwc> shapes = infer_shapes(model.graph);
+  std::vector<const Region*> group_of(model.graph.nodes.size());
+  for (const Region& group : groups)
+    for (const int i : group.nodes) group_of[i] = &group;
+  Rewrite rewrite(model);
+  for (int i = 0; i <= model.graph.output(); ++i) {
+    if (!group_of[i])
+      rewrite.copy(i);
+    else if (group_of[i]->to == i)
+      rewrite.stand_for(i, add_merged(rewrite, model, *group_of[i], shapes));
+  }
+  return rewrite.finish();
+}
+
+Model fold_batch_norm(const Model& model) {
+  const auto refusal = [&](const Region& region) {
+    const std::vector<int> sides = kernels(model.graph, region);
+    const bool fits =
+        sides.size() == 1 && region.exact && region.map.kernel() == sides[0] && region.macs_after <= region.macs_before;
+    return std::string(fits ? "" : "more than batch norm");
+  };
+  return merge(model, find_groups(model.graph, refusal));
+}
+
+}  // namespace pleat

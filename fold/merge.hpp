@@ -1,0 +1,25 @@
+// Merging: each group of linear nodes becomes one op.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/model.hpp"
+#include "fold/groups.hpp"
+
+namespace pleat {
+
+/// Name of the op a group becomes: that of its first convolution or linear layer.
+const std::string& merged_name(const Graph& graph, const Region& group);
+
+/// The model with each group (from find_groups of its graph) replaced by one convolution with bias: depthwise where the
+/// map is diagonal, a linear layer where a linear layer is in the group. Weights are computed in double and rounded
+/// once. Equals the model with its padding moved (fold/reorder.hpp) everywhere, and the model itself wherever
+/// Region::exact.
+Model merge(const Model& model, const std::vector<Region>& groups);
+
+/// Batch norms, and skips and poolings that cost no larger kernel, folded into the one convolution or linear layer next
+/// to them: what inference always gains from. Exact. A batch norm that no convolution precedes stays.
+Model fold_batch_norm(const Model& model);
+
+}  // namespace pleat

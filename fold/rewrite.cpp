@@ -1,0 +1,89 @@
+#include "fold/rewrite.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+// The padding after that suits best: as before if that is in range.
+int after(const AxisPadding& axis) {
+  return std::clamp(axis.before, axis.after, axis.after + axis.slack);
+}
+
+Padding padding(const AxisPadding& rows, const AxisPadding& columns) {
+  return {rows.before, columns.before, after(rows), after(columns)};
+}
+
+// Sets the op's padding; false if it cannot have this one.
+bool carry(Op& op, const Padding& pad) {
+  const bool none = pad == Padding{}, crops = std::min({pad.top, pad.left, pad.bottom, pad.right}) < 0;
+  const auto window = [&](auto& o) {
+    o.pad = crops ? Padding{} : pad;
+    return !crops;
+  };
+  return std::visit(Overloaded{
+                        [&](Conv2d& o) { return window(o); },
+                        [&](DepthwiseConv2d& o) { return window(o); },
+                        [&](AvgPool2d& o) { return window(o); },
+                        [&](MaxPool2d&) { return none; },  // its padding is not zeros
+                        [&](Shortcut& o) {
+                          o.pad = pad;
+                          return true;
+                        },
+                        [&](Input&) { return none; },
+                        [&](BatchNorm&) { return none; },
+                        [&](AlphaAct&) { return none; },
+                        [&](GlobalAvgPool&) { return none; },
+                        [&](Flatten&) { return none; },
+                        [&](Linear&) { return none; },
+                        [&](Add&) { return none; },
+                    },
+                    op);
+}
+
+}  // namespace
+
+Rewrite::Rewrite(const Model& from) : from_(from), index_(from.graph.nodes.size(), -1) {}
+
+void Rewrite::copy(int i) {
+  const Node& node = from_.graph.nodes.at(i);
+  std::vector<int> inputs;
+  for (const int input : node.inputs) inputs.push_back(index_.at(input));
+  index_.at(i) = graph_.add(node.name, node.op, std::move(inputs));
+}
+
+int Rewrite::add(std::string name, Op op, std::vector<int> inputs) {
+  return graph_.add(std::move(name), std::move(op), std::move(inputs));
+}
+
+int Rewrite::padded(const std::string& reader, int input, int channels, const AxisPadding& rows,
+                    const AxisPadding& columns) {
+  const Padding pad = padding(rows, columns);
+  if (pad == Padding{}) return input;
+  std::string name = reader + ".pad";
+  while (find(graph_, name) >= 0 || find(from_.graph, name) >= 0) name += '_';
+  return add(name, Shortcut{.out = channels, .stride = 1, .pad = pad}, {input});
+}
+
+int Rewrite::add_padded(std::string name, Op op, int input, int channels, const AxisPadding& rows,
+                        const AxisPadding& columns) {
+  if (!carry(op, padding(rows, columns))) input = padded(name, input, channels, rows, columns);
+  return add(std::move(name), std::move(op), {input});
+}
+
+Model Rewrite::finish() const {
+  Model model = from_;
+  model.graph = graph_;
+  model.tensors.clear();
+  for (const Parameter& parameter : parameters(graph_)) {
+    const auto fresh = fresh_.find(parameter.name);
+    model.tensors[parameter.name] = fresh == fresh_.end() ? from_.tensors.at(parameter.name) : fresh->second;
+  }
+  verify(model.graph, model.tensors);
+  return model;
+}
+
+}  // namespace pleat
