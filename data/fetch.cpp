@@ -44,31 +44,34 @@ const std::map<std::string, Source> kSources = {
        {kFashion + "t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79"},
        {kFashion + "t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310"}},
       "fashion-mnist",
-      false}},
+      false,
+      "dataset-fashion-mnist"}},
 };
 
 constexpr int kNoProgram = 127;  // exit status, as shells have it, of a program that is not installed
 
-// Runs a program by its argument vector, no shell between; its standard output goes to `output` if given, else to our
-// standard error. Returns its exit status, 128 + signal if one ended it.
-int run(const std::vector<std::string>& arguments, std::string* output = nullptr) {
+// Runs a program by its argument vector, no shell between. Returns its exit status, 128 + signal if one ended it;
+// `output` is all it wrote, errors too.
+int run(const std::vector<std::string>& arguments, std::string& output) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 
-  std::array<int, 2> pipe_ends;
-  PLEAT_CHECK_FILE(pipe2(pipe_ends.data(), O_CLOEXEC) == 0, arguments[0], "cannot make a pipe: ", std::strerror(errno));
+  std::array<int, 2> ends;  // reading, writing
+  PLEAT_CHECK_FILE(pipe2(ends.data(), O_CLOEXEC) == 0, arguments[0], "cannot make a pipe: ", std::strerror(errno));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, output ? pipe_ends[1] : STDERR_FILENO, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
   pid_t child = 0;
   const int error = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
-  close(pipe_ends[1]);
+  close(ends[1]);
+  output.clear();
   std::array<char, 4096> buffer;
-  for (ssize_t n; !error && output && (n = read(pipe_ends[0], buffer.data(), buffer.size())) > 0;)
-    output->append(buffer.data(), n);
-  close(pipe_ends[0]);
+  for (ssize_t n; !error && ((n = read(ends[0], buffer.data(), buffer.size())) > 0 || (n < 0 && errno == EINTR));)
+    if (n > 0) output.append(buffer.data(), n);
+  close(ends[0]);
   if (error == ENOENT) return kNoProgram;
   PLEAT_CHECK_FILE(error == 0, arguments[0], "cannot be started: ", std::strerror(error));
 
@@ -78,32 +81,41 @@ int run(const std::vector<std::string>& arguments, std::string* output = nullptr
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// Throws with what the program wrote unless it went well.
+void check_status(int status, const std::string& program, const std::string& output, const std::string& file,
+                  const std::string& hint = "") {
+  const std::string said = output.substr(0, output.find_last_not_of('\n') + 1);
+  PLEAT_CHECK_FILE(status != kNoProgram, file, program, " is not installed\nhint: apt-get install ",
+                   program == "md5sum" ? "coreutils" : program);
+  PLEAT_CHECK_FILE(status == 0, file, program, " failed with exit status ", status, said.empty() ? "" : ": ", said,
+                   hint);
+}
+
 std::string md5_of(const std::string& path) {
   std::string output;
-  const int status = run({"md5sum", "-b", "--", path}, &output);
-  PLEAT_CHECK_FILE(status == 0 && output.size() >= 32, path, "md5sum failed with exit status ", status);
+  check_status(run({"md5sum", "-b", "--", path}, output), "md5sum", output, path);
   return output.substr(output[0] == '\\' ? 1 : 0, 32);  // a backslash: the file's name has odd characters
 }
 
-// Both go on where `path` ends.
-void download(const std::string& url, const std::string& path) {
-  std::string program = "curl";
-  int status = run({program, "--fail", "--location", "--show-error", "--silent", "--connect-timeout", "20",
-                    "--continue-at", "-", "--output", path, url});
+// Goes on where `path` ends.
+void download(const std::string& url, const std::string& path, const std::string& hint) {
+  std::string program = "curl", output;
+  int status = run({program, "--fail", "--location", "--silent", "--show-error", "--connect-timeout", "20",
+                    "--continue-at", "-", "--output", path, url},
+                   output);
   if (status == kNoProgram) {
-    program = "wget";
-    status =
-        run({program, "--no-verbose", "--tries=2", "--timeout=20", "--continue", "--output-document=" + path, url});
+    status = run({"wget", "--no-verbose", "--tries=2", "--timeout=20", "--continue", "--output-document=" + path, url},
+                 output);
+    if (status != kNoProgram) program = "wget";
   }
-  PLEAT_CHECK_FILE(status != kNoProgram, url, "neither curl nor wget is installed\nhint: apt-get install curl");
-  PLEAT_CHECK_FILE(status == 0, url, "download failed, ", program, "'s exit status is ", status,
-                   "\nhint: the same command resumes it; without a network, unpack the set by hand and set PLEAT_DATA");
+  check_status(status, program, output, url, hint);
 }
 
-void get(const Source::File& file, const std::string& path, const std::function<void(const std::string&)>& say) {
+void get(const Source::File& file, const std::string& path, const std::string& hint,
+         const std::function<void(const std::string&)>& say) {
   if (fs::exists(path) && md5_of(path) == file.md5) return;  // whole already: an earlier call was interrupted later
   say("downloading " + file.url);
-  download(file.url, path);
+  download(file.url, path, hint);
   const std::string md5 = md5_of(path);
   if (md5 != file.md5) fs::remove(path);
   PLEAT_CHECK_FILE(md5 == file.md5, file.url, "MD5 is ", md5, ", expected ", file.md5, "; removed what was downloaded");
@@ -121,7 +133,10 @@ std::string fetch(const Source& source, const std::string& root, const std::func
   const std::string folder = root + '/' + source.folder, part = folder + ".part";
   PLEAT_CHECK_FILE(!fs::exists(folder), folder, "is there already\nhint: remove it to fetch it anew");
   fs::create_directories(part);
-  for (const Source::File& file : source.files) get(file, part + '/' + file.url.substr(file.url.rfind('/') + 1), say);
+  const std::string hint = "\nhint: the same command resumes it; " +
+                           (source.package.empty() ? "sets unpacked by hand are found below $PLEAT_DATA"
+                                                   : "or `apt-get install " + source.package + "`");
+  for (const Source::File& file : source.files) get(file, part + file.url.substr(file.url.rfind('/')), hint, say);
   if (!source.archive) {
     fs::rename(part, folder);
     return folder;
@@ -129,8 +144,10 @@ std::string fetch(const Source& source, const std::string& root, const std::func
   const std::string& url = source.files[0].url;
   const std::string archive = part + url.substr(url.rfind('/'));
   say("unpacking " + archive);
-  const int status = run({"tar", "--extract", "--gzip", "--no-same-owner", "--directory=" + part, "--file=" + archive});
-  PLEAT_CHECK_FILE(status == 0, archive, "tar failed with exit status ", status);
+  std::string output;
+  check_status(
+      run({"tar", "--extract", "--gzip", "--no-same-owner", "--directory=" + part, "--file=" + archive}, output), "tar",
+      output, archive);
   PLEAT_CHECK_FILE(fs::is_directory(part + '/' + source.folder), archive, "holds no folder ", source.folder);
   fs::rename(part + '/' + source.folder, folder);
   fs::remove_all(part);

@@ -276,9 +276,15 @@ TEST_CASE("fetch downloads, checks, unpacks, and leaves nothing half done") {
   CHECK_FALSE(fs::exists(dir.path("wrong")));
   CHECK_FALSE(fs::exists(dir.path("wrong.part/train-labels-idx1-ubyte")));
 
+  write_text(dir.path("broken.tar.gz"), "no archive");
+  const Source broken{{{"file://" + dir.path("broken.tar.gz"), "e7870f97196c5a5a5bc170081adb83fc"}}, "broken", true};
+  CHECK_SAYS(error_of<std::runtime_error>([&] { fetch(broken, dir.path(), quiet); }),
+             "broken.tar.gz: tar failed with exit status");
+  CHECK_FALSE(fs::exists(dir.path("broken")));
+
   const Source absent{{{from + "/absent", md5}}, "absent", false};
   const std::string error = error_of<std::runtime_error>([&] { fetch(absent, dir.path(), quiet); });
-  CHECK_SAYS(error, "/absent: download failed");
+  CHECK_SAYS(error, "/absent: curl failed with exit status 37: curl: (37)");
   CHECK_SAYS(error, "\nhint: ");
 }
 
