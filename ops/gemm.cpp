@@ -40,4 +40,8 @@ template void gemm(float*, int64_t, const float*, int64_t, Transpose, const floa
 template void gemm(double*, int64_t, const double*, int64_t, Transpose, const double*, int64_t, Transpose, int64_t,
                    int64_t, int64_t, double);
 
+std::string blas_version() {
+  return openblas_get_config();
+}
+
 }  // namespace pleat

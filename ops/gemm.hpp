@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace pleat {
 
@@ -13,5 +14,8 @@ enum class Transpose { no, yes };
 template <class T>
 void gemm(T* c, int64_t ldc, const T* a, int64_t lda, Transpose ta, const T* b, int64_t ldb, Transpose tb, int64_t m,
           int64_t n, int64_t k, T beta);
+
+/// The library's name, version and how it was built.
+std::string blas_version();
 
 }  // namespace pleat

@@ -1,0 +1,27 @@
+// Classes of a picture file, by the inference engine. Free of BLAS: pleat-run uses it too.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/model.hpp"
+#include "fold/engine.hpp"
+
+namespace pleat {
+
+/// The likeliest classes of one picture, best first.
+struct Prediction {
+  std::string file;
+  std::vector<std::string> classes;  ///< Names, or numbers where the model has no names.
+  std::vector<double> scores;        ///< Softmax, 0 to 1.
+};
+
+/// The middle part of a picture's shorter side that a network of this input size usually sees: 0.875 for ImageNet's
+/// sizes, all of it for small ones.
+double usual_crop(const Model& model);
+
+/// `engine` must have been made of `model` with batch 1; `top` may exceed the number of classes. Throws
+/// std::runtime_error for a file that is no picture.
+Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top, double crop);
+
+}  // namespace pleat
