@@ -15,7 +15,7 @@ struct Source {
   std::vector<File> files;
   std::string folder;        ///< What it is called in the end.
   bool archive;              ///< The one file is a .tar.gz that unpacks to `folder`.
-  std::string package = "";  ///< The distribution's package that has the set too, if any.
+  std::string package = {};  ///< The distribution's package that has the set too, if any.
 };
 
 /// The official source of a named set. Throws std::invalid_argument for other names.

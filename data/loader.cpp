@@ -45,7 +45,7 @@ Loader::Loader(const Dataset& data, std::span<const float> mean, std::span<const
     slot.images.resize(std::min(batch, images) * data.image_size());
     slot.labels.resize(std::min(batch, images));
   }
-  for (int t = 0; t < threads; ++t) workers_.emplace_back([this](std::stop_token stop) { work(stop); });
+  for (int t = 0; t < threads; ++t) workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
 }
 
 void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
@@ -89,7 +89,7 @@ const Batch* Loader::next() {
   return &ready.batch;
 }
 
-void Loader::work(std::stop_token stop) {
+void Loader::work(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   // A batch may be made once its slot is free: the batch before it there, slots_.size() earlier, was given back.
   const auto open = [&] {

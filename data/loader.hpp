@@ -54,7 +54,7 @@ class Loader {
     std::exception_ptr error;
   };
 
-  void work(std::stop_token stop);
+  void work(const std::stop_token& stop);
   void fill(Slot& slot, int64_t batch) const;
   Slot& slot(int64_t batch) { return slots_[batch % slots_.size()]; }
 
