@@ -1,0 +1,273 @@
+#include "tests/op_cases.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "ops/add.hpp"
+#include "ops/alpha_act.hpp"
+#include "ops/avg_pool2d.hpp"
+#include "ops/batch_norm.hpp"
+#include "ops/conv2d.hpp"
+#include "ops/depthwise_conv2d.hpp"
+#include "ops/flatten.hpp"
+#include "ops/global_avg_pool.hpp"
+#include "ops/linear.hpp"
+#include "ops/max_pool2d.hpp"
+#include "ops/shortcut.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat::testing {
+namespace {
+
+constexpr Padding kSame{0, 0, 1, 1};  // TensorFlow's SAME for an even picture, kernel 3, stride 2
+
+Padding pad(int p) {
+  return Padding::uniform(p);
+}
+
+// The convolution that oneDNN is asked for, if the op is one.
+std::optional<Conv2d> as_conv2d(const OpCase& c) {
+  if (const auto* op = std::get_if<Conv2d>(&c.op)) return *op;
+  const auto* op = std::get_if<DepthwiseConv2d>(&c.op);
+  if (op == nullptr) return {};
+  const int channels = static_cast<int>(c.inputs[0].c);
+  return Conv2d{channels, op->kernel, op->stride, op->pad, channels, op->bias};
+}
+
+}  // namespace
+
+const std::vector<OpCase>& small_cases() {
+  static const Nonlinearity relu = Nonlinearity::relu, relu6 = Nonlinearity::relu6;
+  static const std::vector<OpCase> cases = {
+      // out, kernel, stride, pad, groups, bias
+      {Conv2d{5, 1, 1, {}, 1, true}, {{2, 5, 3, 7}}},
+      {Conv2d{6, 1, 1, {}, 2, true}, {{3, 4, 5, 4}}},
+      {Conv2d{3, 1, 2, {}, 1, false}, {{2, 7, 5, 4}}},
+      {Conv2d{4, 1, 1, pad(1), 1, true}, {{2, 3, 4, 3}}},  // the border is bias alone
+      {Conv2d{16, 3, 1, pad(1), 1, false}, {{2, 6, 5, 16}}},
+      {Conv2d{7, 3, 1, {}, 1, true}, {{1, 6, 7, 5}}},
+      {Conv2d{8, 3, 2, pad(1), 1, true}, {{2, 7, 5, 3}}},
+      {Conv2d{8, 3, 2, kSame, 1, false}, {{1, 8, 6, 4}}},
+      {Conv2d{4, 3, 2, {1, 0, 2, 3}, 1, true}, {{3, 5, 6, 3}}},
+      {Conv2d{4, 2, 3, {}, 1, true}, {{2, 7, 9, 3}}},  // pixels that nothing sees
+      {Conv2d{4, 3, 1, pad(1), 4, true}, {{2, 5, 6, 8}}},
+      {Conv2d{6, 3, 2, {0, 1, 1, 0}, 3, false}, {{2, 7, 6, 6}}},
+      {Conv2d{3, 5, 1, pad(2), 1, true}, {{2, 3, 4, 4}}},
+      {Conv2d{4, 7, 2, pad(3), 1, false}, {{1, 11, 9, 3}}},
+      {Conv2d{3, 7, 1, pad(3), 1, true}, {{2, 2, 3, 2}}},   // the kernel is larger than the picture
+      {Conv2d{4, 3, 1, pad(1), 1, true}, {{3, 9, 8, 96}}},  // several tiles, some across pictures
+      {DepthwiseConv2d{3, 1, pad(1), true}, {{2, 5, 6, 5}}},
+      {DepthwiseConv2d{3, 1, {}, false}, {{1, 4, 7, 37}}},
+      {DepthwiseConv2d{3, 2, pad(1), false}, {{2, 7, 5, 16}}},
+      {DepthwiseConv2d{3, 2, kSame, true}, {{3, 6, 8, 4}}},
+      {DepthwiseConv2d{5, 2, {1, 2, 2, 1}, true}, {{2, 6, 7, 3}}},
+      {DepthwiseConv2d{7, 1, pad(3), true}, {{2, 3, 4, 6}}},
+      {DepthwiseConv2d{2, 3, {}, false}, {{2, 8, 7, 3}}},
+      {DepthwiseConv2d{1, 1, pad(1), true}, {{2, 3, 2, 3}}},
+      {BatchNorm{}, {{2, 3, 5, 7}}},
+      {BatchNorm{1, 0.01}, {{1, 2, 1, 1}}},  // of two pixels little but eps is left in the gradient
+      {BatchNorm{}, {{2, 4, 3, 5}}, AlphaAct{relu, "a"}},
+      {BatchNorm{}, {{3, 3, 2, 17}}, AlphaAct{relu6, ""}},
+      {BatchNorm{}, {{2, 4, 3, 5}, {2, 4, 3, 5}}},
+      {BatchNorm{}, {{2, 3, 3, 6}, {2, 3, 3, 6}}, AlphaAct{relu6, "a"}},
+      {BatchNorm{}, {{2, 3, 5, 7}}, {}, true},
+      {BatchNorm{}, {{2, 3, 3, 6}, {2, 3, 3, 6}}, AlphaAct{relu, "a"}, true},
+      {AlphaAct{relu, "a"}, {{2, 3, 5, 7}}},
+      {AlphaAct{relu6, "a"}, {{2, 3, 5, 7}}},
+      {AlphaAct{relu, ""}, {{1, 3, 5, 3}}},
+      {MaxPool2d{2, 2, {}}, {{2, 5, 6, 3}}},
+      {MaxPool2d{3, 2, pad(1)}, {{2, 7, 5, 5}}},
+      {MaxPool2d{3, 1, {0, 2, 1, 0}}, {{1, 4, 5, 17}}},
+      {AvgPool2d{2, 2, {}}, {{2, 5, 6, 3}}},
+      {AvgPool2d{3, 2, pad(1)}, {{2, 7, 5, 5}}},
+      {AvgPool2d{3, 1, {0, 2, 1, 0}}, {{1, 4, 5, 17}}},
+      {GlobalAvgPool{}, {{3, 5, 3, 7}}},
+      {Flatten{}, {{2, 3, 4, 5}}},
+      {Linear{5, true}, {{3, 1, 1, 7}}},
+      {Linear{10, false}, {{1, 1, 1, 33}}},
+      {Add{}, {{2, 3, 5, 7}, {2, 3, 5, 7}}},
+      {Shortcut{9, 2, {}}, {{2, 5, 6, 4}}},
+      {Shortcut{4, 1, {1, 2, 0, 1}}, {{2, 3, 4, 4}}},
+      {Shortcut{6, 2, {-1, -1, -2, 0}}, {{2, 7, 6, 3}}},
+  };
+  return cases;
+}
+
+const std::vector<OpCase>& bench_cases() {
+  static const AlphaAct act{Nonlinearity::relu, "a"};
+  static const std::vector<OpCase> cases = {
+      {Conv2d{16, 3, 1, pad(1), 1, false}, {{128, 32, 32, 3}}},  // ResNet-20 on CIFAR-10
+      {Conv2d{16, 3, 1, pad(1), 1, false}, {{128, 32, 32, 16}}},
+      {Conv2d{32, 3, 2, pad(1), 1, false}, {{128, 32, 32, 16}}},
+      {Conv2d{32, 3, 1, pad(1), 1, false}, {{128, 16, 16, 32}}},
+      {Conv2d{64, 3, 1, pad(1), 1, false}, {{128, 8, 8, 64}}},
+      {Conv2d{512, 3, 1, pad(1), 1, false}, {{16, 4, 4, 512}}},  // VGG
+      {Conv2d{144, 1, 1, {}, 1, false}, {{8, 56, 56, 24}}},      // MobileNetV2
+      {DepthwiseConv2d{3, 1, pad(1), false}, {{8, 56, 56, 144}}},
+      {DepthwiseConv2d{3, 2, pad(1), false}, {{8, 56, 56, 144}}},
+      {DepthwiseConv2d{5, 1, pad(2), false}, {{8, 14, 14, 672}}},  // EfficientNet
+      {BatchNorm{}, {{128, 32, 32, 16}}},
+      {BatchNorm{}, {{128, 32, 32, 16}, {128, 32, 32, 16}}, act},
+      {act, {{128, 32, 32, 16}}},
+      {MaxPool2d{2, 2, {}}, {{128, 32, 32, 64}}},
+      {AvgPool2d{2, 2, {}}, {{128, 32, 32, 64}}},
+      {GlobalAvgPool{}, {{128, 8, 8, 64}}},
+      {Shortcut{32, 2, {}}, {{128, 32, 32, 16}}},
+      {Add{}, {{128, 32, 32, 16}, {128, 32, 32, 16}}},
+      {Linear{10, true}, {{128, 1, 1, 64}}},
+  };
+  return cases;
+}
+
+Graph graph_of(const OpCase& c) {
+  const Nhwc& x = c.inputs[0];
+  Graph graph;
+  graph.add("x", Input{static_cast<int>(x.c), static_cast<int>(x.h), static_cast<int>(x.w)}, {});
+  graph.add("op", c.op, std::vector<int>(std::holds_alternative<Add>(c.op) ? 2 : 1, 0));
+  return graph;
+}
+
+std::string describe(const OpCase& c) {
+  std::string text = to_text(graph_of(c), 1) + " on " + to_string(c.inputs[0]);
+  if (c.inputs.size() == 2 && !std::holds_alternative<Add>(c.op)) text += " + residual";
+  if (c.act) text += std::string(c.act->s == Nonlinearity::relu ? " + relu" : " + relu6") + " " + c.act->alpha;
+  if (c.evaluation) text += ", evaluation";
+  return text;
+}
+
+bool is_convolution(const OpCase& c) {
+  return as_conv2d(c).has_value();
+}
+
+template <class T>
+OpRun<T>::OpRun(const OpCase& c, Kernels kernels) : case_(c) {
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  const Graph graph = graph_of(c);
+  const int64_t batch = c.inputs[0].n, channels = c.inputs[0].c;
+  for (const Nhwc& shape : c.inputs) inputs.emplace_back(shape.size(), nan);
+  dinputs = inputs;
+  y.assign(infer_shapes(graph, batch).back().size(), nan);
+  dy = y;
+  for (const Parameter& p : parameters(graph)) {
+    const std::vector<T> values(num_elements(p.shape), nan);
+    switch (p.role) {
+      case Role::weight:
+      case Role::norm_weight:
+        params.weight = values;
+        break;
+      case Role::bias:
+      case Role::norm_bias:
+        params.bias = values;
+        break;
+      case Role::running_mean:
+        params.running_mean = values;
+        break;
+      case Role::running_var:
+        params.running_var = values;
+        break;
+      case Role::alpha:
+        break;
+    }
+  }
+  dparams = params;
+  mean_.assign(channels, nan);
+  rstd_.assign(channels, nan);
+  int64_t workspace = 0;
+  if (const auto* op = std::get_if<Conv2d>(&c.op)) workspace = conv2d_workspace(c.inputs[0], *op);
+  if (const auto* op = std::get_if<DepthwiseConv2d>(&c.op)) workspace = depthwise_conv2d_workspace(c.inputs[0], *op);
+  workspace_.assign(workspace, nan);
+  if (std::holds_alternative<BatchNorm>(c.op))
+    sums_.assign(batch_norm_workspace(channels), std::numeric_limits<double>::quiet_NaN());
+  if (kernels == Kernels::onednn)
+    onednn_ = std::make_unique<OnednnConv2d>(c.inputs[0], as_conv2d(c).value(), /*training=*/true, /*needs_dx=*/true);
+}
+
+template <class T>
+BatchNormTail<T> OpRun<T>::tail() const {
+  BatchNormTail<T> tail;
+  tail.alpha = params.alpha;
+  if (inputs.size() == 2) tail.residual = inputs[1];
+  if (case_.act) tail.act = &*case_.act;
+  return tail;
+}
+
+template <class T>
+void OpRun<T>::forward() {
+  const Nhwc& shape = case_.inputs[0];
+  const std::vector<T>& x = inputs[0];
+  const OpParams<T>& p = params;
+  if constexpr (std::is_same_v<T, float>)
+    if (onednn_) return onednn_->forward(y, x, p.weight, p.bias);
+  std::visit(Overloaded{
+                 [&](const Input&) { y = x; },
+                 [&](const Conv2d& op) { conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_); },
+                 [&](const DepthwiseConv2d& op) {
+                   depthwise_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
+                 },
+                 [&](const BatchNorm& op) {
+                   if (case_.evaluation)
+                     batch_norm_running<T>(mean_, rstd_, p.running_mean, p.running_var, op);
+                   else
+                     batch_norm_statistics<T>(mean_, rstd_, params.running_mean, params.running_var, x, shape, op,
+                                              sums_);
+                   batch_norm_forward<T>(y, x, tail(), mean_, rstd_, p.weight, p.bias, shape);
+                 },
+                 [&](const AlphaAct& op) { alpha_act_forward<T>(y, x, p.alpha, op.s); },
+                 [&](const MaxPool2d& op) { max_pool2d_forward<T>(y, x, shape, op); },
+                 [&](const AvgPool2d& op) { avg_pool2d_forward<T>(y, x, shape, op); },
+                 [&](const GlobalAvgPool&) { global_avg_pool_forward<T>(y, x, shape); },
+                 [&](const Flatten&) { flatten_forward<T>(y, x, shape); },
+                 [&](const Linear& op) { linear_forward<T>(y, x, p.weight, p.bias, shape.n, shape.c, op); },
+                 [&](const Add&) { add_forward<T>(y, x, inputs[1]); },
+                 [&](const Shortcut& op) { shortcut_forward<T>(y, x, shape, op); },
+             },
+             case_.op);
+}
+
+template <class T>
+void OpRun<T>::backward() {
+  const Nhwc& shape = case_.inputs[0];
+  const std::vector<T>& x = inputs[0];
+  std::vector<T>& dx = dinputs[0];
+  const OpParams<T>& p = params;
+  if constexpr (std::is_same_v<T, float>)
+    if (onednn_) {
+      onednn_->backward_data(dx, dy, p.weight);
+      return onednn_->backward_weights(dparams.weight, dparams.bias, dy, x);
+    }
+  std::visit(Overloaded{
+                 [&](const Input&) { dx = dy; },
+                 [&](const Conv2d& op) {
+                   conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                   conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                 },
+                 [&](const DepthwiseConv2d& op) {
+                   depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                   depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                 },
+                 [&](const BatchNorm&) {
+                   std::span<T> dresidual;
+                   if (dinputs.size() == 2) dresidual = dinputs[1];
+                   batch_norm_backward<T>(dx, dresidual, case_.act ? &dparams.alpha : nullptr, dparams.weight,
+                                          dparams.bias, dy, x, tail(), mean_, rstd_, p.weight, p.bias, shape, sums_);
+                 },
+                 [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
+                 [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },
+                 [&](const AvgPool2d& op) { avg_pool2d_backward<T>(dx, dy, shape, op); },
+                 [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, dy, shape); },
+                 [&](const Flatten&) { flatten_backward<T>(dx, dy, shape); },
+                 [&](const Linear& op) {
+                   linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
+                 },
+                 [&](const Add&) {
+                   dinputs = {dy, dy};
+                 },  // the executor passes dy on: there is no kernel
+                 [&](const Shortcut& op) { shortcut_backward<T>(dx, dy, shape, op); },
+             },
+             case_.op);
+}
+
+template class OpRun<float>;
+template class OpRun<double>;
+
+}  // namespace pleat::testing
