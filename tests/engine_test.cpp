@@ -1,0 +1,381 @@
+// The engine against the naive evaluator: every kind of op, every way to fuse, random networks, memory.
+#include "fold/engine.hpp"
+
+#include <dlfcn.h>
+#include <dnnl.h>
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+#include "fold/engine_plan.hpp"
+#include "models/models.hpp"
+#include "ops/spec.hpp"
+#include "tests/error_of.hpp"
+#include "tests/reference.hpp"
+
+using namespace pleat;
+
+// Counts what a call allocates, apart what oneDNN allocates inside: malloc and its kin are replaced (operator new ends
+// in them), and so is the door to oneDNN. Sanitizers replace the same functions, so they go without.
+#ifndef __SANITIZE_ADDRESS__
+namespace {
+
+std::atomic<bool> counting = false, inside_onednn = false;
+std::atomic<int> allocations = 0;
+std::atomic<std::size_t> largest_inside_onednn = 0;
+
+void count(std::size_t bytes) {
+  if (!counting) return;
+  if (!inside_onednn)
+    ++allocations;
+  else if (bytes > largest_inside_onednn)
+    largest_inside_onednn = bytes;
+}
+
+}  // namespace
+
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+
+void* malloc(std::size_t bytes) {
+  count(bytes);
+  return __libc_malloc(bytes);
+}
+void* calloc(std::size_t n, std::size_t bytes) {
+  count(n * bytes);
+  return __libc_calloc(n, bytes);
+}
+void* realloc(void* p, std::size_t bytes) {
+  count(bytes);
+  return __libc_realloc(p, bytes);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
+  count(bytes);
+  return __libc_memalign(alignment, bytes);
+}
+int posix_memalign(void** p, std::size_t alignment, std::size_t bytes) {
+  count(bytes);
+  *p = __libc_memalign(alignment, bytes);
+  return *p == nullptr ? ENOMEM : 0;
+}
+
+dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int n,
+                                     const dnnl_exec_arg_t* args) {
+  static const auto real =
+      reinterpret_cast<decltype(&dnnl_primitive_execute)>(dlsym(RTLD_NEXT, "dnnl_primitive_execute"));
+  inside_onednn = true;
+  const dnnl_status_t status = real(primitive, stream, n, args);
+  inside_onednn = false;
+  return status;
+}
+}
+#endif
+
+namespace {
+
+/// Parameters with nothing left at 0 or 1; alphas 0.3.
+Model random_model(const Graph& graph, uint64_t seed) {
+  Model model;
+  model.graph = graph;
+  uint64_t stream = 0;
+  for (const Parameter& parameter : parameters(graph)) {
+    Tensor tensor(parameter.shape);
+    Rng rng(seed, ++stream);
+    const double fan_in = double(tensor.values.size()) / double(parameter.shape[0]);
+    for (float& v : tensor.values) switch (parameter.role) {
+        case Role::weight:
+          v = static_cast<float>(rng.normal() * std::sqrt(2 / fan_in));
+          break;
+        case Role::norm_weight:
+        case Role::running_var:
+          v = static_cast<float>(0.5 + rng.uniform());
+          break;
+        case Role::bias:
+        case Role::norm_bias:
+        case Role::running_mean:
+          v = static_cast<float>(rng.uniform() - 0.5);
+          break;
+        case Role::alpha:
+          v = 0.3f;
+          break;
+      }
+    model.tensors[parameter.name] = std::move(tensor);
+  }
+  const Input& input = std::get<Input>(graph.nodes[0].op);
+  model.mean.assign(input.channels, 0.0f), model.std.assign(input.channels, 1.0f);
+  return model;
+}
+
+void fill(std::span<float> x, uint64_t seed) {
+  Rng rng(seed, 1000);
+  for (float& v : x) v = static_cast<float>(3 * rng.normal());  // reaches beyond ReLU6's 6
+}
+
+/// Greatest difference of the engine's outputs from the naive evaluator's over the greatest output, in the second of
+/// two calls (the first would not notice an input or a constant that a call overwrites).
+double difference(const Model& model, int64_t batch) {
+  Engine engine(model, batch);
+  fill(engine.input(), 5);
+  const std::vector<double> x(engine.input().begin(), engine.input().end());
+  engine.run();
+  const std::span<const float> y = engine.run();
+  const std::vector<double> expected = testing::reference_run(model.graph, model.tensors, x, batch).back();
+  REQUIRE(y.size() == expected.size());
+  double error = 0, scale = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    REQUIRE(std::isfinite(y[i]));
+    error = std::max(error, std::abs(y[i] - expected[i]));
+    scale = std::max(scale, std::abs(expected[i]));
+  }
+  return error / scale;
+}
+
+constexpr const char* kCases[] = {
+    // One op each, odd sizes.
+    "conv2d y <- x : out=5 kernel=3 stride=1 pad=1",
+    "conv2d y <- x : out=5 kernel=3 stride=2 pad=0,0,1,1 bias=1",
+    "conv2d y <- x : out=6 kernel=5 stride=3 pad=2 groups=3 bias=1",
+    "conv2d y <- x : out=5 kernel=7 stride=2 pad=3 bias=1",
+    "conv2d y <- x : out=5 kernel=1 stride=1 pad=1 bias=1",  // padding as wide as the kernel
+    "conv2d y <- x : out=5 kernel=3 stride=2 pad=3,4,0,1",
+    "depthwise_conv2d y <- x : kernel=3 stride=1 pad=1 bias=1",
+    "depthwise_conv2d y <- x : kernel=5 stride=2 pad=1,1,2,2",
+    "depthwise_conv2d y <- x : kernel=3 stride=1 pad=4",
+    "batch_norm y <- x",
+    "alpha_act y <- x : s=relu",
+    "alpha_act y <- x : s=relu alpha=a",
+    "alpha_act y <- x : s=relu6",
+    "alpha_act y <- x : s=relu6 alpha=a",
+    "max_pool2d y <- x : kernel=2 stride=2",
+    "max_pool2d y <- x : kernel=3 stride=2 pad=1",
+    "avg_pool2d y <- x : kernel=2 stride=2",
+    "avg_pool2d y <- x : kernel=3 stride=2 pad=1",
+    "global_avg_pool y <- x",
+    "flatten y <- x",
+    "flatten f <- x\nlinear y <- f : out=7",
+    "flatten f <- x\nlinear y <- f : out=7 bias=0",
+    "shortcut y <- x : out=8 stride=2",
+    "shortcut y <- x : out=3 stride=1 pad=-1,-2,-1,0",
+    "add y <- x x",
+    // What is fused.
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act y <- b : s=relu alpha=a",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act y <- b : s=relu6",
+    "conv2d c <- x : out=4 kernel=3 pad=1 bias=1\nalpha_act y <- c : s=relu6 alpha=a",
+    "depthwise_conv2d c <- x : kernel=3 pad=1\nbatch_norm b <- c\nalpha_act y <- b : s=relu6 alpha=a",
+    "alpha_act r <- x : s=relu\nbatch_norm b <- r\nalpha_act y <- b : s=relu alpha=a",
+    "global_avg_pool g <- x\nlinear l <- g : out=4\nalpha_act a <- l : s=relu alpha=s\nlinear y <- a : out=3",
+    // A basic block, plain and with option A and a projection; both operands' order.
+    "alpha_act r <- x : s=relu\nconv2d c <- r : out=3 kernel=3 pad=1\nalpha_act a <- c : s=relu alpha=p\n"
+    "conv2d d <- a : out=3 kernel=3 pad=1\nadd s <- d r\nalpha_act y <- s : s=relu alpha=q",
+    "conv2d c <- x : out=6 kernel=3 stride=2 pad=1\nalpha_act a <- c : s=relu alpha=p\n"
+    "conv2d d <- a : out=6 kernel=3 pad=1\nshortcut t <- x : out=6 stride=2\nadd s <- t d\n"
+    "alpha_act y <- s : s=relu alpha=q",
+    "conv2d c <- x : out=6 kernel=3 stride=2 pad=1\nconv2d t <- x : out=6 stride=2\nadd s <- c t\n"
+    "alpha_act y <- s : s=relu6 alpha=q",
+    // The skip's value waits for the whole main branch.
+    "shortcut t <- x : out=6 stride=2\nconv2d c <- x : out=6 kernel=3 stride=2 pad=1\nalpha_act a <- c : s=relu\n"
+    "conv2d d <- a : out=6 kernel=3 pad=1\nadd y <- d t",
+    // Sums that must not overwrite: the input, what the op itself reads, what is read later, the op's value twice.
+    "conv2d c <- x : out=3 kernel=3 pad=1\nadd s <- c x\nalpha_act y <- s : s=relu",
+    "alpha_act r <- x : s=relu\nconv2d c <- r : out=3 kernel=3 pad=1\nadd s <- c r\nalpha_act y <- s : s=relu",
+    "alpha_act r <- x : s=relu\nconv2d c <- x : out=3 kernel=3 pad=1\nadd s <- c r\nadd y <- s r",
+    "alpha_act r <- x : s=relu\nconv2d c <- x : out=3 kernel=3 pad=1\nconv2d d <- r : out=3 kernel=3 pad=1\n"
+    "add s <- c r\nadd y <- s d",
+    "conv2d c <- x : out=3 kernel=3 pad=1\nadd y <- c c",
+    // Values read twice keep their own memory.
+    "conv2d c <- x : out=3 kernel=3 pad=1\nalpha_act a <- c : s=relu\nadd y <- a c",
+    "conv2d c <- x : out=3 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act a <- b : s=relu6\nadd s <- a b\nadd y <- s c",
+};
+
+Graph small_graph(const std::string& body) {
+  return parse_graph("input x : channels=3 height=9 width=7\n" + body + "\n");
+}
+
+/// A network of all kinds of ops with skips between any values of one shape; several heads are summed at the end.
+Graph random_graph(uint64_t seed) {
+  Rng rng(seed);
+  Graph graph;
+  graph.add("x", Input{4, 8, 8}, {});
+  std::vector<Nhwc> shapes = {{1, 8, 8, 4}};
+  const auto add = [&](const Op& op, std::vector<int> inputs) {
+    std::vector<Nhwc> input_shapes;
+    for (int input : inputs) input_shapes.push_back(shapes[input]);
+    shapes.push_back(testing::reference_shape(op, input_shapes));
+    return graph.add(concat("n", graph.nodes.size()), op, std::move(inputs));
+  };
+  const auto pick = [&](std::initializer_list<int> choices) { return choices.begin()[rng.below(choices.size())]; };
+  for (int step = 0; step < 14; ++step) {
+    // Mostly one of the last values: deep rather than wide.
+    const int n = static_cast<int>(graph.nodes.size());
+    const int x =
+        rng.below(4) == 0 ? static_cast<int>(rng.below(n)) : n - 1 - static_cast<int>(rng.below(std::min(n, 2)));
+    const Nhwc s = shapes[x];
+    const int c = static_cast<int>(s.c);
+    const auto pad = [&](int k) { return Padding::uniform(k / 2); };
+    switch (rng.below(11)) {
+      case 0:
+      case 1: {
+        const int k = s.h >= 5 ? pick({1, 3, 5}) : 1;
+        add(Conv2d{pick({4, 4, 8}), k, s.h >= 5 ? pick({1, 1, 2}) : 1, pad(k), c % 2 == 0 ? pick({1, 1, 2}) : 1, true},
+            {x});
+        break;
+      }
+      case 2:
+        add(DepthwiseConv2d{3, 1, Padding::uniform(pick({1, 3})), rng.below(2) == 0}, {x});
+        break;
+      case 3:
+        add(BatchNorm{}, {x});
+        break;
+      case 4:
+      case 5:
+        add(AlphaAct{rng.below(3) == 0 ? Nonlinearity::relu6 : Nonlinearity::relu,
+                     rng.below(2) == 0 ? concat("alpha", step) : ""},
+            {x});
+        break;
+      case 6:
+        s.h >= 3 ? add(MaxPool2d{3, pick({1, 2}), pad(3)}, {x}) : add(AlphaAct{}, {x});
+        break;
+      case 7:
+        s.h >= 3 ? add(AvgPool2d{3, pick({1, 2}), pad(3)}, {x}) : add(AlphaAct{}, {x});
+        break;
+      case 8:
+        add(Shortcut{c + pick({0, 4}), s.h >= 5 ? pick({1, 2}) : 1, {}}, {x});
+        break;
+      default:
+        for (int other = n - 1; other >= 0; --other)
+          if (other != x && shapes[other] == s) {
+            add(Add{}, {x, other});
+            break;
+          }
+    }
+  }
+  std::vector<int> heads;
+  const auto readers = consumers(graph);
+  const int inner = static_cast<int>(graph.nodes.size());
+  for (int i = 0; i < inner; ++i) {
+    if (!readers[i].empty()) continue;
+    const int flat = shapes[i].h <= 2 ? add(Flatten{}, {i}) : add(GlobalAvgPool{}, {i});
+    heads.push_back(add(Linear{5, true}, {flat}));
+  }
+  int sum = heads[0];
+  for (std::size_t i = 1; i < heads.size(); ++i) sum = add(Add{}, {sum, heads[i]});
+  return graph;
+}
+
+}  // namespace
+
+TEST_CASE("engine: every op and every fusion agrees with the naive evaluator") {
+  for (const char* text : kCases)
+    for (const int64_t batch : {1, 5}) {
+      CAPTURE(text);
+      CAPTURE(batch);
+      CHECK(difference(random_model(small_graph(text), 1), batch) < 2e-6);
+    }
+}
+
+TEST_CASE("engine: random networks agree with the naive evaluator") {
+  for (uint64_t seed = 0; seed < 150; ++seed) {
+    const Graph graph = random_graph(seed);
+    CAPTURE(to_text(graph));
+    CHECK(difference(random_model(graph, seed), 1 + int64_t(seed % 3)) < 1e-5);
+  }
+}
+
+TEST_CASE("engine: a ResNet's block is two primitives, and nothing of ResNet-20 stays unfused") {
+  const Model model = random_model(make_model("resnet20", {3, 32, 32}, 10), 3);
+  Engine engine(model);
+  for (const Engine::Step& step : engine.steps()) CHECK(step.kind != "add");
+  CHECK(engine.steps().size() == 19 + 2 + 2);  // convolutions, option A skips, pooling and classifier
+  int64_t total = 0;
+  for (const Engine::Step& step : engine.steps()) total += step.macs;
+  CHECK(total == macs(model.graph));
+  CHECK(difference(model, 1) < 1e-5);
+}
+
+TEST_CASE("engine: a sum overwrites only what nobody needs") {
+  const auto residuals = [](const char* body) {
+    int count = 0;
+    for (const Task& task : fuse(small_graph(body))) count += task.residual >= 0;
+    return count;
+  };
+  CHECK(residuals("conv2d c <- x : out=3 kernel=3 pad=1\nadd y <- c x") == 0);
+  CHECK(residuals("alpha_act r <- x\nconv2d c <- r : out=3 kernel=3 pad=1\nadd y <- c r") == 0);
+  CHECK(residuals("alpha_act r <- x\nconv2d c <- x : out=3 kernel=3 pad=1\nadd y <- c r") == 1);
+  CHECK(residuals("alpha_act r <- x\nconv2d c <- x : out=3\nadd s <- c r\nadd y <- s r") == 0);
+  // d reads r and, taken along by its own sum, runs after c's.
+  CHECK(residuals("alpha_act r <- x\nconv2d c <- x : out=3\nconv2d d <- r : out=3\n"
+                  "add s <- c r\nadd y <- d s") == 1);
+}
+
+#ifndef __SANITIZE_ADDRESS__
+TEST_CASE("engine: a call allocates nothing of its own, and oneDNN no buffers") {
+  Graph graph = make_model("resnet20", {3, 32, 32}, 10);
+  Engine engine(random_model(graph, 3), 2);
+  fill(engine.input(), 1);
+  engine.run();
+  allocations = 0, largest_inside_onednn = 0, counting = true;
+  std::vector<float> seen(1);
+  counting = false;
+  REQUIRE(allocations == 1);  // the counter counts
+  allocations = 0, counting = true;
+  engine.run();
+  counting = false;
+  CHECK(allocations == 0);
+  CHECK(largest_inside_onednn < 4096);  // its table of arguments
+}
+#endif
+
+TEST_CASE("engine: two engines run at once and do not disturb each other") {
+  const Model a = random_model(make_model("resnet20", {3, 32, 32}, 10), 1);
+  const Model b = random_model(make_model("resnet20", {3, 32, 32}, 10, {.projection = true}), 2);
+  Engine engines[] = {Engine(a, 2), Engine(b, 3)};
+  std::vector<std::vector<float>> alone;
+  for (Engine& engine : engines) {
+    fill(engine.input(), 7);
+    const auto y = engine.run();
+    alone.emplace_back(y.begin(), y.end());
+  }
+  std::atomic<int> different = 0;
+  std::vector<std::thread> threads;
+  for (int i : {0, 1})
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 10; ++round) different += !std::ranges::equal(engines[i].run(), alone[i]);
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(different == 0);
+}
+
+TEST_CASE("engine: what it cannot do it says, naming the node") {
+  const Graph graph = small_graph("conv2d c <- x : out=4 kernel=3\nglobal_avg_pool y <- c");
+  Model model = random_model(graph, 1);
+  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 0); }) == "engine: batch is 0, expected at least 1");
+  model.tensors.at("c.weight") = Tensor({4, 3, 5, 5});
+  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 1); }).find("c.weight") != std::string::npos);
+  model = random_model(graph, 1);
+  model.tensors.erase("c.weight");
+  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 1); }).find("c.weight") != std::string::npos);
+  model = random_model(graph, 1);
+  std::get<Input>(model.graph.nodes[0].op).height = 2;  // smaller than the window
+  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 1); }).find("'c'") != std::string::npos);
+
+  model = random_model(graph, 1);
+  Engine engine(model, 1);
+  std::vector<double> seconds(1);
+  CHECK_THROWS_AS(engine.run(seconds), std::invalid_argument);
+  seconds.resize(engine.steps().size());
+  engine.run(seconds);
+  CHECK(std::ranges::all_of(seconds, [](double s) { return s > 0; }));
+  const int threads = num_threads();
+  set_num_threads(threads + 1);
+  CHECK_THROWS_AS(engine.run(), std::invalid_argument);
+  set_num_threads(threads);
+}
