@@ -1,0 +1,45 @@
+// Fuzz target: any bytes as a safetensors file and as a model file. They are read or refused with a one-line
+// std::runtime_error, and what is read agrees with itself.
+#include "core/safetensors.hpp"
+
+#include <cstdint>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "ops/model_file.hpp"
+
+using namespace pleat;
+
+namespace {
+
+void must(bool condition) {
+  if (!condition) std::abort();
+}
+
+void must_be_one_line(const std::exception& error) {
+  const std::string message = error.what();
+  must(message.starts_with("fuzz: ") && message.find('\n') == std::string::npos && message.size() < 10'000);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  try {
+    std::size_t elements = 0;
+    for (const auto& [name, tensor] : parse_safetensors(bytes, "fuzz").tensors) {
+      must(static_cast<int64_t>(tensor.values.size()) == num_elements(tensor.shape));
+      elements += tensor.values.size();
+    }
+    must(elements <= size / 2);  // two bytes are the smallest number
+  } catch (const std::runtime_error& error) {
+    must_be_one_line(error);
+  }
+  try {
+    verify(parse_model(bytes, "fuzz"));
+  } catch (const std::runtime_error& error) {
+    must_be_one_line(error);
+  }
+  return 0;
+}
