@@ -1,0 +1,56 @@
+#include "fold/proof.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/check.hpp"
+
+namespace pleat {
+namespace {
+
+// |a - b|, and infinite where one of them is no number, so that it never passes for equal.
+double difference(float a, float b) {
+  const double d = std::abs(double{a} - double{b});
+  return std::isnan(d) ? std::numeric_limits<double>::infinity() : d;
+}
+
+}  // namespace
+
+void Proof::add_logits(std::span<const float> a, std::span<const float> b, int64_t classes) {
+  PLEAT_CHECK(a.size() == b.size(), "verify: ", a.size(), " logits against ", b.size());
+  if (images_ == 0 && !a.empty()) lowest_ = highest_ = a[0];
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    max_abs_ = std::max(max_abs_, difference(a[i], b[i]));
+    lowest_ = std::min<double>(lowest_, a[i]);
+    highest_ = std::max<double>(highest_, a[i]);
+  }
+  const auto best = [&](std::span<const float> row) { return std::max_element(row.begin(), row.end()) - row.begin(); };
+  for (std::size_t i = 0; i < a.size(); i += classes) {
+    same_ += best(a.subspan(i, classes)) == best(b.subspan(i, classes));
+    ++images_;
+  }
+}
+
+void Proof::add_maps(std::span<const float> a, std::span<const float> b, const Nhwc& shape, int64_t border) {
+  PLEAT_CHECK(a.size() == b.size() && static_cast<int64_t>(a.size()) == shape.size(), "verify: maps of ", a.size(),
+              " and ", b.size(), " values, expected ", to_string(shape));
+  const auto inside = [&](int64_t i, int64_t extent) { return i >= border && i < extent - border; };
+  for (int64_t i = 0; i < shape.size(); ++i) {
+    const int64_t column = i / shape.c % shape.w, row = i / shape.c / shape.w % shape.h;
+    const double d = difference(a[i], b[i]);
+    max_map_ = std::max(max_map_, d);
+    if (inside(row, shape.h) && inside(column, shape.w)) max_interior_ = std::max(max_interior_, d);
+  }
+}
+
+double Proof::max_rel_diff() const {
+  const double range = highest_ - lowest_;
+  return max_abs_ == 0 ? 0 : max_abs_ / range;
+}
+
+double Proof::same_top1() const {
+  return images_ == 0 ? 1 : static_cast<double>(same_) / static_cast<double>(images_);
+}
+
+}  // namespace pleat

@@ -1,0 +1,123 @@
+// `pleat verify A B`: the outputs of two models on the same pictures, compared number by number.
+#include <algorithm>
+#include <iomanip>
+#include <ostream>
+
+#include "core/check.hpp"
+#include "data/loader.hpp"
+#include "fold/proof.hpp"
+#include "ops/exec.hpp"
+#include "ops/spec.hpp"
+#include "tools/cli.hpp"
+#include "tools/commands.hpp"
+#include "tools/open_model.hpp"
+#include "tools/progress.hpp"
+
+namespace pleat {
+namespace {
+
+constexpr int64_t kBatch = 100;
+
+// What enters the (last) global pooling: the last value that still has borders. -1 where there is none.
+int last_map(const Graph& graph) {
+  for (int i = graph.output(); i > 0; --i)
+    if (std::holds_alternative<GlobalAvgPool>(graph.nodes[i].op)) return graph.nodes[i].inputs[0];
+  return -1;
+}
+
+// One of the two networks, ready to run.
+class Side {
+ public:
+  Side(const Cli& cli, const char* which)
+      : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "")),
+        map_(last_map(model_.graph)),
+        exec_(model_.graph, model_.tensors,
+              {.batch = kBatch,
+               .kernels = cli.onednn() ? Kernels::onednn : Kernels::native,
+               .keep = map_ < 0 ? std::vector<int>{} : std::vector<int>{map_}}) {}
+  const Model& model() const { return model_; }
+  const Nhwc& shape(bool map) const { return exec_.shape(map ? map_ : model_.graph.output()); }
+  bool has_map() const { return map_ >= 0; }
+  std::span<const float> run(std::span<const float> images) { return exec_.run(images); }
+  std::span<const float> map() const { return exec_.value(map_); }
+
+ private:
+  Model model_;
+  int map_;
+  Exec exec_;
+};
+
+void compare(Proof& proof, Side& a, Side& b, std::span<const float> images, int64_t n) {
+  const int64_t classes = a.shape(false).c;
+  const auto first = [&](std::span<const float> values, int64_t each) { return values.first(n * each); };
+  const auto logits_a = a.run(images), logits_b = b.run(images);
+  proof.add_logits(first(logits_a, classes), first(logits_b, classes), classes);
+  if (!a.has_map() || !b.has_map() || a.shape(true) != b.shape(true)) return;
+  Nhwc shape = a.shape(true);
+  shape.n = n;
+  const int64_t each = shape.h * shape.w * shape.c;
+  proof.add_maps(first(a.map(), each), first(b.map(), each), shape, 1);
+}
+
+// Standard normal pixels.
+AlignedVector<float> random_images(int64_t size, uint64_t seed, uint64_t stream) {
+  AlignedVector<float> pixels(size);
+  Rng rng(seed, stream);
+  for (float& pixel : pixels) pixel = static_cast<float>(rng.normal());
+  return pixels;
+}
+
+}  // namespace
+
+int verify_command(int argc, char** argv) {
+  Cli cli("pleat verify",
+          "Compares the outputs of two models on the same pictures: a data set's test split, or random ones.",
+          "pleat verify finetuned.safetensors merged.safetensors --data cifar10\n"
+          "pleat verify a.safetensors b.safetensors --random 100");
+  cli.argument("A", "model file");
+  cli.argument("B", "model file");
+  cli.option("data", "NAME|DIR", "data set whose test split to use");
+  cli.option("random", "N", "use N random pictures instead", "100");
+  if (!cli.parse(argc, argv)) return 0;
+  const int64_t random = cli.integer("random", 1, 1'000'000'000);
+  Side a(cli, "A"), b(cli, "B");
+  const auto same = [&](bool ok, const char* what) {
+    PLEAT_CHECK(ok, "verify: ", cli.argument("A"), " and ", cli.argument("B"), " differ in ", what);
+  };
+  same(a.model().graph.nodes[0].op == b.model().graph.nodes[0].op, "the pictures they take");
+  same(a.shape(false) == b.shape(false), "the number of outputs");
+
+  Proof proof;
+  if (cli.has("data")) {
+    same(a.model().mean == b.model().mean && a.model().std == b.model().std, "the normalisation of their input");
+    const Dataset data = load_dataset(cli.text("data"), Split::test);
+    const Input& input = std::get<Input>(a.model().graph.nodes[0].op);
+    PLEAT_CHECK(data.height == input.height && data.width == input.width && data.channels == input.channels,
+                "verify: data set '", data.name, "' has other pictures than the models take");
+    Loader loader(data, a.model().mean, a.model().std, kBatch, std::nullopt, false, false, 0);
+    loader.start_epoch(0);
+    Progress progress("verify", "images", data.size(), cli.quiet());
+    while (const Batch* batch = loader.next()) {
+      compare(proof, a, b, batch->images, batch->size);
+      progress.update(proof.images());
+    }
+  } else {
+    const int64_t size = infer_shapes(a.model().graph, kBatch)[0].size();
+    for (int64_t done = 0; done < random; done += kBatch)
+      compare(proof, a, b, random_images(size, cli.seed(), done), std::min(kBatch, random - done));
+  }
+  cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: greatest difference "
+            << proof.max_abs_diff() << " (" << proof.max_rel_diff() << " of their range), same top-1 on "
+            << 100 * proof.same_top1() << "%\n"
+            << "last spatial map: greatest difference " << proof.max_abs_diff_map() << ", "
+            << proof.max_abs_diff_interior() << " without its outermost pixels\n";
+  cli.finish({{"max_abs_diff", proof.max_abs_diff()},
+              {"max_rel_diff", proof.max_rel_diff()},
+              {"max_abs_diff_map", proof.max_abs_diff_map()},
+              {"max_abs_diff_interior", proof.max_abs_diff_interior()},
+              {"same_top1", proof.same_top1()},
+              {"images", proof.images()}});
+  return 0;
+}
+
+}  // namespace pleat
