@@ -16,6 +16,7 @@ struct RunState {
   int64_t batch = 0;  ///< Batches finished of the next one.
   double loss_sum = 0;
   int64_t correct = 0, seen = 0;
+  double last_loss = 0;  ///< Mean training loss of the last whole epoch.
   double best_top1 = -1;
   double train_seconds = 0, total_seconds = 0;
   int64_t train_images = 0;

@@ -95,6 +95,8 @@ class Run {
     const std::string state_path = path("state.safetensors");
     if (resume && std::filesystem::exists(state_path)) {
       state_ = load_checkpoint(state_path, recipe_, model_, velocities_);
+      seconds_logged_ = state_.train_seconds;  // the log's rates are of this session's part of an epoch
+      images_logged_ = state_.train_images;
     } else {
       PLEAT_CHECK_FILE(resume || !is_unfinished(state_path), out_,
                        "holds a run that has not finished\nhint: --resume goes on with it; or choose another --out");
@@ -112,7 +114,7 @@ class Run {
     if (score_.images == 0) score_ = evaluate_test();  // resumed after the last epoch
     return {.top1 = score_.top1,
             .test_loss = score_.loss,
-            .loss = last_loss_,
+            .loss = state_.last_loss,
             .images_per_second = static_cast<double>(state_.train_images) / std::max(state_.train_seconds, 1e-9),
             .seconds = state_.total_seconds};
   }
@@ -232,12 +234,12 @@ class Run {
   }
 
   void finish_epoch(RunLog& log) {
-    last_loss_ = state_.loss_sum / static_cast<double>(state_.seen);
+    state_.last_loss = state_.loss_sum / static_cast<double>(state_.seen);
     const double train_top1 = static_cast<double>(state_.correct) / static_cast<double>(state_.seen);
     const double epoch_seconds = state_.train_seconds - seconds_logged_;
     Json line = {{"epoch", state_.epoch + 1},
                  {"lr", lr_at(schedule_, (state_.epoch + 1) * loader_.batches() - 1)},
-                 {"train_loss", last_loss_},
+                 {"train_loss", state_.last_loss},
                  {"train_top1", train_top1},
                  {"test_loss", score_.loss},
                  {"test_top1", score_.top1},
@@ -298,7 +300,7 @@ class Run {
   RunState state_;
   Score score_{};
   std::vector<float> distillation_gradient_;
-  double last_loss_ = 0, seconds_logged_ = 0;
+  double seconds_logged_ = 0;
   int64_t images_logged_ = 0;
   std::string progress_text_;
 };
