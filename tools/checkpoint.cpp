@@ -1,5 +1,6 @@
 #include "tools/checkpoint.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -29,7 +30,7 @@ void take(SafetensorsFile& file, const std::string& path, const std::string& pre
     PLEAT_CHECK_FILE(saved != file.tensors.end(), path, "tensor '", prefix, name, "' is missing");
     PLEAT_CHECK_FILE(saved->second.shape == tensor.shape, path, "tensor '", prefix, name, "' has shape ",
                      to_string(saved->second.shape), ", expected ", to_string(tensor.shape));
-    tensor.values = std::move(saved->second.values);  // into the same tensor: others hold its address
+    std::ranges::copy(saved->second.values, tensor.values.begin());  // others hold the values' address
   }
 }
 
