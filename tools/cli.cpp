@@ -1,6 +1,7 @@
 #include "tools/cli.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <charconv>
 #include <cmath>
 #include <csignal>
-#include <cstring>
 #include <cxxopts.hpp>
 #include <iostream>
 #include <new>
@@ -47,6 +47,12 @@ std::string key(const std::string& name) {
     else if (c == '-')
       result += '_';
   return repeats(name) ? result + 's' : result;
+}
+
+// True of a pipe that nobody reads any more.
+bool reader_is_gone(int fd) {
+  pollfd state{fd, POLLOUT, 0};
+  return poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
 }
 
 void print_error(const std::string& what, const char* prefix = "pleat: error: ") {
@@ -291,9 +297,8 @@ int run_command(const std::function<int()>& body) {
   } catch (const std::exception& error) {
     print_error(error.what());
   }
-  errno = 0;
-  if (!std::cout.flush() && errno != EPIPE && code == 0) {
-    print_error(concat("standard output: ", errno == 0 ? "cannot be written" : std::strerror(errno)));
+  if (!std::cout.flush() && !reader_is_gone(STDOUT_FILENO) && code == 0) {
+    print_error("standard output cannot be written (closed, or its disk is full)");
     code = 1;
   }
   return code;

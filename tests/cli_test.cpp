@@ -1,0 +1,422 @@
+// The programs from outside, as a user or a script sees them: exit codes, errors, JSON, and that nothing half-written
+// stays behind. They are looked for beside this test program.
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "core/file.hpp"
+#include "core/safetensors.hpp"
+#include "models/models.hpp"
+#include "ops/model_file.hpp"
+#include "ops/spec.hpp"
+#include "tests/temp_dir.hpp"
+#include "tools/open_model.hpp"
+
+using namespace pleat;
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+namespace {
+
+struct Result {
+  int code = 0;
+  std::string out, err;
+  Json json() const {  // of the last line
+    const std::size_t end = out.find_last_not_of('\n') + 1, begin = out.rfind('\n', end - 1) + 1;
+    return Json::parse(out.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
+  }
+};
+
+std::string slurp(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+std::string program(const std::string& name) {
+  return fs::read_symlink("/proc/self/exe").parent_path() / name;
+}
+
+// Runs a shell command in `dir`; $PLEAT and $RUN are the programs.
+Result shell(const TempDir& dir, const std::string& command) {
+  const std::string script = "cd '" + dir.path() + "' && PLEAT='" + program("pleat") + "' RUN='" +
+                             program("pleat-run") + "'; { " + command + "; } >'" + dir.path("stdout") + "' 2>'" +
+                             dir.path("stderr") + "'";
+  const int status = std::system(script.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status), slurp(dir.path("stdout")),
+          slurp(dir.path("stderr"))};
+}
+Result pleat_command(const TempDir& dir, const std::string& arguments) {
+  return shell(dir, "\"$PLEAT\" " + arguments);
+}
+
+// Failed as promised: the code, `pleat: error: ...` with all of `parts` in it, at most a hint besides.
+void check_failure(const Result& r, int code, const std::vector<std::string>& parts) {
+  CAPTURE(r.err);
+  CHECK(r.code == code);
+  CHECK(r.err.starts_with("pleat: error: "));
+  const auto lines = std::count(r.err.begin(), r.err.end(), '\n');
+  CHECK(lines == (r.err.find("\nhint: ") == std::string::npos ? 1 : 2));
+  CHECK(r.out.empty());
+  for (const std::string& part : parts) {
+    CAPTURE(part);
+    CHECK(r.err.find(part) != std::string::npos);
+  }
+}
+
+void write_idx(const std::string& stem, int count, int seed) {
+  const auto word = [](int n) { return std::string{char(n >> 24), char(n >> 16), char(n >> 8), char(n)}; };
+  std::string images = word(0x803) + word(count) + word(28) + word(28), labels = word(0x801) + word(count);
+  for (int i = 0; i < count; ++i) {
+    const int label = (i + seed) % 10;
+    labels += static_cast<char>(label);
+    for (int p = 0; p < 28 * 28; ++p) images += static_cast<char>(p / 28 / 3 == label ? 200 : (p * 7 + i * 13) % 40);
+  }
+  write_file(stem + "-images-idx3-ubyte", images);
+  write_file(stem + "-labels-idx1-ubyte", labels);
+}
+
+// A data set of bars, one position a class: 64 pictures to train on, 32 to test.
+void write_dataset(const TempDir& dir) {
+  fs::create_directories(dir.path("mnist"));
+  write_idx(dir.path("mnist/train"), 64, 0);
+  write_idx(dir.path("mnist/t10k"), 32, 3);
+}
+
+// A small network with start weights, for MNIST's pictures.
+Model small_model() {
+  return named_model("resnet20", dataset_info("mnist"), 7);
+}
+
+int files_in(const std::string& dir) {
+  return static_cast<int>(std::distance(fs::directory_iterator(dir), fs::directory_iterator()));
+}
+
+const std::vector<std::string> kCommands = {"train",   "prefold", "fold",   "finetune", "eval", "verify", "inspect",
+                                            "predict", "bench",   "import", "data",     "list", "doctor"};
+
+}  // namespace
+
+TEST_CASE("every command has help with an example") {
+  const TempDir dir;
+  const Result all = pleat_command(dir, "--help");
+  CHECK(all.code == 0);
+  for (const std::string& command : kCommands) {
+    CAPTURE(command);
+    CHECK(all.out.find("\n  " + command + " ") != std::string::npos);
+    const Result r = pleat_command(dir, command + " --help");
+    CHECK(r.code == 0);
+    CHECK(r.err.empty());
+    CHECK(r.out.find("Usage:") != std::string::npos);
+    CHECK(r.out.find("--threads") != std::string::npos);
+    CHECK(r.out.find("Examples:\n  pleat " + command) != std::string::npos);
+  }
+  CHECK(pleat_command(dir, "--version").out == "pleat 0.1.0\n");
+}
+
+TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help") {
+  const TempDir dir;
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"", "missing command"},
+      {"fly", "unknown command 'fly'"},
+      {"inspect", "missing argument MODEL"},
+      {"inspect resnet20 resnet32", "unexpected argument 'resnet32'"},
+      {"inspect resnet20 --wings", "wings"},
+      {"inspect resnet20 --threads 0", "--threads 0"},
+      {"inspect resnet20 --threads two", "--threads two"},
+      {"inspect resnet20 --threads", "threads"},
+      {"inspect resnet20 --seed -1", "--seed -1"},
+      {"inspect resnet20 --dtype f16", "--dtype f16"},
+      {"inspect resnet20 --kernels mine", "native, onednn"},
+      {"fold resnet20 --out f.safetensors --threshold 2", "--threshold 2"},
+      {"fold resnet20 --out f.safetensors --threshold nan", "--threshold nan"},
+      {"fold resnet20", "--out"},
+      {"train resnet20 --data mnist --out o --lr nan", "--lr nan"},
+      {"train resnet20 --data mnist --out o --lr inf", "--lr inf"},
+      {"train resnet20 --data mnist --out o --lr -1", "--lr -1"},
+      {"train resnet20 --data mnist --out o --epochs 0", "--epochs 0"},
+      {"train resnet20 --data mnist --out o --epochs 1.5", "--epochs 1.5"},
+      {"train resnet20 --data mnist --out o --batch 1e3", "--batch 1e3"},
+      {"train resnet20 --data mnist --out o --schedule sawtooth", "--schedule sawtooth"},
+      {"train resnet20 --data mnist", "--out"},
+      {"train resnet20 --out o", "--data"},
+      {"eval resnet20", "--data"},
+      {"eval resnet20 --data mnist --split validation", "test, train"},
+      {"import f.safetensors --out o", "--model"},
+      {"import f.safetensors --model resnet20 --out o --mean 1,x,3", "--mean 1,x,3"},
+      {"data", "missing argument"},
+  };
+  for (const auto& [arguments, part] : wrong) {
+    CAPTURE(arguments);
+    check_failure(pleat_command(dir, arguments), 2, {part, "\nhint: "});
+  }
+  CHECK(files_in(dir.path()) == 2);  // stdout and stderr alone
+}
+
+TEST_CASE("what cannot be done exits with 1 and says which file or name and why") {
+  const TempDir dir;
+  write_file(dir.path("text"), std::string("hello"));
+  write_file(dir.path("empty.safetensors"), std::string());
+  const std::vector<std::pair<std::string, std::vector<std::string>>> failing = {
+      {"inspect resnet21", {"resnet21", "pleat list"}},
+      {"inspect absent.safetensors", {"absent.safetensors", "No such file"}},
+      {"inspect .", {"is a folder"}},
+      {"inspect text", {"text: "}},
+      {"inspect empty.safetensors", {"empty.safetensors: "}},
+      {"inspect resnet20 --dtype bf16", {"f32"}},
+      {"eval resnet20 --data cifar10", {"cifar10", "looked in", "pleat data fetch cifar10"}},
+      {"eval resnet20 --data nowhere", {"nowhere"}},
+      {"train resnet20 --data cifar10 --out o", {"cifar10", "pleat data fetch"}},
+      {"predict absent.safetensors text", {"absent.safetensors"}},
+      {"data info bird", {"bird"}},
+      {"import text --model resnet20 --out o", {"text: "}},
+      {"import text --model resnet21 --out o", {"resnet21"}},
+  };
+  for (const auto& [arguments, parts] : failing) {
+    CAPTURE(arguments);
+    check_failure(shell(dir, "unset PLEAT_DATA; \"$PLEAT\" " + arguments), 1, parts);
+  }
+  CHECK(!fs::exists(dir.path("o")));
+}
+
+TEST_CASE("--json puts one object on the last line of standard output and prose elsewhere") {
+  const TempDir dir;
+  const Result list = pleat_command(dir, "list --json");
+  CHECK(list.code == 0);
+  CHECK(std::count(list.out.begin(), list.out.end(), '\n') == 1);
+  CHECK(list.json()["command"] == "list");
+  CHECK(list.json()["version"] == "0.1.0");
+  CHECK(list.json()["models"] == model_names());
+  CHECK(list.err.find("resnet20") != std::string::npos);
+
+  const Result inspect = pleat_command(dir, "inspect resnet20 --json");
+  const Json json = inspect.json();
+  CHECK(inspect.code == 0);
+  CHECK(json["command"] == "inspect");
+  CHECK(json["model"] == "resnet20");
+  CHECK(json["depth"] == 20);
+  CHECK(json["convs"] == 19);
+  CHECK(json["macs"] == 40'551'040);
+  CHECK(json["params"] == 269'722);
+  CHECK(json["alphas"].size() == 18);
+  CHECK(json["alphas"]["layer1.0.alpha1"] == 0);
+  CHECK(json["input"]["height"] == 32);
+  CHECK(json["nodes"].size() == make_model("resnet20", {3, 32, 32}, 10).nodes.size());
+
+  const Json doctor = pleat_command(dir, "doctor --json --threads 1").json();
+  CHECK(doctor["threads"] == 1);
+  CHECK(doctor["self_test"]["passed"] == true);
+}
+
+TEST_CASE("standard output that cannot be written is an error; one that nobody reads any more is none") {
+  const TempDir dir;
+  const Result full = shell(dir, "\"$PLEAT\" list >/dev/full");
+  check_failure(full, 1, {"standard output"});
+  check_failure(shell(dir, "\"$PLEAT\" list >&-"), 1, {"standard output"});
+  const Result pipe = shell(dir, "{ \"$PLEAT\" inspect resnet56; echo $? >code; } | true; cat code");
+  CHECK(pipe.out == "0\n");
+  CHECK(pipe.err.empty());
+}
+
+TEST_CASE("import takes a state_dict by name and refuses one that does not fit") {
+  const TempDir dir;
+  const Model source = named_model("resnet20", dataset_info("cifar10"), 3);
+  Tensors state;
+  for (const auto& [name, tensor] : source.tensors)
+    if (name.find("alpha") == std::string::npos) state["module." + name] = tensor;
+  state["module.bn1.num_batches_tracked"] = Tensor({}, 5);
+  state["module.extra.weight"] = Tensor({2}, 1);
+  save_safetensors(dir.path("state.safetensors"), state, {});
+
+  const Result good =
+      pleat_command(dir, "import state.safetensors --model resnet20 --out m.safetensors --std 0.2,0.2,0.25 --json");
+  CHECK(good.code == 0);
+  CHECK(good.json()["tensors"] == state.size() - 2);
+  CHECK(good.json()["unused"] == Json{"extra.weight"});
+  CHECK(good.json()["missing"] == Json::array());
+  const Model model = load_model(dir.path("m.safetensors"));
+  CHECK(model.tensors == source.tensors);
+  CHECK(model.graph == source.graph);
+  CHECK(model.mean == std::vector<float>{0.485f, 0.456f, 0.406f});
+  CHECK(model.std == std::vector<float>{0.2f, 0.2f, 0.25f});
+
+  check_failure(pleat_command(dir, "import state.safetensors --model resnet32 --out n.safetensors"), 1,
+                {"state.safetensors", "resnet32", "missing", "layer1.3."});
+  check_failure(pleat_command(dir, "import state.safetensors --model resnet20 --classes 100 --out n.safetensors"), 1,
+                {"state.safetensors", "linear.", "[10", "[100"});
+  CHECK(!fs::exists(dir.path("n.safetensors")));
+}
+
+TEST_CASE("a checkpoint whose batch norms are folded computes the same, with bias where they were") {
+  const TempDir dir;
+  Model source = named_model("resnet20", dataset_info("cifar10"), 3);
+  Tensors state;
+  for (const auto& [name, tensor] : source.tensors)
+    if (name.starts_with("conv") || name.starts_with("linear") || name.find(".conv") != std::string::npos)
+      state[name] = tensor;
+  for (const Parameter& p : parameters(source.graph))
+    if (p.role == Role::norm_bias) {
+      const std::string conv = source.graph.nodes[source.graph.nodes[p.node].inputs[0]].name;
+      state[conv + ".bias"] = Tensor(p.shape, 0.25f);
+    }
+  save_safetensors(dir.path("state.safetensors"), state, {});
+  CHECK(pleat_command(dir, "import state.safetensors --model resnet20 --out m.safetensors").code == 0);
+  const Model model = load_model(dir.path("m.safetensors"));
+  CHECK(model.tensors.at("layer2.0.bn1.bias") == Tensor({32}, 0.25f));
+  CHECK(model.tensors.at("layer2.0.bn1.weight") == Tensor({32}, 1));
+  CHECK(model.tensors.at("layer2.0.bn1.running_var").values[0] + 1e-5f == doctest::Approx(1));
+}
+
+TEST_CASE("a damaged model file is refused by name, whatever the damage") {
+  const TempDir dir;
+  save_model(dir.path("good.safetensors"), small_model());
+  const std::string bytes = slurp(dir.path("good.safetensors"));
+  for (const std::size_t keep : {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{500}, bytes.size() - 1}) {
+    CAPTURE(keep);
+    write_file(dir.path("bad.safetensors"), bytes.substr(0, keep));
+    check_failure(pleat_command(dir, "inspect bad.safetensors"), 1, {"bad.safetensors: "});
+  }
+  for (const std::size_t at : {0, 7, 8, 9, 40, 200, 1000}) {
+    CAPTURE(at);
+    std::string flipped = bytes;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0x80);
+    write_file(dir.path("bad.safetensors"), flipped);
+    check_failure(pleat_command(dir, "inspect bad.safetensors"), 1, {"bad.safetensors: "});
+  }
+}
+
+TEST_CASE("output that cannot be written fails with the reason and leaves nothing behind") {
+  const TempDir dir;
+  save_safetensors(dir.path("state.safetensors"), small_model().tensors, {});
+  write_file(dir.path("file"), std::string("keep me"));
+  fs::create_directory(dir.path("folder"));
+  const int before = files_in(dir.path()) + 2;
+  const auto import_to = [&](const std::string& out) {
+    return shell(dir, "\"$PLEAT\" import state.safetensors --model resnet20 --mean 0.5 --std 0.5 --out " + out);
+  };
+  // The state is a one-channel network's: make the model so before the write is reached.
+  save_safetensors(dir.path("state.safetensors"), named_model("resnet20", dataset_info("cifar10"), 1).tensors, {});
+  const auto import_colour = [&](const std::string& out) {
+    return shell(dir, "\"$PLEAT\" import state.safetensors --model resnet20 --out " + out);
+  };
+  check_failure(import_to("m.safetensors"), 1, {"1 means", "expected 3"});
+  check_failure(import_colour("absent/m.safetensors"), 1, {"absent/m.safetensors", "No such file"});
+  check_failure(import_colour("file/m.safetensors"), 1, {"file/m.safetensors", "Not a directory"});
+  check_failure(import_colour("folder"), 1, {"folder", "is a folder"});
+  check_failure(import_colour("/dev/full"), 1, {"/dev/full"});
+  // A limit on the file's size stands for a full disk.
+  check_failure(
+      shell(dir, "ulimit -f 100; trap '' XFSZ; \"$PLEAT\" import state.safetensors --model resnet20 --out file"), 1,
+      {"file", "File too large"});
+  CHECK(slurp(dir.path("file")) == "keep me");
+  CHECK(files_in(dir.path()) == before);
+}
+
+TEST_CASE("train, prefold, finetune and eval on a small set, from the command line") {
+  const TempDir dir;
+  write_dataset(dir);
+  const std::string common = " --data mnist --batch 16 --seed 5 --quiet --json";
+  const std::string env = "export PLEAT_DATA=.; \"$PLEAT\" ";
+  const Result train = shell(dir, env + "train resnet20 --epochs 2 --lr 0.05 --out a" + common);
+  CAPTURE(train.err);
+  REQUIRE(train.code == 0);
+  const Json json = train.json();
+  CHECK(json["command"] == "train");
+  CHECK(json["epochs"] == 2);
+  CHECK(json["data"] == "mnist");
+  CHECK(json["seed"] == 5);
+  CHECK(json["model"] == "a/model.safetensors");
+  CHECK(json["loss"].get<double>() > 0);
+  CHECK(json["images_per_second"].get<double>() > 0);
+  CHECK(json["seconds"].get<double>() > 0);
+  CHECK(load_model(dir.path("a/model.safetensors")).classes.size() == 10);
+  const std::string log = slurp(dir.path("a/log.jsonl"));
+  CHECK(std::count(log.begin(), log.end(), '\n') == 2);
+
+  for (const char* kernels : {"--kernels native", "--kernels onednn", "--engine"}) {
+    CAPTURE(kernels);
+    const Json eval =
+        shell(dir, env + "eval a/model.safetensors --batch 10 " + kernels + " --data mnist --json").json();
+    CHECK(eval["images"] == 32);
+    CHECK(eval["top1"] == json["top1"]);
+    CHECK(eval["top5"].get<double>() >= eval["top1"].get<double>());
+  }
+
+  const Result again = shell(dir, env + "train resnet20 --epochs 2 --lr 0.05 --out b" + common);
+  CHECK(slurp(dir.path("a/model.safetensors")) == slurp(dir.path("b/model.safetensors")));
+
+  const Json prefold = shell(dir, env + "prefold a/model.safetensors --epochs 1 --out c" + common).json();
+  CHECK(prefold["command"] == "prefold");
+  CHECK(prefold["alphas"].size() == 18);
+  CHECK(prefold["alphas"]["layer1.0.alpha1"].get<double>() > 0);
+  CHECK(prefold["depth"] == 20);
+
+  const Result finetune =
+      shell(dir, env + "finetune a/model.safetensors --teacher a/model.safetensors --epochs 1 --out d" + common);
+  CHECK(finetune.code == 0);
+  CHECK(finetune.json()["command"] == "finetune");
+
+  check_failure(shell(dir, env + "eval resnet20 --data mnist --batch 0"), 2, {"--batch 0"});
+  save_model(dir.path("colour.safetensors"), named_model("resnet20", dataset_info("cifar10"), 1));
+  check_failure(shell(dir, env + "eval colour.safetensors --data mnist"), 1, {"mnist", "28x28x1", "32x32x3"});
+}
+
+TEST_CASE("an interrupted training run saves its state, exits with 130 and resumes to the same weights") {
+  const TempDir dir;
+  write_dataset(dir);
+  const std::string env = "export PLEAT_DATA=.; ";
+  const std::string train = "\"$PLEAT\" train resnet20 --data mnist --epochs 8 --batch 8 --quiet --out ";
+  // Ctrl-C once two epochs are done.
+  const Result stopped = shell(dir, env + train +
+                                        "a & pid=$!; until [ \"$(cat a/log.jsonl 2>/dev/null | wc -l)\" -ge 2 ]; do "
+                                        "sleep 0.02; done; kill -INT $pid; wait $pid");
+  CAPTURE(stopped.err);
+  CHECK(stopped.code == 130);
+  CHECK(stopped.err.find("--resume") != std::string::npos);
+  check_failure(shell(dir, env + train + "a"), 1, {"a: ", "--resume"});
+  const std::string log = slurp(dir.path("a/log.jsonl"));
+  CHECK(std::count(log.begin(), log.end(), '\n') < 8);
+
+  CHECK(shell(dir, env + train + "a --resume").code == 0);
+  CHECK(shell(dir, env + train + "b").code == 0);
+  CHECK(slurp(dir.path("a/model.safetensors")) == slurp(dir.path("b/model.safetensors")));
+}
+
+TEST_CASE("predict classifies JPEG and PNG files and refuses others") {
+  const TempDir dir;
+  Model model = named_model("resnet20", dataset_info("cifar10"), 1);
+  for (int c = 0; c < 10; ++c) model.classes.push_back("class " + std::to_string(c));
+  save_model(dir.path("m.safetensors"), model);
+  for (const char* name : {"sharp.png", "smooth.jpg"})
+    fs::copy(std::string("tests/fixtures/data/") + name, dir.path(name));
+  write_file(dir.path("text.png"), std::string("not a picture"));
+
+  const Json pictures =
+      pleat_command(dir, "predict m.safetensors sharp.png smooth.jpg --top 3 --json").json()["pictures"];
+  REQUIRE(pictures.size() == 2);
+  CHECK(pictures[0]["file"] == "sharp.png");
+  CHECK(pictures[1]["file"] == "smooth.jpg");
+  for (const Json& picture : pictures) {
+    CHECK(picture["classes"].size() == 3);
+    CHECK(picture["classes"][0].get<std::string>().starts_with("class "));
+    CHECK(picture["scores"][0] >= picture["scores"][1]);
+    CHECK(picture["scores"][1] >= picture["scores"][2]);
+  }
+  const Json all = pleat_command(dir, "predict m.safetensors smooth.jpg --top 50 --json").json()["pictures"][0];
+  double sum = 0;
+  for (const Json& score : all["scores"]) sum += score.get<double>();
+  CHECK(all["scores"].size() == 10);
+  CHECK(sum == doctest::Approx(1).epsilon(1e-9));
+
+  check_failure(pleat_command(dir, "predict m.safetensors text.png"), 1, {"text.png"});
+  check_failure(pleat_command(dir, "predict m.safetensors absent.png"), 1, {"absent.png"});
+  check_failure(pleat_command(dir, "predict m.safetensors"), 2, {"PICTURE"});
+}
