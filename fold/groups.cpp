@@ -102,7 +102,16 @@ std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
                     next.op);
 }
 
-bool worth_merging(const Graph& graph, const Region& region) {
+// A skip that only pads or crops. At the end of a region it belongs to what reads it, which pads anyway: it may be
+// there because that region's padding was moved.
+bool only_pads(const Op& op, const Nhwc& x) {
+  const auto* shortcut = std::get_if<Shortcut>(&op);
+  return shortcut && shortcut->stride == 1 && shortcut->out == x.c;
+}
+
+bool worth_merging(const Graph& graph, const std::vector<Nhwc>& shapes, const Region& region) {
+  const Node& last = graph.nodes[region.to];
+  if (only_pads(last.op, shapes[last.inputs[0]])) return false;
   int weighted = 0, ops = 0;
   for (const int i : region.nodes) {
     weighted += weighted_kernel(graph.nodes[i].op) > 0;
@@ -135,7 +144,7 @@ std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
     std::string refused;
     for (int to = from + 1; to <= graph.output(); ++to) {
       auto region = closed_region(graph, readers, shapes, from, to);
-      if (!region || !worth_merging(graph, *region)) continue;
+      if (!region || !worth_merging(graph, shapes, *region)) continue;
       if (std::any_of(region->nodes.begin(), region->nodes.end(), [&](int i) { return taken[i]; })) continue;
       const std::string reason = refusal(*region);
       if (reason.empty()) {
@@ -192,6 +201,12 @@ Refusal cheaper(const Graph& graph, int max_kernel) {
     if (reason.empty() && region.macs_after > region.macs_before)
       reason = concat("MACs would grow from ", region.macs_before, " to ", region.macs_after);
     return reason;
+  };
+}
+
+Refusal exact(Refusal refusal) {
+  return [refusal = std::move(refusal)](const Region& region) {
+    return region.exact ? refusal(region) : std::string("merging on would change borders: their padding is not moved");
   };
 }
 

@@ -44,6 +44,9 @@ Refusal within_kernel(const Graph& graph, int max_kernel);
 /// Refuses, besides, regions whose merged op costs more multiply-accumulates than they do.
 Refusal cheaper(const Graph& graph, int max_kernel);
 
+/// Refuses, besides `refusal`, regions whose merging would change what they give at the borders.
+Refusal exact(Refusal refusal);
+
 /// Kernel of an op with weights (linear layers: 1); 0 for the others.
 int weighted_kernel(const Op& op);
 

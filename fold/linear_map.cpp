@@ -185,7 +185,12 @@ LinearMap compose(const LinearMap& second, const LinearMap& first) {
       for (int64_t o = from; o < to; ++o) map.bias[o] += second.bias[o];
     }
   };
-  parallel_for(b.out, work);
+  constexpr int64_t kWorthThreads = 1 << 22;  // multiplications; waking threads costs more than fewer
+  const int64_t offsets = int64_t{1} * a.rows.size() * a.columns.size() * b.rows.size() * b.columns.size();
+  if (b.out * row_length(b) * row_length(a) * offsets < kWorthThreads)
+    work(0, b.out, 0);
+  else
+    parallel_for(b.out, work);
   return map;
 }
 

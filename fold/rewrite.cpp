@@ -63,9 +63,8 @@ int Rewrite::padded(const std::string& reader, int input, int channels, const Ax
                     const AxisPadding& columns) {
   const Padding pad = padding(rows, columns);
   if (pad == Padding{}) return input;
-  std::string name = reader + ".pad";
-  while (find(graph_, name) >= 0 || find(from_.graph, name) >= 0) name += '_';
-  return add(name, Shortcut{.out = channels, .stride = 1, .pad = pad}, {input});
+  pads_.push_back(add(reader + ".pad", Shortcut{.out = channels, .stride = 1, .pad = pad}, {input}));
+  return pads_.back();
 }
 
 int Rewrite::add_padded(std::string name, Op op, int input, int channels, const AxisPadding& rows,
@@ -74,7 +73,13 @@ int Rewrite::add_padded(std::string name, Op op, int input, int channels, const 
   return add(std::move(name), std::move(op), {input});
 }
 
-Model Rewrite::finish() const {
+Model Rewrite::finish() {
+  // Only now is it known which of the old names are left.
+  for (auto pad = pads_.rbegin(); pad != pads_.rend(); ++pad) {
+    std::string& name = graph_.nodes[*pad].name;
+    const auto same = [&](const Node& node) { return node.name == name; };
+    while (std::count_if(graph_.nodes.begin(), graph_.nodes.end(), same) > 1) name += '_';
+  }
   Model model = from_;
   model.graph = graph_;
   model.tensors.clear();

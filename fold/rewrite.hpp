@@ -43,13 +43,14 @@ class Rewrite {
   void set(const std::string& name, Tensor value) { fresh_[name] = std::move(value); }
 
   /// The new network, verified; parameters nobody reads are gone.
-  Model finish() const;
+  Model finish();
 
  private:
   const Model& from_;
   Graph graph_;
   Tensors fresh_;
-  std::vector<int> index_;
+  std::vector<int> index_;  // New by old.
+  std::vector<int> pads_;   // Shortcuts of `padded`.
 };
 
 }  // namespace pleat

@@ -1,0 +1,108 @@
+#include "fold/plan.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "fold/groups.hpp"
+#include "fold/mask.hpp"
+#include "fold/merge.hpp"
+#include "fold/reorder.hpp"
+
+namespace pleat {
+namespace {
+
+using Merge = FoldOptions::Merge;
+
+std::string choose_mask(const Model& model, const FoldOptions& options) {
+  const int given = options.threshold.has_value() + options.mask.has_value() + options.depth.has_value();
+  PLEAT_CHECK(given <= 1, "fold: ", given, " of threshold, mask and depth given, expected at most one");
+  if (options.threshold) return mask_from_threshold(model, *options.threshold);
+  if (options.mask) return mask_from_text(model, *options.mask);
+  if (options.depth) return mask_from_depth(model, *options.depth);
+  return std::string(foldable_activations(model).size(), '#');
+}
+
+// Fills in what became of a dropped activation that read value `i` of the original network.
+void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropped, const std::vector<Region>& groups) {
+  int node = -1;
+  while ((node = find(dropped, original.nodes[i].name)) < 0) i = original.nodes[i].inputs[0];  // dropped, too
+  row.stop = concat(dropped.nodes[node].name, " ends no group");
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const std::vector<int>& nodes = groups[g].nodes;
+    if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) continue;
+    if (node != groups[g].to) row.group = static_cast<int>(g);
+    row.stop = groups[g].stop;
+  }
+}
+
+FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped,
+                  const std::vector<Region>& groups) {
+  FoldPlan plan{.mask = mask, .activations = {}, .groups = {}};
+  for (const Region& group : groups)
+    plan.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
+                           kernels(dropped, group), group.map.kernel(), group.macs_before, group.macs_after,
+                           group.exact, group.stop});
+  const auto reads = [](const Node& node, const std::string& alpha) {
+    const auto* activation = std::get_if<AlphaAct>(&node.op);
+    return activation && activation->alpha == alpha;
+  };
+  for (const Foldable& activation : foldable_activations(model)) {
+    ActivationRow row{activation.alpha, activation.value, mask[plan.activations.size()] == '#', -1, {}};
+    for (const Node& node : model.graph.nodes)
+      if (!row.kept && row.group < 0 && reads(node, row.alpha))
+        locate(row, model.graph, node.inputs[0], dropped, groups);
+    plan.activations.push_back(row);
+  }
+  return plan;
+}
+
+// The mask of the network as first trained: this one in place of the '#'s of the one before.
+std::string whole_mask(const Model& model, const std::string& mask) {
+  const auto before = model.notes.find("fold.mask");
+  if (before == model.notes.end()) return mask;
+  std::string whole = before->second;
+  if (std::count(whole.begin(), whole.end(), '#') != static_cast<std::ptrdiff_t>(mask.size())) return mask;
+  auto next = mask.begin();
+  for (char& cell : whole)
+    if (cell == '#') cell = *next++;
+  return whole;
+}
+
+// True if the model was folded with Merge::none, and so perhaps fine-tuned: it may only be merged exactly.
+bool is_prepared(const Model& model) {
+  const auto merge = model.notes.find("fold.merge");
+  return merge != model.notes.end() && merge->second == "none";
+}
+
+const char* name(Merge merge) {
+  switch (merge) {
+    case Merge::all:
+      return "all";
+    case Merge::cheaper:
+      return "cheaper";
+    case Merge::none:
+      return "none";
+  }
+  return "";
+}
+
+}  // namespace
+
+Folded fold(const Model& model, const FoldOptions& options) {
+  const std::string mask = choose_mask(model, options);
+  const bool drops = mask.find('.') != std::string::npos;
+  const Model dropped = drop_activations(model, mask);
+  const Graph& graph = dropped.graph;
+  Refusal refusal =
+      options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel) : within_kernel(graph, options.max_kernel);
+  if (options.merge != Merge::none && is_prepared(model) && !drops) refusal = exact(std::move(refusal));
+  const std::vector<Region> groups = find_groups(graph, refusal);
+  Folded folded{options.merge == Merge::none ? reorder_padding(dropped, groups) : merge(dropped, groups),
+                describe(model, mask, graph, groups)};
+  folded.model.notes["fold.mask"] = whole_mask(model, mask);
+  folded.model.notes["fold.merge"] = name(options.merge);
+  folded.model.notes["fold.max_kernel"] = std::to_string(options.max_kernel);
+  return folded;
+}
+
+}  // namespace pleat

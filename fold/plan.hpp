@@ -1,0 +1,63 @@
+// The whole fold: activations dropped, groups merged or made ready for merging, and a table of what was done.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/model.hpp"
+
+namespace pleat {
+
+struct FoldOptions {
+  enum class Merge {
+    all,      ///< Every group becomes one op.
+    cheaper,  ///< Only where multiply-accumulates do not grow; batch norms always.
+    none,     ///< Groups keep their ops, with their padding moved so that merging later is exact: for fine-tuning.
+  };
+  // Which activations to drop: at most one of these; none of them drops nothing.
+  std::optional<double> threshold;  ///< Alphas >= this.
+  std::optional<std::string> mask;  ///< '#' keeps, '.' drops; fold/mask.hpp.
+  std::optional<int> depth;         ///< The largest alphas until the network is this deep.
+  Merge merge = Merge::all;
+  int max_kernel = 7;
+};
+
+/// A foldable activation of the model before.
+struct ActivationRow {
+  std::string alpha;
+  double value = 0;
+  bool kept = false;
+  int group = -1;    ///< Index of the group that holds it now; -1 if kept, or if nothing merges across it.
+  std::string stop;  ///< If dropped: why its group ends where it ends, or why nothing merges across it.
+};
+
+/// A run of linear nodes, by the names in the model before.
+struct GroupRow {
+  std::string op;            ///< The merged op (with Merge::none: what it will be called).
+  std::string from, to;      ///< The value it reads and the one it gives.
+  std::vector<int> kernels;  ///< Of its convolutions; linear layers count as 1.
+  int kernel = 0;            ///< Of the merged op.
+  int64_t macs_before = 0, macs_after = 0;
+  bool exact = true;  ///< Merging it changes nothing, borders included, against the dropped network.
+  std::string stop;   ///< Why it ends at `to`.
+};
+
+struct FoldPlan {
+  std::string mask;  ///< Of this model's foldable activations.
+  std::vector<ActivationRow> activations;
+  std::vector<GroupRow> groups;
+};
+
+struct Folded {
+  Model model;
+  FoldPlan plan;
+};
+
+/// Folds. With Merge::all and Merge::cheaper the result equals, everywhere, the one of Merge::none with the same
+/// groups. Notes the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was
+/// folded. Throws std::invalid_argument for options that do not fit the model.
+Folded fold(const Model& model, const FoldOptions& options);
+
+}  // namespace pleat
