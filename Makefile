@@ -6,7 +6,7 @@ CXXFLAGS ?= -O3 -g -fno-math-errno -fno-trapping-math
 # Where oneDNN is: /usr for the distribution's package, or the root of another installation.
 DNNL ?= /usr
 
-WARNINGS = -Wall -Wextra -Wpedantic -Werror
+WARNINGS = -Wall -Wextra -Wpedantic $(WERROR)  # make WERROR=-Werror: as the project's own checks build
 ALL_CXXFLAGS = -std=c++20 -fopenmp $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(CXXFLAGS)
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
@@ -25,11 +25,11 @@ endif
 INFER = $(addprefix core/,arena.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
         ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = tools/pleat_run.cpp tools/cli.cpp tools/progress.cpp $(wildcard data/*.cpp)
+RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
-FUZZ = tests/fuzz.cpp
-TESTS ?= $(filter-out $(FUZZ),$(wildcard tests/*.cpp))
-SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZ))
+TESTS ?= $(wildcard tests/*.cpp) tools/open_model.cpp
+FUZZERS = $(wildcard tests/fuzz/*.cpp)
+SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZERS))
 
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 ARCHIVES = $(BUILD)/libpleat-train.a $(BUILD)/libpleat-infer.a
@@ -47,8 +47,8 @@ $(BUILD)/pleat: $(call objects,$(TOOLS)) $(ARCHIVES)
 	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
 $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
 	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
-$(BUILD)/pleat-fuzz: $(call objects,$(FUZZ)) $(ARCHIVES)
-	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
+$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat-infer.a
+	$(Q)$(link) $(DNNL_LIBS)
 # Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone.
 $(BUILD)/pleat-run: $(call objects,$(RUN)) $(BUILD)/libpleat-infer.a
 	$(Q)$(link) $(DNNL_LIBS) -l:libz.a
@@ -72,12 +72,14 @@ demo: setup  ## set up, build, then train, fold and time a small network
 	@$(MAKE) all
 	@tools/demo.sh $(BUILD)
 
-bench: all  ## latency and training speed of the usual networks on this machine
-	@tools/bench.sh $(BUILD)
+bench: setup  ## latency and training speed of two networks on this machine
+	@$(MAKE) all
+	@$(BUILD)/pleat bench resnet20 resnet56
+	@$(BUILD)/pleat bench resnet20 --training --batch 128 --runs 20
 
 lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
 	@tools/setup.sh lint
-	@$(MAKE) $(BUILD)/pleat-run
+	@$(MAKE) all
 	@tools/lint.sh $(BUILD)
 
 ASAN = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -86,14 +88,17 @@ asan: setup  ## the tests under the address and undefined-behaviour sanitizers
 	@tools/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
 
 FUZZ_SECONDS ?= 60
-fuzz: setup  ## mutated files into every reader, under the sanitizers, for FUZZ_SECONDS (60)
-	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" $(BUILD)/asan/pleat-fuzz
-	@$(BUILD)/asan/pleat-fuzz $(FUZZ_SECONDS)
+FUZZ = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+NO_MAIN = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+fuzz: setup  ## mutated files into every reader, under the sanitizers, for FUZZ_SECONDS (60) in all
+	@tools/setup.sh fuzz
+	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(NO_MAIN)" $(BUILD)/fuzz/libpleat-infer.a
+	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(FUZZ)" $(patsubst tests/fuzz/%.cpp,$(BUILD)/fuzz/fuzz-%,$(FUZZERS))
+	@tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 
 format:  ## clang-format all sources in place
 	@tools/setup.sh lint
-	clang-format -i $(wildcard $(addsuffix /*.cpp,$(FOLDERS)) $(addsuffix /*.hpp,$(FOLDERS)))
-FOLDERS = core ops models data fold tools tests
+	git ls-files '*.cpp' '*.hpp' | xargs clang-format -i
 
 compile_commands.json:  ## for editors and clang tools
 	@{ sep='['; for f in $(SOURCES); do \
