@@ -128,19 +128,6 @@ inline dnnl::convolution_backward_weights::primitive_desc backward_weights(
 #endif
 }
 
-/// A matrix product y [n, out] = x [n, in] weights^T + bias; weights in the primitive's own order.
-inline dnnl::inner_product_forward::primitive_desc inner_product(int64_t n, int64_t in, int64_t out, bool with_bias,
-                                                                 const dnnl::primitive_attr& attr = user_scratchpad()) {
-  const Desc x = desc({n, in}, Tag::ab), w = desc({out, in}, Tag::any), y = desc({n, out}, Tag::ab);
-  const Desc b = with_bias ? vector(out) : Desc();
-  const auto kind = dnnl::prop_kind::forward_inference;
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine(), kind, x, w, b, y, attr};
-#else
-  return {{kind, x, w, b, y}, attr, engine()};
-#endif
-}
-
 /// A pooling, forward only.
 inline dnnl::pooling_forward::primitive_desc pooling(dnnl::algorithm algorithm, const Nhwc& x, const Nhwc& y,
                                                      const Dims& kernel, const Dims& strides, const Padding& pad,

@@ -99,13 +99,9 @@ class Engine::Impl {
 
  private:
   void add_task(const Task& task);
-  void add_convolution(const Task& task, int kernel, int stride, const Padding& pad, int64_t groups,
-                       std::span<const float> weight, std::span<const float> bias);
+  void add_convolution(const Task& task, const onednn::Convolution& sizes, std::span<const float> weight,
+                       std::span<const float> bias);
   void add_batch_norm(const Task& task, double eps);
-  void add_linear(const Task& task, const Linear& op);
-  template <class Descriptor>
-  void add_product(const Task& task, const Descriptor& descriptor, const dnnl::primitive& function,
-                   std::span<const float> weight, const onednn::Desc& weight_desc, std::span<const float> bias);
   void add_pooling(const Task& task, dnnl::algorithm algorithm, const onednn::Dims& kernel, const onednn::Dims& stride,
                    const Padding& pad);
   void add_activation(int node, std::span<const float> x);
@@ -167,20 +163,22 @@ Engine::Impl::Impl(const Model& model, int64_t batch) {
 }
 
 void Engine::Impl::add_task(const Task& task) {
-  const int node = task.op;
+  const int node = task.op, input = input_of(task);
+  const Nhwc &x = shapes_[input], &y = shapes_[node];
   std::visit(
       Overloaded{
           [](const Input&) {},
           [&](const Conv2d& op) {
-            add_convolution(task, op.kernel, op.stride, op.pad, op.groups, parameter(node, ".weight"),
+            add_convolution(task, {x, y, op.kernel, op.stride, op.pad, op.groups, op.bias}, parameter(node, ".weight"),
                             bias(node, op.bias));
           },
           [&](const DepthwiseConv2d& op) {
-            add_convolution(task, op.kernel, op.stride, op.pad, shapes_[node].c, parameter(node, ".weight"),
+            const int channels = static_cast<int>(x.c);
+            add_convolution(task, {x, y, op.kernel, op.stride, op.pad, channels, op.bias}, parameter(node, ".weight"),
                             bias(node, op.bias));
           },
           [&](const BatchNorm& op) { add_batch_norm(task, op.eps); },
-          [&](const AlphaAct&) { add_activation(node, value(input_of(task))); },
+          [&](const AlphaAct&) { add_activation(node, value(input)); },
           [&](const MaxPool2d& op) {
             add_pooling(task, dnnl::algorithm::pooling_max, {op.kernel, op.kernel}, {op.stride, op.stride}, op.pad);
           },
@@ -189,27 +187,29 @@ void Engine::Impl::add_task(const Task& task) {
                         {op.stride, op.stride}, op.pad);
           },
           [&](const GlobalAvgPool&) {
-            const Nhwc& x = shapes_[input_of(task)];
             add_pooling(task, dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
           },
           [&](const Flatten&) {
-            const int input = input_of(task);
             add_step(node, "flatten", "pleat",
-                     [y = value(node), x = value(input), shape = shapes_[input]] { flatten(y, x, shape); });
+                     [to = value(node), from = value(input), shape = x] { flatten(to, from, shape); });
           },
-          [&](const Linear& op) { add_linear(task, op); },
+          [&](const Linear& op) {
+            // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product, which besides
+            // asks the system for memory at every call on some machines.
+            add_convolution(task, {{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias},
+                            parameter(node, ".weight"), bias(node, op.bias));
+          },
           [&](const Add&) {
-            const auto& inputs = graph_.nodes[node].inputs;
-            add_step(node, "add", "pleat", [y = value(node), a = value(inputs[0]), b = value(inputs[1])] {
-              parallel_for(std::ssize(y), [&](int64_t begin, int64_t end, int) {
-                add_row(&y[begin], &a[begin], &b[begin], end - begin);
+            const int other = graph_.nodes[node].inputs[1];
+            add_step(node, "add", "pleat", [sum = value(node), a = value(input), b = value(other)] {
+              parallel_for(std::ssize(sum), [&](int64_t begin, int64_t end, int) {
+                add_row(&sum[begin], &a[begin], &b[begin], end - begin);
               });
             });
           },
           [&](const Shortcut& op) {
-            const int input = input_of(task);
-            add_step(node, "shortcut", "pleat", [y = value(node), x = value(input), shape = shapes_[input], op] {
-              shortcut_forward<float>(y, x, shape, op);
+            add_step(node, "shortcut", "pleat", [to = value(node), from = value(input), shape = x, op] {
+              shortcut_forward<float>(to, from, shape, op);
             });
           }},
       graph_.nodes[node].op);
@@ -221,12 +221,17 @@ void Engine::Impl::add_step(int node, std::string kind, std::string kernel, std:
   work_.push_back(std::move(work));
 }
 
-void Engine::Impl::add_convolution(const Task& task, int kernel, int stride, const Padding& pad, int64_t groups,
-                                   std::span<const float> weight, std::span<const float> bias) {
-  const onednn::Convolution sizes{shapes_[input_of(task)],  shapes_[task.op], kernel, stride, pad,
-                                  static_cast<int>(groups), !bias.empty()};
+void Engine::Impl::add_convolution(const Task& task, const onednn::Convolution& sizes, std::span<const float> weight,
+                                   std::span<const float> bias) {
   const auto descriptor = onednn::forward(sizes, dnnl::prop_kind::forward_inference, attributes(task));
-  add_product(task, descriptor, dnnl::convolution_forward(descriptor), weight, onednn::weights(sizes, false), bias);
+  Primitive primitive = bind(task, descriptor, dnnl::convolution_forward(descriptor));
+  primitive.add(DNNL_ARG_WEIGHTS, constant(weight, onednn::weights(sizes, false), descriptor.weights_desc()));
+  if (sizes.bias) primitive.add(DNNL_ARG_BIAS, constant(bias, onednn::bias(sizes), descriptor.bias_desc()));
+  std::string name = kind(graph_.nodes[task.op].op);
+  if (task.residual >= 0) name += "+add";
+  if (activates_in_primitive(task)) name += "+alpha_act";
+  add_step(task.op, name, descriptor.impl_info_str(), std::move(primitive));
+  if (task.activation >= 0 && !activates_in_primitive(task)) add_activation(task.activation, value(task.result));
 }
 
 /// What is left of batch norms after folding is a depthwise 1x1 convolution.
@@ -239,30 +244,8 @@ void Engine::Impl::add_batch_norm(const Task& task, double eps) {
     weight[c] = static_cast<float>(scale);
     bias[c] = static_cast<float>(beta[c] - scale * mean[c]);
   }
-  add_convolution(task, 1, 1, {}, std::ssize(weight), weight, bias);
-}
-
-void Engine::Impl::add_linear(const Task& task, const Linear& op) {
-  const Nhwc& x = shapes_[input_of(task)];
-  const auto descriptor = onednn::inner_product(x.n, x.c, op.out, op.bias, attributes(task));
-  add_product(task, descriptor, dnnl::inner_product_forward(descriptor), parameter(task.op, ".weight"),
-              onednn::desc({op.out, x.c}, onednn::Tag::ab), bias(task.op, op.bias));
-}
-
-/// A primitive with weights, and what the task takes along.
-template <class Descriptor>
-void Engine::Impl::add_product(const Task& task, const Descriptor& descriptor, const dnnl::primitive& function,
-                               std::span<const float> weight, const onednn::Desc& weight_desc,
-                               std::span<const float> bias) {
-  Primitive primitive = bind(task, descriptor, function);
-  primitive.add(DNNL_ARG_WEIGHTS, constant(weight, weight_desc, descriptor.weights_desc()));
-  if (!bias.empty())
-    primitive.add(DNNL_ARG_BIAS, constant(bias, onednn::vector(std::ssize(bias)), descriptor.bias_desc()));
-  std::string name = kind(graph_.nodes[task.op].op);
-  if (task.residual >= 0) name += "+add";
-  if (activates_in_primitive(task)) name += "+alpha_act";
-  add_step(task.op, name, descriptor.impl_info_str(), std::move(primitive));
-  if (task.activation >= 0 && !activates_in_primitive(task)) add_activation(task.activation, value(task.result));
+  const Nhwc& x = shapes_[task.op];
+  add_convolution(task, {x, x, 1, 1, {}, static_cast<int>(x.c), true}, weight, bias);
 }
 
 void Engine::Impl::add_pooling(const Task& task, dnnl::algorithm algorithm, const onednn::Dims& kernel,
