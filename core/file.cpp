@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <new>
 
 #include "core/check.hpp"
 
@@ -69,12 +69,11 @@ std::vector<std::byte> read_file(const std::string& path) {
   PLEAT_CHECK_FILE(!S_ISDIR(status.st_mode), path, "is a folder, expected a file");
   PLEAT_CHECK_FILE(S_ISREG(status.st_mode), path, "is not a regular file");
 
-  std::vector<std::byte> bytes;
-  try {
-    bytes.resize(static_cast<std::size_t>(status.st_size));
-  } catch (const std::bad_alloc&) {
-    PLEAT_CHECK_FILE(false, path, "its ", status.st_size, " bytes do not fit into memory");
-  }
+  // Linux may grant more memory than there is and kill the process later.
+  const int64_t memory = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+  PLEAT_CHECK_FILE(status.st_size < memory, path, "its ", status.st_size, " bytes do not fit into memory");
+
+  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t n = ::read(file.get(), bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;

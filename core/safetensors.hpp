@@ -23,7 +23,9 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
 /// Reads a file. Throws std::runtime_error naming it and the reason.
 SafetensorsFile load_safetensors(const std::string& path);
 
-/// Writes F32 tensors and metadata through write_file.
+/// Writes F32 tensors and metadata through write_file. Throws std::invalid_argument for what would not be read back (a
+/// name that is empty, over 1024 bytes or has a control character; text that is not UTF-8), std::runtime_error for a
+/// failing disk.
 void save_safetensors(const std::string& path, const Tensors& tensors,
                       const std::map<std::string, std::string>& metadata);
 

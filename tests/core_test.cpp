@@ -86,15 +86,18 @@ TEST_CASE("rng: below has no bias, even for ranges that do not divide 2^32") {
   for (int i = 0; i < 60000; ++i) ++counts.at(rng.below(6));
   for (int count : counts) CHECK(std::abs(count - 10000) < 5 * 100);  // five sigma
 
-  // Taken modulo, the lower third of this range would come up twice as often as the others.
+  // Without rejection the lower third of this range (if taken modulo) or every third number (if scaled) would come up
+  // twice as often as the others.
   const uint32_t n = 3u << 30;
-  int low = 0;
+  int low = 0, third = 0;
   for (int i = 0; i < 30000; ++i) {
     const uint32_t value = rng.below(n);
     REQUIRE(value < n);
     low += value < n / 3;
+    third += value % 3 == 0;
   }
   CHECK(std::abs(low - 10000) < 5 * 82);
+  CHECK(std::abs(third - 10000) < 5 * 82);
 }
 
 TEST_CASE("rng: moments of the uniform and normal numbers") {

@@ -1,4 +1,4 @@
-// The message of an expected error, for tests that go through a table of them.
+// The message of an expected error, and what it must hold.
 #pragma once
 
 #include <string>
@@ -14,6 +14,10 @@ std::string error_of(const F& f) {
     return error.what();
   }
   return "no error";
+}
+
+inline bool holds(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
 }
 
 }  // namespace pleat

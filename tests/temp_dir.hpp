@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
@@ -24,6 +25,12 @@ class TempDir {
 
   const std::string& path() const { return path_; }
   std::string path(const std::string& name) const { return path_ + '/' + name; }
+
+  /// How many files and folders are in it.
+  int files() const {
+    namespace fs = std::filesystem;
+    return static_cast<int>(std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
+  }
 
  private:
   std::string path_;

@@ -1,0 +1,122 @@
+// Files are read and written whole, or not at all.
+#include "core/file.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tests/error_of.hpp"
+#include "tests/temp_dir.hpp"
+
+using namespace pleat;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string text_of(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// What `write` does in a process that may not write files larger than `limit` bytes: the nearest to a full disk that
+// needs no rights. Returns the error's message.
+template <class F>
+std::string with_file_limit(rlim_t limit, const TempDir& folder, const F& write) {
+  const std::string report = folder.path("report");
+  const int out = ::open(report.c_str(), O_WRONLY | O_CREAT, 0600);
+  REQUIRE(out >= 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);  // so that writing fails with EFBIG
+    const rlimit bound{limit, limit};
+    std::string message = "no limit";
+    if (::setrlimit(RLIMIT_FSIZE, &bound) == 0) message = error_of<std::runtime_error>(write);
+    ::_exit(::write(out, message.data(), message.size()) == static_cast<ssize_t>(message.size()) ? 0 : 1);
+  }
+  int status = 1;
+  ::waitpid(child, &status, 0);
+  ::close(out);
+  REQUIRE(status == 0);
+  const std::string message = text_of(read_file(report));
+  fs::remove(report);
+  return message;
+}
+
+}  // namespace
+
+TEST_CASE("file: what is written is read back, and replaces what was there") {
+  const TempDir folder;
+  const std::string path = folder.path("file");
+  write_file(path, std::string("first, longer"));
+  write_file(path, std::string("second"));
+  CHECK(text_of(read_file(path)) == "second");
+  const std::string a = "one ", b, c = "two";
+  const std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(a)), std::as_bytes(std::span(b)),
+                                                         std::as_bytes(std::span(c))};
+  write_file(path, parts);
+  CHECK(text_of(read_file(path)) == "one two");
+  write_file(path, std::string());
+  CHECK(read_file(path).empty());
+  CHECK(folder.files() == 1);
+}
+
+TEST_CASE("file: what cannot be read says why") {
+  const TempDir folder;
+  const auto error = [](const std::string& path) { return error_of<std::runtime_error>([&] { read_file(path); }); };
+  CHECK(error(folder.path("none")) == folder.path("none") + ": cannot open: No such file or directory");
+  CHECK(error(folder.path()) == folder.path() + ": is a folder, expected a file");
+  CHECK(holds(error("/dev/zero"), "/dev/zero: is not a regular file"));
+  REQUIRE(::mkfifo(folder.path("pipe").c_str(), 0600) == 0);
+  CHECK(holds(error(folder.path("pipe")), "is not a regular file"));
+  // A file that claims more than any memory holds.
+  { std::ofstream(folder.path("huge")).put('x'); }
+  if (::truncate(folder.path("huge").c_str(), off_t{1} << 43) == 0)
+    CHECK(holds(error(folder.path("huge")), "do not fit into memory"));
+  else
+    MESSAGE("skipped: this file system has no sparse file of 8 TB");
+}
+
+TEST_CASE("file: what cannot be written leaves the folder as it was") {
+  const TempDir folder;
+  const auto error = [](const std::string& path) {
+    return error_of<std::runtime_error>([&] { write_file(path, std::string("x")); });
+  };
+  CHECK(error(folder.path("none/file")) == folder.path("none/file") + ": cannot create: No such file or directory");
+  fs::create_directory(folder.path("sub"));
+  CHECK(error(folder.path("sub")) == folder.path("sub") + ": cannot write: is a folder");
+  CHECK(error("/dev/null") == "/dev/null: cannot write: is not a regular file");
+  CHECK(fs::is_character_file("/dev/null"));
+  CHECK(holds(error(folder.path(std::string(300, 'x'))), "File name too long"));
+  fs::permissions(folder.path(), fs::perms(0555));
+  const bool root = ::geteuid() == 0;  // whom permissions do not stop
+  if (root) REQUIRE(::seteuid(65534) == 0);
+  const std::string refused = error(folder.path("file"));
+  if (root) REQUIRE(::seteuid(0) == 0);
+  CHECK(refused == folder.path("file") + ": cannot create: Permission denied");
+  fs::permissions(folder.path(), fs::perms(0755));
+  CHECK(folder.files() == 1);
+}
+
+TEST_CASE("file: a disk that fills up keeps the old file and no leavings") {
+  const TempDir folder;
+  const std::string path = folder.path("file");
+  write_file(path, std::string("the old one"));
+  const std::string large(100000, 'x');
+  const std::string message = with_file_limit(65536, folder, [&] { write_file(path, large); });
+  CHECK(message == path + ": cannot write: File too large");
+  CHECK(text_of(read_file(path)) == "the old one");
+  CHECK(folder.files() == 1);
+  // Within the limit the same child writes well, so it was the limit that failed it.
+  CHECK(with_file_limit(200000, folder, [&] { write_file(path, large); }) == "no error");
+  CHECK(text_of(read_file(path)) == large);
+}
