@@ -42,7 +42,8 @@ std::vector<Fused> fuse(const Graph& graph) {
     const auto follow = [&](auto wanted) {  // the only reader, if it is of the wanted kind and not yet taken
       if (readers[step.node].size() != 1) return -1;
       const int next = readers[step.node][0];
-      return std::holds_alternative<decltype(wanted)>(graph.nodes[next].op) && at[next].batch_norm < 0 ? next : -1;
+      const bool taken = inside[next] || at[next].batch_norm >= 0;
+      return std::holds_alternative<decltype(wanted)>(graph.nodes[next].op) && !taken ? next : -1;
     };
     if (const int add = follow(Add{}); add >= 0) {
       const auto& terms = graph.nodes[add].inputs;
