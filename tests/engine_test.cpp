@@ -1,14 +1,11 @@
 // The engine against the naive evaluator: every kind of op, every way to fuse, random networks, memory.
 #include "fold/engine.hpp"
 
-#include <dlfcn.h>
-#include <dnnl.h>
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <thread>
 
 #include "core/check.hpp"
@@ -16,69 +13,11 @@
 #include "fold/engine_plan.hpp"
 #include "models/models.hpp"
 #include "ops/spec.hpp"
+#include "tests/alloc_count.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
 
 using namespace pleat;
-
-// Counts what a call allocates, apart what oneDNN allocates inside: malloc and its kin are replaced (operator new ends
-// in them), and so is the door to oneDNN. Sanitizers replace the same functions, so they go without.
-#ifndef __SANITIZE_ADDRESS__
-namespace {
-
-std::atomic<bool> counting = false, inside_onednn = false;
-std::atomic<int> allocations = 0;
-std::atomic<std::size_t> largest_inside_onednn = 0;
-
-void count(std::size_t bytes) {
-  if (!counting) return;
-  if (!inside_onednn)
-    ++allocations;
-  else if (bytes > largest_inside_onednn)
-    largest_inside_onednn = bytes;
-}
-
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t bytes) {
-  count(bytes);
-  return __libc_malloc(bytes);
-}
-void* calloc(std::size_t n, std::size_t bytes) {
-  count(n * bytes);
-  return __libc_calloc(n, bytes);
-}
-void* realloc(void* p, std::size_t bytes) {
-  count(bytes);
-  return __libc_realloc(p, bytes);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
-  count(bytes);
-  return __libc_memalign(alignment, bytes);
-}
-int posix_memalign(void** p, std::size_t alignment, std::size_t bytes) {
-  count(bytes);
-  *p = __libc_memalign(alignment, bytes);
-  return *p == nullptr ? ENOMEM : 0;
-}
-
-dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int n,
-                                     const dnnl_exec_arg_t* args) {
-  static const auto real =
-      reinterpret_cast<decltype(&dnnl_primitive_execute)>(dlsym(RTLD_NEXT, "dnnl_primitive_execute"));
-  inside_onednn = true;
-  const dnnl_status_t status = real(primitive, stream, n, args);
-  inside_onednn = false;
-  return status;
-}
-}
-#endif
 
 namespace {
 
@@ -316,23 +255,15 @@ TEST_CASE("engine: a sum overwrites only what nobody needs") {
                   "add s <- c r\nadd y <- d s") == 1);
 }
 
-#ifndef __SANITIZE_ADDRESS__
 TEST_CASE("engine: a call allocates nothing of its own, and oneDNN no buffers") {
   Graph graph = make_model("resnet20", {3, 32, 32}, 10);
   Engine engine(random_model(graph, 3), 2);
   fill(engine.input(), 1);
   engine.run();
-  allocations = 0, largest_inside_onednn = 0, counting = true;
-  std::vector<float> seen(1);
-  counting = false;
-  REQUIRE(allocations == 1);  // the counter counts
-  allocations = 0, counting = true;
-  engine.run();
-  counting = false;
-  CHECK(allocations == 0);
-  CHECK(largest_inside_onednn < 4096);  // its table of arguments
+  const testing::Allocations made = testing::count_allocations([&] { engine.run(); });
+  CHECK(made.own == 0);
+  CHECK(made.largest_inside_onednn < 4096);  // its table of arguments
 }
-#endif
 
 TEST_CASE("engine: two engines run at once and do not disturb each other") {
   const Model a = random_model(make_model("resnet20", {3, 32, 32}, 10), 1);
