@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "ops/convolution.hpp"
 #include "ops/gemm.hpp"
 #include "ops/window.hpp"
 
@@ -28,6 +28,7 @@ struct Geometry {
 
   int64_t weights() const { return op.out * k; }
   int64_t partial() const { return weights() + op.out; }  // one thread's dweight and dbias
+  int64_t workspace() const { return num_threads() * (partial() + tile * k); }
 
   const Nhwc x, y;
   const Conv2d op;
@@ -85,13 +86,6 @@ Matrix<T> columns(T* buffer, const T* x, const Geometry& g, int group, int64_t b
   return {buffer, g.k};
 }
 
-// sum[n] += each of the `rows` rows of values [rows, n].
-template <class T>
-PLEAT_SIMD void add_rows(T* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t i = 0; i < n; ++i) sum[i] += values[row * n + i];
-}
-
 // Runs body(begin, end, thread) for every tile of the output pixels, in parallel.
 template <class Body>
 void for_each_tile(const Geometry& g, const Body& body) {
@@ -101,33 +95,25 @@ void for_each_tile(const Geometry& g, const Body& body) {
   });
 }
 
-void check_size(const char* what, std::size_t got, int64_t expected) {
-  PLEAT_CHECK(static_cast<int64_t>(got) == expected, "conv2d: ", what, " has ", got, " elements, expected ", expected);
-}
-
-void check_sizes(const Geometry& g, std::size_t x, std::size_t y, std::size_t weight, std::size_t bias,
-                 std::size_t workspace) {
-  check_size("x", x, g.x.size());
-  check_size("y", y, g.y.size());
-  check_size("weight", weight, g.weights());
-  if (bias != 0) check_size("bias", bias, g.op.out);
-  const int64_t needed = conv2d_workspace(g.x, g.op);
-  PLEAT_CHECK(static_cast<int64_t>(workspace) >= needed, "conv2d: workspace has ", workspace, " elements, needs ",
-              needed, " with ", num_threads(), " threads");
+template <class T>
+void check(const Geometry& g, std::span<const T> x, std::span<const T> y, std::span<const T> weight,
+           std::span<const T> bias, std::span<const T> workspace) {
+  const auto size = [](std::span<const T> buffer) { return static_cast<int64_t>(buffer.size()); };
+  check_sizes("conv2d", {size(x), size(y), size(weight), size(bias), size(workspace)},
+              {g.x.size(), g.y.size(), g.weights(), g.op.out, g.workspace()});
 }
 
 }  // namespace
 
 int64_t conv2d_workspace(const Nhwc& x_shape, const Conv2d& op) {
-  const Geometry g(x_shape, op);
-  return num_threads() * (g.partial() + g.tile * g.k);
+  return Geometry(x_shape, op).workspace();
 }
 
 template <class T>
 void conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const T> weight, std::span<const T> bias,
                     const Nhwc& x_shape, const Conv2d& op, std::span<T> workspace) {
   const Geometry g(x_shape, op);
-  check_sizes(g, x.size(), y.size(), weight.size(), bias.size(), workspace.size());
+  check<T>(g, x, y, weight, bias, workspace);
   T* packed = workspace.data();
   pack_weights(packed, weight.data(), g);
   for_each_tile(g, [&](int64_t begin, int64_t end, int thread) {
@@ -145,7 +131,7 @@ template <class T>
 void conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const T> weight, const Nhwc& x_shape,
                           const Conv2d& op, std::span<T> workspace) {
   const Geometry g(x_shape, op);
-  check_sizes(g, dx.size(), dy.size(), weight.size(), 0, workspace.size());
+  check<T>(g, dx, dy, weight, {}, workspace);
   T* packed = workspace.data();
   pack_weights(packed, weight.data(), g);
   // Gradients of the columns of the output pixels [begin, end).
@@ -181,7 +167,7 @@ template <class T>
 void conv2d_backward_weights(std::span<T> dweight, std::span<T> dbias, std::span<const T> dy, std::span<const T> x,
                              const Nhwc& x_shape, const Conv2d& op, std::span<T> workspace) {
   const Geometry g(x_shape, op);
-  check_sizes(g, x.size(), dy.size(), dweight.size(), dbias.size(), workspace.size());
+  check<T>(g, x, dy, dweight, dbias, workspace);
   const int threads = num_threads();
   T* partials = workspace.data();
   std::fill_n(partials, threads * g.partial(), T{0});

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "ops/convolution.hpp"
 #include "ops/window.hpp"
 
 namespace pleat {
@@ -15,6 +15,7 @@ struct Geometry {
 
   int64_t weights() const { return taps * x.c; }
   int64_t partial() const { return weights() + x.c; }  // one thread's dweight and dbias
+  int64_t workspace() const { return num_threads() * partial(); }
 
   const Nhwc x, y;
   const DepthwiseConv2d op;
@@ -28,12 +29,6 @@ PLEAT_SIMD void multiply_add(T* __restrict out, int64_t out_step, const T* __res
                              const T* __restrict b, int64_t b_step, int64_t count, int64_t channels) {
   for (int64_t i = 0; i < count; ++i)
     for (int64_t c = 0; c < channels; ++c) out[i * out_step + c] += a[i * a_step + c] * b[i * b_step + c];
-}
-
-template <class T>
-PLEAT_SIMD void add_rows(T* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t i = 0; i < n; ++i) sum[i] += values[row * n + i];
 }
 
 // Weights as [kernel][kernel][C], the order in which they are used.
@@ -59,33 +54,25 @@ void for_each_tap(const Geometry& g, int64_t picture, int64_t oy, int64_t iy, co
   }
 }
 
-void check_size(const char* what, std::size_t got, int64_t expected) {
-  PLEAT_CHECK(static_cast<int64_t>(got) == expected, "depthwise_conv2d: ", what, " has ", got, " elements, expected ",
-              expected);
-}
-
-void check_sizes(const Geometry& g, std::size_t x, std::size_t y, std::size_t weight, std::size_t bias,
-                 std::size_t workspace) {
-  check_size("x", x, g.x.size());
-  check_size("y", y, g.y.size());
-  check_size("weight", weight, g.weights());
-  if (bias != 0) check_size("bias", bias, g.x.c);
-  const int64_t needed = depthwise_conv2d_workspace(g.x, g.op);
-  PLEAT_CHECK(static_cast<int64_t>(workspace) >= needed, "depthwise_conv2d: workspace has ", workspace,
-              " elements, needs ", needed, " with ", num_threads(), " threads");
+template <class T>
+void check(const Geometry& g, std::span<const T> x, std::span<const T> y, std::span<const T> weight,
+           std::span<const T> bias, std::span<const T> workspace) {
+  const auto size = [](std::span<const T> buffer) { return static_cast<int64_t>(buffer.size()); };
+  check_sizes("depthwise_conv2d", {size(x), size(y), size(weight), size(bias), size(workspace)},
+              {g.x.size(), g.y.size(), g.weights(), g.x.c, g.workspace()});
 }
 
 }  // namespace
 
 int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& op) {
-  return num_threads() * Geometry(x_shape, op).partial();
+  return Geometry(x_shape, op).workspace();
 }
 
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const T> weight, std::span<const T> bias,
                               const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<T> workspace) {
   const Geometry g(x_shape, op);
-  check_sizes(g, x.size(), y.size(), weight.size(), bias.size(), workspace.size());
+  check<T>(g, x, y, weight, bias, workspace);
   T* packed = workspace.data();
   pack_weights(packed, weight.data(), g);
   const int64_t channels = g.x.c, x_step = op.stride * channels;
@@ -110,7 +97,7 @@ template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const T> weight,
                                     const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<T> workspace) {
   const Geometry g(x_shape, op);
-  check_sizes(g, dx.size(), dy.size(), weight.size(), 0, workspace.size());
+  check<T>(g, dx, dy, weight, {}, workspace);
   T* packed = workspace.data();
   pack_weights(packed, weight.data(), g);
   const int64_t channels = g.x.c, x_step = op.stride * channels;
@@ -135,7 +122,7 @@ void depthwise_conv2d_backward_weights(std::span<T> dweight, std::span<T> dbias,
                                        std::span<const T> x, const Nhwc& x_shape, const DepthwiseConv2d& op,
                                        std::span<T> workspace) {
   const Geometry g(x_shape, op);
-  check_sizes(g, x.size(), dy.size(), dweight.size(), dbias.size(), workspace.size());
+  check<T>(g, x, dy, dweight, dbias, workspace);
   const int threads = num_threads();
   T* partials = workspace.data();
   std::fill_n(partials, threads * g.partial(), T{0});

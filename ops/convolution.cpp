@@ -1,0 +1,29 @@
+#include "ops/convolution.hpp"
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+
+namespace pleat {
+
+void check_sizes(const char* op, const ConvolutionSizes& got, const ConvolutionSizes& expected) {
+  const auto check = [&](const char* what, int64_t size, int64_t needed) {
+    PLEAT_CHECK(size == needed, op, ": ", what, " has ", size, " elements, expected ", needed);
+  };
+  check("x", got.x, expected.x);
+  check("y", got.y, expected.y);
+  check("weight", got.weight, expected.weight);
+  if (got.bias != 0) check("bias", got.bias, expected.bias);
+  PLEAT_CHECK(got.workspace >= expected.workspace, op, ": workspace has ", got.workspace, " elements, needs ",
+              expected.workspace, " with ", num_threads(), " threads");
+}
+
+template <class T>
+PLEAT_SIMD void add_rows(T* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t i = 0; i < n; ++i) sum[i] += values[row * n + i];
+}
+
+template void add_rows(float*, const float*, int64_t, int64_t);
+template void add_rows(double*, const double*, int64_t, int64_t);
+
+}  // namespace pleat
