@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iomanip>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "data/augment.hpp"
@@ -33,6 +35,16 @@ Prediction classify(Engine& engine, const Model& model, const std::string& file,
     prediction.scores.push_back(std::exp(logits[c] - normaliser));
   }
   return prediction;
+}
+
+void print_prediction(std::ostream& out, const Prediction& p) {
+  out << p.file << '\n';
+  for (std::size_t i = 0; i < p.classes.size(); ++i)
+    out << "  " << std::fixed << std::setprecision(4) << p.scores[i] << "  " << p.classes[i] << '\n';
+}
+
+nlohmann::ordered_json to_json(const Prediction& p) {
+  return {{"file", p.file}, {"classes", p.classes}, {"scores", p.scores}};
 }
 
 }  // namespace pleat

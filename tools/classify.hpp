@@ -1,6 +1,8 @@
 // Classes of a picture file, by the inference engine. Free of BLAS: pleat-run uses it too.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -23,5 +25,11 @@ double usual_crop(const Model& model);
 /// `engine` must have been made of `model` with batch 1; `top` may exceed the number of classes. Throws
 /// std::runtime_error for a file that is no picture.
 Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top, double crop);
+
+/// The file, and a line a class.
+void print_prediction(std::ostream& out, const Prediction& prediction);
+
+/// file, classes, scores.
+nlohmann::ordered_json to_json(const Prediction& prediction);
 
 }  // namespace pleat

@@ -44,13 +44,8 @@ int eval_command(int argc, char** argv) {
   }
   Progress progress("eval", "images", data.size(), cli.quiet());
   const Score score = evaluate(data, model, batch, logits, progress);
-  cli.out() << "top-1 " << 100 * score.top1 << "%  top-5 " << 100 * score.top5 << "%  loss " << score.loss << "  on "
-            << score.images << " pictures, " << score.images_per_second << " a second\n";
-  cli.finish({{"top1", score.top1},
-              {"top5", score.top5},
-              {"loss", score.loss},
-              {"images", score.images},
-              {"images_per_second", score.images_per_second}});
+  print_score(cli.out(), score);
+  cli.finish(to_json(score));
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/check.hpp"
 #include "data/loader.hpp"
@@ -63,6 +64,19 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, const Log
   score.loss /= n;
   score.images_per_second = n / seconds;
   return score;
+}
+
+void print_score(std::ostream& out, const Score& s) {
+  out << "top-1 " << 100 * s.top1 << "%  top-5 " << 100 * s.top5 << "%  loss " << s.loss << "  on " << s.images
+      << " pictures, " << s.images_per_second << " a second\n";
+}
+
+nlohmann::ordered_json to_json(const Score& s) {
+  return {{"top1", s.top1},
+          {"top5", s.top5},
+          {"loss", s.loss},
+          {"images", s.images},
+          {"images_per_second", s.images_per_second}};
 }
 
 }  // namespace pleat

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
 #include <span>
 
 #include "core/model.hpp"
@@ -25,5 +27,9 @@ using LogitsFunction = std::function<std::span<const float>(std::span<const floa
 /// the classes do not fit the model.
 Score evaluate(const Dataset& data, const Model& model, int64_t batch, const LogitsFunction& logits,
                Progress& progress);
+
+/// One line for people; top1, top5, loss, images, images_per_second for scripts.
+void print_score(std::ostream& out, const Score& score);
+nlohmann::ordered_json to_json(const Score& score);
 
 }  // namespace pleat

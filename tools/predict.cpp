@@ -27,10 +27,8 @@ int predict_command(int argc, char** argv) {
   nlohmann::ordered_json pictures = nlohmann::ordered_json::array();
   for (const std::string& file : cli.arguments("PICTURE...")) {
     const Prediction p = classify(engine, model, file, top, crop);
-    cli.out() << file << '\n';
-    for (std::size_t i = 0; i < p.classes.size(); ++i)
-      cli.out() << "  " << std::fixed << std::setprecision(4) << p.scores[i] << "  " << p.classes[i] << '\n';
-    pictures.push_back({{"file", file}, {"classes", p.classes}, {"scores", p.scores}});
+    print_prediction(cli.out(), p);
+    pictures.push_back(to_json(p));
   }
   cli.finish({{"pictures", pictures}});
   return 0;

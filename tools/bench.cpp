@@ -1,0 +1,60 @@
+// `pleat bench MODEL...`: latency of the engine, several models interleaved; or speed of training.
+#include <ostream>
+
+#include "tools/cli.hpp"
+#include "tools/commands.hpp"
+#include "tools/latency.hpp"
+#include "tools/open_model.hpp"
+#include "tools/time_training.hpp"
+
+namespace pleat {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
+  Json models = Json::array();
+  const Kernels kernels = cli.onednn() ? Kernels::onednn : Kernels::native;
+  for (const std::string& name : cli.arguments("MODEL...")) {
+    const double median = quantile(time_training(open_model(name, cli.seed()), batch, kernels, warmup, runs), 0.5);
+    const double rate = static_cast<double>(batch) / median;
+    cli.out() << name << ": " << 1e3 * median << " ms a training step, " << rate << " images/s\n";
+    models.push_back({{"model", name}, {"median_ms", 1e3 * median}, {"images_per_second", rate}});
+  }
+  return models;
+}
+
+Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
+  const bool profile = cli.has("profile");
+  std::vector<Timed> timed;
+  for (const std::string& name : cli.arguments("MODEL..."))
+    timed.emplace_back(name, open_model(name, cli.seed()), batch);
+  time_calls(timed, warmup, runs, profile);
+  print_report(cli.out(), timed, profile);
+  Json models = Json::array();
+  for (const Timed& t : timed) models.push_back(report(t, timed.front()));
+  return models;
+}
+
+}  // namespace
+
+int bench_command(int argc, char** argv) {
+  Cli cli("pleat bench", "Times the inference engine on synthetic pictures, several models in turn.",
+          "pleat bench base.safetensors folded.safetensors --batch 1\n"
+          "pleat bench resnet20 --profile\n"
+          "pleat bench resnet20 --training --batch 128 --runs 10");
+  cli.argument("MODEL...", "names of `pleat list` (random weights), or model files");
+  cli.option("batch", "N", "pictures a call", "1");
+  cli.option("warmup", "N", "calls before, that do not count", "10");
+  cli.option("runs", "N", "calls of each model", "200");
+  cli.flag("profile", "time every step, too");
+  cli.flag("training", "time training steps instead");
+  if (!cli.parse(argc, argv)) return 0;
+  const int64_t batch = cli.integer("batch", 1, 1 << 16), warmup = cli.integer("warmup", 0, 1'000'000);
+  const int64_t runs = cli.integer("runs", 1, 10'000'000);
+  cli.finish({{"models", cli.has("training") ? bench_training(cli, batch, warmup, runs)
+                                             : bench_engine(cli, batch, warmup, runs)}});
+  return 0;
+}
+
+}  // namespace pleat
