@@ -1,14 +1,10 @@
 // The programs from outside, as a user or a script sees them: exit codes, errors, JSON, and that nothing half-written
-// stays behind. They are looked for beside this test program.
+// stays behind.
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -17,59 +13,18 @@
 #include "models/models.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
+#include "tests/run.hpp"
 #include "tests/temp_dir.hpp"
 #include "tools/open_model.hpp"
 
 using namespace pleat;
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using Json = nlohmann::json;  // results are not const: then a missing field is null, not an abort
 
 namespace {
 
-struct Result {
-  int code = 0;
-  std::string out, err;
-  Json json() const {  // of the last line
-    const std::size_t end = out.find_last_not_of('\n') + 1, begin = out.rfind('\n', end - 1) + 1;
-    return Json::parse(out.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
-  }
-};
-
-std::string slurp(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-std::string program(const std::string& name) {
-  return fs::read_symlink("/proc/self/exe").parent_path() / name;
-}
-
-// Runs a shell command in `dir`; $PLEAT and $RUN are the programs.
-Result shell(const TempDir& dir, const std::string& command) {
-  const std::string script = "cd '" + dir.path() + "' && PLEAT='" + program("pleat") + "' RUN='" +
-                             program("pleat-run") + "'; { " + command + "; } >'" + dir.path("stdout") + "' 2>'" +
-                             dir.path("stderr") + "'";
-  const int status = std::system(script.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status), slurp(dir.path("stdout")),
-          slurp(dir.path("stderr"))};
-}
 Result pleat_command(const TempDir& dir, const std::string& arguments) {
   return shell(dir, "\"$PLEAT\" " + arguments);
-}
-
-// Failed as promised: the code, `pleat: error: ...` with all of `parts` in it, at most a hint besides.
-void check_failure(const Result& r, int code, const std::vector<std::string>& parts) {
-  CAPTURE(r.err);
-  CHECK(r.code == code);
-  CHECK(r.err.starts_with("pleat: error: "));
-  const auto lines = std::count(r.err.begin(), r.err.end(), '\n');
-  CHECK(lines == (r.err.find("\nhint: ") == std::string::npos ? 1 : 2));
-  CHECK(r.out.empty());
-  for (const std::string& part : parts) {
-    CAPTURE(part);
-    CHECK(r.err.find(part) != std::string::npos);
-  }
 }
 
 void write_idx(const std::string& stem, int count, int seed) {
@@ -117,7 +72,7 @@ TEST_CASE("every command has help with an example") {
     CHECK(r.err.empty());
     CHECK(r.out.find("Usage:") != std::string::npos);
     CHECK(r.out.find("--threads") != std::string::npos);
-    CHECK(r.out.find("Examples:\n  pleat " + command) != std::string::npos);
+    CHECK(r.out.find("\n  pleat " + command + " ", r.out.find("Examples:")) != std::string::npos);
   }
   CHECK(pleat_command(dir, "--version").out == "pleat 0.1.0\n");
 }
@@ -198,7 +153,7 @@ TEST_CASE("--json puts one object on the last line of standard output and prose 
   CHECK(list.err.find("resnet20") != std::string::npos);
 
   const Result inspect = pleat_command(dir, "inspect resnet20 --json");
-  const Json json = inspect.json();
+  Json json = inspect.json();
   CHECK(inspect.code == 0);
   CHECK(json["command"] == "inspect");
   CHECK(json["model"] == "resnet20");
@@ -211,7 +166,7 @@ TEST_CASE("--json puts one object on the last line of standard output and prose 
   CHECK(json["input"]["height"] == 32);
   CHECK(json["nodes"].size() == make_model("resnet20", {3, 32, 32}, 10).nodes.size());
 
-  const Json doctor = pleat_command(dir, "doctor --json --threads 1").json();
+  Json doctor = pleat_command(dir, "doctor --json --threads 1").json();
   CHECK(doctor["threads"] == 1);
   CHECK(doctor["self_test"]["passed"] == true);
 }
@@ -328,7 +283,7 @@ TEST_CASE("train, prefold, finetune and eval on a small set, from the command li
   const Result train = shell(dir, env + "train resnet20 --epochs 2 --lr 0.05 --out a" + common);
   CAPTURE(train.err);
   REQUIRE(train.code == 0);
-  const Json json = train.json();
+  Json json = train.json();
   CHECK(json["command"] == "train");
   CHECK(json["epochs"] == 2);
   CHECK(json["data"] == "mnist");
@@ -343,17 +298,13 @@ TEST_CASE("train, prefold, finetune and eval on a small set, from the command li
 
   for (const char* kernels : {"--kernels native", "--kernels onednn", "--engine"}) {
     CAPTURE(kernels);
-    const Json eval =
-        shell(dir, env + "eval a/model.safetensors --batch 10 " + kernels + " --data mnist --json").json();
+    Json eval = shell(dir, env + "eval a/model.safetensors --batch 10 " + kernels + " --data mnist --json").json();
     CHECK(eval["images"] == 32);
     CHECK(eval["top1"] == json["top1"]);
     CHECK(eval["top5"].get<double>() >= eval["top1"].get<double>());
   }
 
-  const Result again = shell(dir, env + "train resnet20 --epochs 2 --lr 0.05 --out b" + common);
-  CHECK(slurp(dir.path("a/model.safetensors")) == slurp(dir.path("b/model.safetensors")));
-
-  const Json prefold = shell(dir, env + "prefold a/model.safetensors --epochs 1 --out c" + common).json();
+  Json prefold = shell(dir, env + "prefold a/model.safetensors --epochs 1 --out c" + common).json();
   CHECK(prefold["command"] == "prefold");
   CHECK(prefold["alphas"].size() == 18);
   CHECK(prefold["alphas"]["layer1.0.alpha1"].get<double>() > 0);
@@ -369,27 +320,6 @@ TEST_CASE("train, prefold, finetune and eval on a small set, from the command li
   check_failure(shell(dir, env + "eval colour.safetensors --data mnist"), 1, {"mnist", "28x28x1", "32x32x3"});
 }
 
-TEST_CASE("an interrupted training run saves its state, exits with 130 and resumes to the same weights") {
-  const TempDir dir;
-  write_dataset(dir);
-  const std::string env = "export PLEAT_DATA=.; ";
-  const std::string train = "\"$PLEAT\" train resnet20 --data mnist --epochs 8 --batch 8 --quiet --out ";
-  // Ctrl-C once two epochs are done.
-  const Result stopped = shell(dir, env + train +
-                                        "a & pid=$!; until [ \"$(cat a/log.jsonl 2>/dev/null | wc -l)\" -ge 2 ]; do "
-                                        "sleep 0.02; done; kill -INT $pid; wait $pid");
-  CAPTURE(stopped.err);
-  CHECK(stopped.code == 130);
-  CHECK(stopped.err.find("--resume") != std::string::npos);
-  check_failure(shell(dir, env + train + "a"), 1, {"a: ", "--resume"});
-  const std::string log = slurp(dir.path("a/log.jsonl"));
-  CHECK(std::count(log.begin(), log.end(), '\n') < 8);
-
-  CHECK(shell(dir, env + train + "a --resume").code == 0);
-  CHECK(shell(dir, env + train + "b").code == 0);
-  CHECK(slurp(dir.path("a/model.safetensors")) == slurp(dir.path("b/model.safetensors")));
-}
-
 TEST_CASE("predict classifies JPEG and PNG files and refuses others") {
   const TempDir dir;
   Model model = named_model("resnet20", dataset_info("cifar10"), 1);
@@ -399,8 +329,7 @@ TEST_CASE("predict classifies JPEG and PNG files and refuses others") {
     fs::copy(std::string("tests/fixtures/data/") + name, dir.path(name));
   write_file(dir.path("text.png"), std::string("not a picture"));
 
-  const Json pictures =
-      pleat_command(dir, "predict m.safetensors sharp.png smooth.jpg --top 3 --json").json()["pictures"];
+  Json pictures = pleat_command(dir, "predict m.safetensors sharp.png smooth.jpg --top 3 --json").json()["pictures"];
   REQUIRE(pictures.size() == 2);
   CHECK(pictures[0]["file"] == "sharp.png");
   CHECK(pictures[1]["file"] == "smooth.jpg");
@@ -410,7 +339,7 @@ TEST_CASE("predict classifies JPEG and PNG files and refuses others") {
     CHECK(picture["scores"][0] >= picture["scores"][1]);
     CHECK(picture["scores"][1] >= picture["scores"][2]);
   }
-  const Json all = pleat_command(dir, "predict m.safetensors smooth.jpg --top 50 --json").json()["pictures"][0];
+  Json all = pleat_command(dir, "predict m.safetensors smooth.jpg --top 50 --json").json()["pictures"][0];
   double sum = 0;
   for (const Json& score : all["scores"]) sum += score.get<double>();
   CHECK(all["scores"].size() == 10);
@@ -419,4 +348,86 @@ TEST_CASE("predict classifies JPEG and PNG files and refuses others") {
   check_failure(pleat_command(dir, "predict m.safetensors text.png"), 1, {"text.png"});
   check_failure(pleat_command(dir, "predict m.safetensors absent.png"), 1, {"absent.png"});
   check_failure(pleat_command(dir, "predict m.safetensors"), 2, {"PICTURE"});
+}
+
+TEST_CASE("fold, verify and bench from the command line: the merged network is the unmerged one") {
+  const TempDir dir;
+  write_dataset(dir);
+  Model model = named_model("resnet20", dataset_info("mnist"), 7);
+  for (const Parameter& p : parameters(model.graph))
+    if (p.role == Role::alpha) model.tensors[p.name].values[0] = p.node % 3 == 0 ? 0.95f : 0.1f;
+  save_model(dir.path("m.safetensors"), model);
+  const std::string mask = "#..#.#.#.#..#..#.#";
+
+  Json unmerged =
+      pleat_command(dir, "fold m.safetensors --mask '" + mask + "' --merge none --out u.safetensors --json").json();
+  CHECK(unmerged["command"] == "fold");
+  CHECK(unmerged["depth_before"] == 20);
+  CHECK(unmerged["depth_after"] == 2 + std::count(mask.begin(), mask.end(), '#'));
+  CHECK(unmerged["convs_before"] == 19);
+  CHECK(unmerged["convs_after"] == 19);
+  CHECK(unmerged["mask"] == mask);
+  Json merged = pleat_command(dir, "fold u.safetensors --out f.safetensors --json").json();
+  CHECK(merged["convs_after"].get<int>() < 19);
+  CHECK(merged["depth_after"] == unmerged["depth_after"]);
+  CHECK(pleat_command(dir, "inspect f.safetensors --json").json()["convs"] == merged["convs_after"]);
+
+  Json same = pleat_command(dir, "verify u.safetensors f.safetensors --random 20 --json").json();
+  CHECK(same["images"] == 20);
+  CHECK(same["max_rel_diff"].get<double>() < 1e-5);
+  CHECK(same["same_top1"] == 1);
+  Json data = shell(dir, "PLEAT_DATA=. \"$PLEAT\" verify u.safetensors f.safetensors --data mnist --json").json();
+  CHECK(data["images"] == 32);
+  CHECK(data["max_rel_diff"].get<double>() < 1e-5);
+  Json other = pleat_command(dir, "verify m.safetensors f.safetensors --random 20 --json").json();
+  CHECK(other["max_rel_diff"].get<double>() > 1e-3);
+
+  Json by_threshold = pleat_command(dir, "fold m.safetensors --out t.safetensors --json").json();
+  CHECK(!by_threshold.contains("threshold"));  // not given, so 0.9
+  CHECK(std::string(by_threshold["mask"]).find('.') != std::string::npos);
+  CHECK(pleat_command(dir, "fold m.safetensors --depth 9 --out d.safetensors --json").json()["depth_after"] == 9);
+
+  Json bench = pleat_command(dir, "bench m.safetensors f.safetensors --runs 5 --warmup 1 --json").json();
+  REQUIRE(bench["models"].size() == 2);
+  CHECK(bench["models"][0]["ratio_to_first"] == 1);
+  for (const Json& m : bench["models"]) {
+    CHECK(m["min_ms"].get<double>() > 0);
+    CHECK(m["min_ms"] <= m["median_ms"]);
+    CHECK(m["median_ms"] <= m["p90_ms"]);
+    CHECK(m["p90_ms"] <= m["p99_ms"]);
+    CHECK(m["load_ms"].get<double>() > 0);
+    CHECK(m["peak_rss_mb"].get<double>() > 0);
+  }
+
+  check_failure(pleat_command(dir, "fold m.safetensors --mask '#.#' --out x.safetensors"), 1, {"mask", "3", "18"});
+  check_failure(pleat_command(dir, "fold m.safetensors --mask '#..#.#.#.#..#..#.x' --out x.safetensors"), 1,
+                {"mask", "x"});
+  check_failure(pleat_command(dir, "fold m.safetensors --mask '#.' --depth 3 --out x.safetensors"), 2, {"--mask"});
+  check_failure(pleat_command(dir, "fold m.safetensors --merge some --out x.safetensors"), 2, {"--merge some"});
+  CHECK(!fs::exists(dir.path("x.safetensors")));
+}
+
+TEST_CASE("pleat-run predicts, evaluates and times as pleat does") {
+  const TempDir dir;
+  write_dataset(dir);
+  save_model(dir.path("m.safetensors"), small_model());
+  fs::copy("tests/fixtures/data/sharp.png", dir.path("sharp.png"));
+
+  const std::string data = "export PLEAT_DATA=.; ";
+  Json eval = shell(dir, data + "\"$RUN\" m.safetensors --data mnist --json").json();
+  Json same = shell(dir, data + "\"$PLEAT\" eval m.safetensors --engine --data mnist --json").json();
+  CHECK(eval["command"] == "pleat-run");
+  CHECK(eval["images"] == 32);
+  for (const char* field : {"top1", "top5", "loss"}) CHECK(eval[field] == same[field]);
+
+  Json picture = shell(dir, "\"$RUN\" m.safetensors sharp.png --top 2 --json").json()["pictures"][0];
+  CHECK(picture == pleat_command(dir, "predict m.safetensors sharp.png --top 2 --json").json()["pictures"][0]);
+  CHECK(shell(dir, "\"$RUN\" m.safetensors --bench --runs 3 --json").json()["median_ms"].get<double>() > 0);
+
+  CHECK(shell(dir, "\"$RUN\" --help").out.find("Examples:\n  pleat-run ") != std::string::npos);
+  check_failure(shell(dir, "\"$RUN\""), 2, {"MODEL"});
+  check_failure(shell(dir, "\"$RUN\" m.safetensors"), 2, {"--bench"});
+  check_failure(shell(dir, "\"$RUN\" m.safetensors --data mnist sharp.png"), 2, {"--bench"});
+  check_failure(shell(dir, "\"$RUN\" absent.safetensors --bench"), 1, {"absent.safetensors"});
+  check_failure(shell(dir, "unset PLEAT_DATA; \"$RUN\" m.safetensors --data cifar10"), 1, {"cifar10", "looked in"});
 }

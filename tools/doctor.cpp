@@ -106,7 +106,7 @@ std::string join(const std::vector<std::string>& words) {
 
 int doctor_command(int argc, char** argv) {
   Cli cli("pleat doctor", "CPU features, library versions, threads, data sets found, and a self-test of a few seconds.",
-          "pleat doctor");
+          "pleat doctor --json");
   if (!cli.parse(argc, argv)) return 0;
   std::ostream& out = cli.out();
   const Cpu cpu = read_cpu();

@@ -9,7 +9,7 @@
 namespace pleat {
 
 int list_command(int argc, char** argv) {
-  Cli cli("pleat list", "Prints the names of models and data sets.", "pleat list");
+  Cli cli("pleat list", "Prints the names of models and data sets.", "pleat list --json");
   if (!cli.parse(argc, argv)) return 0;
   const std::vector<std::string> models = model_names(), datasets = dataset_names();
   cli.out() << "models:\n";
