@@ -49,9 +49,10 @@ $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
 	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat-infer.a
 	$(Q)$(link) $(DNNL_LIBS)
-# Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone.
+# Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
+# backward half of the one op that the engine shares with training.
 $(BUILD)/pleat-run: $(call objects,$(RUN)) $(BUILD)/libpleat-infer.a
-	$(Q)$(link) $(DNNL_LIBS) -l:libz.a
+	$(Q)$(link) -Wl,--gc-sections $(DNNL_LIBS) -l:libz.a
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
