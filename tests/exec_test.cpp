@@ -1,0 +1,266 @@
+// The executor as a whole: gradients through every way values can be shared and ops be fused, evaluation against the
+// naive evaluator, repeatability, allocations, and who is named when numbers blow up.
+#include "ops/exec.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/check.hpp"
+#include "core/rng.hpp"
+#include "ops/cross_entropy.hpp"
+#include "ops/spec.hpp"
+#include "tests/alloc_count.hpp"
+#include "tests/error_of.hpp"
+#include "tests/reference.hpp"
+
+using namespace pleat;
+
+namespace {
+
+constexpr int64_t kBatch = 3;
+constexpr Kernels kBoth[] = {Kernels::native, Kernels::onednn};
+const std::vector<int32_t> kLabels{2, 0, 1};
+
+// Bodies of networks on x, [3, 7, 6, 4]; `y` is what the head reads.
+constexpr const char* kBodies[] = {
+    // Several readers, the same one twice, the batch norm's own input as residual, batch norm on the pictures.
+    "conv2d c <- x : out=4 kernel=3 pad=1\nadd y <- c c",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nadd y <- b b",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nadd s <- b c\nalpha_act y <- s : s=relu alpha=a",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nadd s <- c b\nalpha_act t <- s : s=relu alpha=a\n"
+    "add y <- t c",
+    "batch_norm b <- x\nalpha_act y <- b : s=relu alpha=a",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nadd s <- b x\nalpha_act y <- s : s=relu alpha=a",
+    "batch_norm b <- x\nadd y <- b x",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act r <- b : s=relu6 alpha=a\nadd s <- r b\n"
+    "conv2d d <- r : out=4 kernel=3 pad=1\nadd t <- s d\nadd y <- t r",
+    // Sums of sums, whose gradients are handed on.
+    "conv2d c <- x : out=4 kernel=1\nconv2d d <- x : out=4 kernel=3 pad=1\nadd s <- c d\nadd t <- s c\nadd y <- s t",
+    // Two batch norms meet in one add, with and without an activation behind; alphas shared by two nodes.
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nconv2d d <- x : out=4\nbatch_norm e <- d\nadd y <- b e",
+    "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nconv2d d <- x : out=4\nbatch_norm e <- d\nadd s <- e b\n"
+    "alpha_act t <- s : s=relu alpha=a\nbatch_norm f <- t\nalpha_act y <- f : s=relu alpha=a",
+    // Activations without batch norm, each other kind of op.
+    "conv2d c <- x : out=4 kernel=3 pad=1 groups=2 bias=1\nalpha_act y <- c : s=relu alpha=a",
+    "conv2d c <- x : out=6 kernel=3 stride=2 pad=1,0,1,1\nalpha_act r <- c : s=relu\nshortcut s <- x : out=6 stride=2\n"
+    "add y <- r s",
+    "depthwise_conv2d c <- x : kernel=3 pad=1 bias=1\nbatch_norm b <- c\nalpha_act r <- b : s=relu6 alpha=a\n"
+    "depthwise_conv2d y <- r : kernel=3 stride=2 pad=1",
+    "conv2d c <- x : out=5 kernel=3 pad=1\nmax_pool2d m <- c : kernel=3 stride=2 pad=1\navg_pool2d q <- c : kernel=3 "
+    "stride=2 pad=1\nadd y <- m q",
+};
+constexpr const char* kHeads[] = {"global_avg_pool p <- y\nlinear l <- p : out=3",
+                                  "flatten p <- y\nlinear l <- p : out=3"};
+
+Graph graph_of(const std::string& body, const std::string& head) {
+  return parse_graph("input x : channels=4 height=7 width=6\n" + body + "\n" + head + "\n");
+}
+
+Tensors random_tensors(const Graph& graph, uint64_t seed) {
+  Tensors tensors = initial_tensors(graph, seed);
+  uint64_t stream = 0;
+  for (const Parameter& p : parameters(graph)) {
+    Rng rng(seed, ++stream);
+    for (float& v : tensors.at(p.name).values) {
+      if (p.role == Role::alpha) v = 0.3f;
+      if (p.role == Role::norm_weight || p.role == Role::running_var) v = static_cast<float>(0.5 + rng.uniform());
+      if (p.role == Role::norm_bias || p.role == Role::running_mean || p.role == Role::bias)
+        v = static_cast<float>(rng.uniform() - 0.5);
+    }
+  }
+  return tensors;
+}
+
+void fill(std::span<float> x, uint64_t seed) {
+  Rng rng(seed, 1000);
+  for (float& v : x) v = static_cast<float>(rng.normal());
+}
+
+void backward(Exec& exec) {
+  cross_entropy_backward<float>(exec.output_gradient(), exec.output(), kLabels, 3, 0.1);
+  exec.backward();
+}
+
+double norm(const Tensors& gradients) {
+  double sum = 0;
+  for (const auto& [name, g] : gradients)
+    for (float v : g.values) sum += double{v} * v;
+  return std::sqrt(sum);
+}
+
+// The slope of the loss along the whole gradient, g/|g|, should be |g|; so should, for each parameter by itself, its
+// own part's. Returns the greatest difference, over |g| of all. Central differences of the f32 forward pass: with steps
+// of 2e-3 its rounding makes about 1e-7 / 2e-3 and curvature about (2e-3)^2, so that 2e-3 bounds both and the few
+// activations whose sign changes on the way. A forgotten or doubled term is off by tenths.
+double slope_error(const Graph& graph, Tensors tensors, Kernels kernels) {
+  Exec exec(graph, tensors, {.batch = kBatch, .training = true, .kernels = kernels});
+  fill(exec.input(), 3);
+  exec.forward();
+  backward(exec);
+  const Tensors gradients = exec.gradients(), start = tensors;
+  const double total = norm(gradients);
+  REQUIRE(total > 1e-3);
+  const auto loss_at = [&](const Tensors& along, double step) {
+    for (const auto& [name, g] : along)
+      for (std::size_t i = 0; i < g.values.size(); ++i)
+        tensors.at(name).values[i] = static_cast<float>(start.at(name).values[i] + step * g.values[i]);
+    exec.forward();
+    const double loss = cross_entropy_forward<float>(exec.output(), kLabels, 3, 0.1);
+    for (const auto& [name, g] : along) tensors.at(name).values = start.at(name).values;
+    return loss;
+  };
+  const auto error = [&](const Tensors& along) {
+    const double length = norm(along), step = 2e-3 / length;
+    if (length < 1e-3 * total) return 0.0;  // e.g. a bias that batch norm takes out again
+    const double slope = (loss_at(along, step) - loss_at(along, -step)) / (2 * step * length);
+    return std::abs(slope - length) / total;
+  };
+  double worst = error(gradients);
+  for (const auto& [name, g] : gradients) worst = std::max(worst, error({{name, g}}));
+  return worst;
+}
+
+double difference(std::span<const float> a, std::span<const float> b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double{a[i]} - b[i]));
+  return worst;
+}
+
+template <class F>
+void for_each_network(const F& f) {
+  for (const char* body : kBodies)
+    for (const char* head : kHeads) {
+      const Graph graph = graph_of(body, head);
+      CAPTURE(to_text(graph));
+      f(graph);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("exec: gradients are the loss's slopes, however values are shared and ops fused") {
+  for_each_network([](const Graph& graph) {
+    for (const Kernels kernels : kBoth) {
+      CAPTURE(kernels == Kernels::native);
+      CHECK(slope_error(graph, random_tensors(graph, 1), kernels) < 2e-3);
+    }
+  });
+}
+
+TEST_CASE("exec: native and oneDNN kernels give the same logits and gradients") {
+  for_each_network([](const Graph& graph) {
+    Tensors a = random_tensors(graph, 2), b = a;
+    Exec native(graph, a, {.batch = kBatch, .training = true, .kernels = Kernels::native});
+    Exec onednn(graph, b, {.batch = kBatch, .training = true, .kernels = Kernels::onednn});
+    for (Exec* exec : {&native, &onednn}) {
+      fill(exec->input(), 4);
+      exec->forward();
+      backward(*exec);
+    }
+    CHECK(difference(native.output(), onednn.output()) < 1e-5);
+    const double scale = norm(native.gradients());
+    for (const auto& [name, g] : native.gradients()) {
+      CAPTURE(name);
+      CHECK(difference(g.values, onednn.gradients().at(name).values) < 1e-5 * scale);
+    }
+  });
+}
+
+TEST_CASE("exec: evaluation agrees with the naive evaluator") {
+  for_each_network([](const Graph& graph) {
+    for (const Kernels kernels : kBoth) {
+      Tensors tensors = random_tensors(graph, 3);
+      Exec exec(graph, tensors, {.batch = kBatch, .kernels = kernels});
+      fill(exec.input(), 5);
+      const std::vector<double> x(exec.input().begin(), exec.input().end());
+      exec.forward();
+      const std::vector<double> expected = testing::reference_run(graph, tensors, x, kBatch).back();
+      double worst = 0, scale = 0;
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        worst = std::max(worst, std::abs(exec.output()[i] - expected[i]));
+        scale = std::max(scale, std::abs(expected[i]));
+      }
+      CHECK(worst < 3e-6 * scale);
+    }
+  });
+}
+
+TEST_CASE("exec: the same twice gives the same bits") {
+  for_each_network([](const Graph& graph) {
+    for (const Kernels kernels : kBoth) {
+      Tensors tensors[2], gradients[2];
+      for (int run : {0, 1}) {
+        tensors[run] = random_tensors(graph, 4);
+        Exec exec(graph, tensors[run], {.batch = kBatch, .training = true, .kernels = kernels});
+        for (uint64_t step : {1, 2}) {
+          fill(exec.input(), step);
+          exec.forward();
+          backward(exec);
+        }
+        gradients[run] = exec.gradients();
+      }
+      CHECK(tensors[0] == tensors[1]);  // running statistics
+      CHECK(gradients[0] == gradients[1]);
+    }
+  });
+}
+
+TEST_CASE("exec: after the first call, training and evaluation allocate nothing") {
+  for_each_network([](const Graph& graph) {
+    for (const Kernels kernels : kBoth) {
+      Tensors tensors = random_tensors(graph, 5);
+      Exec training(graph, tensors, {.batch = kBatch, .training = true, .kernels = kernels});
+      Exec evaluation(graph, tensors, {.batch = kBatch, .kernels = kernels});
+      fill(training.input(), 6);
+      fill(evaluation.input(), 6);
+      const auto step = [&] {
+        training.forward();
+        backward(training);
+      };
+      step();
+      evaluation.forward();
+      CHECK(testing::count_allocations(step).own == 0);
+      CHECK(testing::count_allocations([&] { evaluation.forward(); }).own == 0);
+    }
+  });
+}
+
+TEST_CASE("exec: the first op to make a NaN or Inf is named") {
+  const Graph graph = parse_graph(
+      "input x : channels=2 height=4 width=4\nconv2d c <- x : out=2 kernel=1\nalpha_act r <- c : s=relu\n"
+      "conv2d d <- r : out=2 kernel=1\nglobal_avg_pool p <- d\nlinear l <- p : out=3\n");
+  const auto culprit = [&](const char* name, float value, float gradient) {
+    Tensors tensors = random_tensors(graph, 6);
+    for (auto& [n, t] : tensors) std::fill(t.values.begin(), t.values.end(), n == name ? value : 1.0f);
+    Exec exec(graph, tensors, {.batch = 1, .training = true, .kernels = Kernels::native});
+    std::fill(exec.input().begin(), exec.input().end(), 1.0f);
+    return exec.first_non_finite(
+        [&] { std::fill(exec.output_gradient().begin(), exec.output_gradient().end(), gradient); });
+  };
+  CHECK(culprit("d.weight", std::numeric_limits<float>::quiet_NaN(), 1) == "parameter 'd.weight'");
+  CHECK(culprit("d.weight", 3e38f, 1) == "conv2d 'd' (forward)");  // 2 * 2 * 3e38
+  CHECK(culprit("l.weight", 3e38f, 1) == "linear 'l' (forward)");
+  CHECK(culprit("none", 0, std::numeric_limits<float>::infinity()) == "the loss");
+  CHECK(culprit("none", 0, 2e38f) == "linear 'l' (backward)");  // the sum over three classes
+  // l hands on 3e38, p a sixteenth of it to each pixel; d sums twice that over the pixels.
+  CHECK(culprit("l.weight", 1e20f, 1e18f) == "conv2d 'd' (backward)");
+  CHECK(culprit("none", 0, 1) == "the optimiser's step");
+}
+
+TEST_CASE("exec: what it cannot do it says") {
+  const Graph graph = graph_of(kBodies[0], kHeads[0]);
+  Tensors tensors = random_tensors(graph, 7);
+  CHECK(error_of<std::invalid_argument>([&] { Exec(graph, tensors, {.batch = 0}); }).find("batch is 0") !=
+        std::string::npos);
+  Exec exec(graph, tensors, {});
+  CHECK_THROWS_AS(exec.output_gradient(), std::invalid_argument);
+  CHECK_THROWS_AS(exec.value(1), std::invalid_argument);
+  tensors.erase("c.weight");
+  CHECK(error_of<std::invalid_argument>([&] { Exec(graph, tensors, {}); }).find("c.weight") != std::string::npos);
+}
