@@ -43,7 +43,8 @@ void prepare_thread() {
   thread_local int prepared_for = 0;
   if (prepared_for == num_threads()) return;
   prepared_for = num_threads();
-  set_num_threads(prepared_for);
+  omp_set_dynamic(0);
+  omp_set_num_threads(prepared_for);
   flush_denormals();
 }
 
