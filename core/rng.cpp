@@ -19,8 +19,8 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> x, std::array<uint32_t, 2
 
 uint32_t Rng::bits() {
   if (left_ == 0) {
-    words_ = philox({static_cast<uint32_t>(block_), static_cast<uint32_t>(block_ >> 32),
-                     static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32)},
+    words_ = philox({static_cast<uint32_t>(block_), static_cast<uint32_t>(block_ >> 32), static_cast<uint32_t>(stream_),
+                     static_cast<uint32_t>(stream_ >> 32)},
                     {static_cast<uint32_t>(seed_), static_cast<uint32_t>(seed_ >> 32)});
     ++block_;
     left_ = 4;
@@ -36,7 +36,9 @@ uint32_t Rng::below(uint32_t n) {
   return static_cast<uint32_t>(product >> 32);
 }
 
-double Rng::uniform() { return bits() * 0x1p-32; }
+double Rng::uniform() {
+  return bits() * 0x1p-32;
+}
 
 double Rng::normal() {
   const double radius = std::sqrt(-2 * std::log((bits() + 1.0) * 0x1p-32));  // in (0, 1]: the logarithm is finite
