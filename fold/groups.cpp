@@ -105,8 +105,9 @@ std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
 // A skip that only pads or crops. At the end of a region it belongs to what reads it, which pads anyway: it may be
 // there because that region's padding was moved.
 bool only_pads(const Op& op, const Nhwc& x) {
-  const auto* shortcut = std::get_if<Shortcut>(&op);
-  return shortcut && shortcut->stride == 1 && shortcut->out == x.c;
+  if (!std::holds_alternative<Shortcut>(op)) return false;
+  const Shortcut& shortcut = std::get<Shortcut>(op);
+  return shortcut.stride == 1 && shortcut.out == x.c;
 }
 
 bool worth_merging(const Graph& graph, const std::vector<Nhwc>& shapes, const Region& region) {
@@ -173,7 +174,15 @@ int weighted_kernel(const Op& op) {
                         [](const Conv2d& o) { return o.kernel; },
                         [](const DepthwiseConv2d& o) { return o.kernel; },
                         [](const Linear&) { return 1; },
-                        [](const auto&) { return 0; },
+                        [](const Input&) { return 0; },
+                        [](const BatchNorm&) { return 0; },
+                        [](const AlphaAct&) { return 0; },
+                        [](const MaxPool2d&) { return 0; },
+                        [](const AvgPool2d&) { return 0; },
+                        [](const GlobalAvgPool&) { return 0; },
+                        [](const Flatten&) { return 0; },
+                        [](const Add&) { return 0; },
+                        [](const Shortcut&) { return 0; },
                     },
                     op);
 }

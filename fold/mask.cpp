@@ -10,6 +10,10 @@
 
 namespace pleat {
 
+std::string alpha_of(const Node& node) {
+  return std::holds_alternative<AlphaAct>(node.op) ? std::get<AlphaAct>(node.op).alpha : "";
+}
+
 std::vector<Foldable> foldable_activations(const Model& model) {
   std::vector<Foldable> all;
   for (const Parameter& parameter : parameters(model.graph))
@@ -57,8 +61,7 @@ Model drop_activations(const Model& model, const std::string& mask) {
   Rewrite rewrite(model);
   for (int i = 0; i <= model.graph.output(); ++i) {
     const Node& node = model.graph.nodes[i];
-    const auto* activation = std::get_if<AlphaAct>(&node.op);
-    if (activation && dropped.contains(activation->alpha))
+    if (dropped.contains(alpha_of(node)))
       rewrite.stand_for(i, rewrite[node.inputs[0]]);
     else
       rewrite.copy(i);

@@ -12,6 +12,9 @@
 
 namespace pleat {
 
+/// The node's alpha; empty for anything but a foldable activation.
+std::string alpha_of(const Node& node);
+
 /// A foldable activation and its alpha's value.
 struct Foldable {
   std::string alpha;

@@ -42,14 +42,10 @@ FoldPlan describe(const Model& model, const std::string& mask, const Graph& drop
     plan.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
                            kernels(dropped, group), group.map.kernel(), group.macs_before, group.macs_after,
                            group.exact, group.stop});
-  const auto reads = [](const Node& node, const std::string& alpha) {
-    const auto* activation = std::get_if<AlphaAct>(&node.op);
-    return activation && activation->alpha == alpha;
-  };
   for (const Foldable& activation : foldable_activations(model)) {
     ActivationRow row{activation.alpha, activation.value, mask[plan.activations.size()] == '#', -1, {}};
     for (const Node& node : model.graph.nodes)
-      if (!row.kept && row.group < 0 && reads(node, row.alpha))
+      if (!row.kept && row.group < 0 && alpha_of(node) == row.alpha)
         locate(row, model.graph, node.inputs[0], dropped, groups);
     plan.activations.push_back(row);
   }

@@ -3,22 +3,20 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "core/check.hpp"
 #include "core/rng.hpp"
-#include "fold/alpha_loss.hpp"
 #include "fold/groups.hpp"
 #include "fold/mask.hpp"
 #include "fold/merge.hpp"
 #include "fold/plan.hpp"
 #include "fold/reorder.hpp"
-#include "models/resnet.hpp"
 #include "ops/spec.hpp"
 #include "tests/error_of.hpp"
-#include "tests/reference.hpp"
+#include "tests/fold_models.hpp"
 
 using namespace pleat;
 using namespace pleat::testing;
@@ -26,69 +24,8 @@ using namespace pleat::testing;
 namespace {
 
 using Merge = FoldOptions::Merge;
-using Values = std::vector<double>;
-
-int between(Rng& rng, int lo, int hi) {
-  return lo + static_cast<int>(rng.below(hi - lo + 1));
-}
-
-// Every parameter a small whole number, alphas one half; batch norms divide by 1 or 2 (with eps=0).
-Model whole_numbers(const Graph& graph, uint64_t seed) {
-  Model model{.graph = graph, .tensors = initial_tensors(graph, 0), .mean = {}, .std = {}, .classes = {}, .notes = {}};
-  Rng rng(seed, 1);
-  for (const Parameter& p : parameters(graph))
-    for (float& value : model.tensors[p.name].values) {
-      if (p.role == Role::running_var)
-        value = between(rng, 0, 1) ? 4 : 1;
-      else if (p.role == Role::alpha)
-        value = 0.5;
-      else if (p.role == Role::norm_weight)
-        value = static_cast<float>(between(rng, 0, 1) ? 2 : -2);
-      else
-        value = static_cast<float>(between(rng, -1, 1));
-    }
-  return model;
-}
-
-// Realistic numbers: the usual start, with batch norms and alphas that matter.
-Model real_numbers(const Graph& graph, uint64_t seed) {
-  Model model{
-      .graph = graph, .tensors = initial_tensors(graph, seed), .mean = {}, .std = {}, .classes = {}, .notes = {}};
-  Rng rng(seed, 2);
-  for (const Parameter& p : parameters(graph))
-    for (float& value : model.tensors[p.name].values) {
-      if (p.role == Role::running_var || p.role == Role::norm_weight) value = static_cast<float>(0.5 + rng.uniform());
-      if (p.role == Role::running_mean || p.role == Role::norm_bias) value = static_cast<float>(0.3 * rng.normal());
-      if (p.role == Role::alpha) value = static_cast<float>(rng.uniform());
-    }
-  return model;
-}
-
-Values whole_picture(const Nhwc& shape, uint64_t seed) {
-  Values x(shape.size());
-  Rng rng(seed, 3);
-  for (double& value : x) value = between(rng, -3, 3);
-  return x;
-}
-
-Values run(const Model& model, const Values& x, int64_t n = 1) {
-  return reference_run(model.graph, model.tensors, x, n).back();
-}
-
 std::vector<Region> all_groups(const Graph& graph, int max_kernel = 7) {
   return find_groups(graph, within_kernel(graph, max_kernel));
-}
-
-double greatest_difference(const Values& a, const Values& b) {
-  REQUIRE(a.size() == b.size());
-  double most = 0;
-  for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
-  return most;
-}
-
-double range(const Values& a) {
-  const auto [least, most] = std::minmax_element(a.begin(), a.end());
-  return *most - *least;
 }
 
 // What the network gives for `x` on an endless plane of zeros, which is what a merged op must give: the ordinary
@@ -403,131 +340,4 @@ TEST_CASE("fold: linear layers merge, through global pooling with the 1x1 convol
           "linear l <- p : out=5\n"),
       1);
   CHECK(all_groups(spatial.graph).empty());
-}
-
-TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
-  // Weights of the usual start: a merged weight is rounded to f32 once, so results differ by its rounding, 2^-24 of
-  // each of some thousand terms that add up at random: 1e-6 of the range is several times more.
-  Rng rng(7, 0);
-  for (const bool projection : {false, true}) {
-    const Model model = real_numbers(resnet_cifar(20, Input{3, 9, 8}, 10, projection), 3);
-    const Values x = whole_picture({1, 9, 8, 3}, 8);
-    for (int i = 0; i < 50; ++i) {
-      std::string mask;
-      for (int cell = 0; cell < 18; ++cell) mask += rng.below(2) ? '#' : '.';
-      CAPTURE(mask);
-      const Model reordered =
-          fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::none, .max_kernel = 7}).model;
-      const Folded merged =
-          fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::all, .max_kernel = 7});
-      const Values expected = run(reordered, x);
-      CHECK(greatest_difference(run(merged.model, x), expected) <= 1e-6 * range(expected));
-      CHECK(depth(merged.model.graph) == 2 + std::count(mask.begin(), mask.end(), '#'));
-      CHECK(merged.model.notes.at("fold.mask") == mask);
-    }
-  }
-}
-
-TEST_CASE("fold: the paper's ResNet-20 of depth 9") {
-  const Model model = real_numbers(resnet_cifar(20, Input{3, 32, 32}, 10, false), 3);
-  const std::string mask = "#..#.#.#.#..#..#.#.";
-  const Folded folded = fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::all, .max_kernel = 7});
-  CHECK(depth(folded.model.graph) == 9);
-  CHECK(folded.plan.mask == mask.substr(1));
-  CHECK(conv_count(folded.model.graph) == 16);
-  REQUIRE(folded.plan.activations.size() == 18);
-  const ActivationRow& first = folded.plan.activations[0];
-  CHECK(first.alpha == "layer1.0.alpha1");
-  CHECK(!first.kept);
-  REQUIRE(first.group >= 0);
-  const GroupRow& group = folded.plan.groups[first.group];
-  CHECK(group.op == "layer1.0.conv1");
-  CHECK(group.from == "relu1");
-  CHECK(group.to == "layer1.0.add");
-  CHECK(group.kernels == std::vector<int>{3, 3});
-  CHECK(group.kernel == 5);
-  CHECK(group.macs_before == 2 * 9 * 16 * 16 * 32 * 32);
-  CHECK(group.macs_after == 25 * 16 * 16 * 32 * 32);
-  CHECK(!group.exact);
-  const ActivationRow& second = folded.plan.activations[1];
-  CHECK(second.group == -1);
-  CHECK(second.stop == "read by both layer1.1.conv1 and layer1.1.add");
-  CHECK(folded.plan.activations[2].kept);
-
-  const Folded cheap =
-      fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::cheaper, .max_kernel = 7});
-  CHECK(macs(cheap.model.graph) == macs(model.graph));
-  CHECK(conv_count(cheap.model.graph) == 19);
-  for (const Node& node : cheap.model.graph.nodes) CHECK(!std::holds_alternative<BatchNorm>(node.op));
-}
-
-TEST_CASE("fold: masks from thresholds, text and depth") {
-  Model model = whole_numbers(resnet_cifar(8, Input{3, 8, 8}, 10, false), 1);
-  const std::vector<float> alphas = {0.2f, 0.9f, 1.0f, 0.2f, 0.95f, 0.0f};
-  const std::vector<Foldable> foldable = foldable_activations(model);
-  REQUIRE(foldable.size() == alphas.size());
-  CHECK(foldable[0].alpha == "layer1.0.alpha1");
-  CHECK(foldable[5].alpha == "layer3.0.alpha2");
-  for (size_t i = 0; i < alphas.size(); ++i) model.tensors.at(foldable[i].alpha).values[0] = alphas[i];
-  CHECK(mask_from_threshold(model, 0.95f) == "##.#.#");
-  CHECK(mask_from_threshold(model, 0) == "......");
-  CHECK(mask_from_depth(model, 8) == "######");
-  CHECK(mask_from_depth(model, 6) == "##.#.#");
-  CHECK(mask_from_depth(model, 4) == "...#.#");  // of two equal alphas the earlier goes first
-  CHECK(mask_from_depth(model, 2) == "......");
-  CHECK(mask_from_text(model, "#..#.#") == "#..#.#");
-  CHECK(mask_from_text(model, "#.#.#.#") == ".#.#.#");
-
-  const auto error = [&](const auto& f) { return error_of<std::invalid_argument>(f); };
-  CHECK(error([&] { mask_from_depth(model, 9); }) == "fold: depth 9 asked for, expected 2 to 8");
-  CHECK(error([&] { mask_from_depth(model, 1); }) == "fold: depth 1 asked for, expected 2 to 8");
-  CHECK(error([&] { mask_from_text(model, ".#.#.#."); }) ==
-        "mask '.#.#.#.': has 7 characters, expected 6, one for each foldable activation");
-  CHECK(error([&] { mask_from_text(model, "##.#.#.#"); }).find("has 8 characters, expected 6") != std::string::npos);
-  CHECK(error([&] { mask_from_text(model, ""); }).find("has 0 characters, expected 6") != std::string::npos);
-  CHECK(error([&] { mask_from_text(model, "##x#.#"); }) == "mask '##x#.#': got 'x', expected '#' (keep) or '.' (drop)");
-  CHECK(error([&] {
-          fold(model, {.threshold = 0.9, .mask = "######", .depth = {}, .merge = Merge::all, .max_kernel = 7});
-        }) == "fold: 2 of threshold, mask and depth given, expected at most one");
-}
-
-TEST_CASE("fold: activations that share an alpha go together; what is kept keeps its alpha") {
-  const Model model = whole_numbers(
-      parse_graph("input x : channels=2 height=5 width=5\nconv2d a <- x : out=4 kernel=1\nalpha_act r <- a : s=relu6 "
-                  "alpha=t\ndepthwise_conv2d b <- r : kernel=3 pad=1\nalpha_act s <- b : s=relu6 alpha=t\n"
-                  "conv2d c <- s : out=2 kernel=1\nadd d <- c x\nalpha_act u <- d : alpha=v\nconv2d e <- u : out=2\n"),
-      1);
-  const Folded folded = fold(model, {.threshold = {}, .mask = ".#", .depth = {}, .merge = Merge::all, .max_kernel = 7});
-  CHECK(to_text(folded.model.graph) ==
-        "input x : channels=2 height=5 width=5\nconv2d a <- x : out=2 kernel=3 stride=1 pad=1 groups=1 bias=1\n"
-        "alpha_act u <- a : s=relu alpha=v\nconv2d e <- u : out=2 kernel=1 stride=1 pad=0 groups=1 bias=0\n");
-  CHECK(folded.model.tensors.count("t") == 0);
-  CHECK(folded.model.tensors.at("v").values[0] == 0.5f);
-
-  // Folded again, the mask still counts the first network's activations.
-  const Folded twice =
-      fold(folded.model, {.threshold = 0.5, .mask = {}, .depth = {}, .merge = Merge::all, .max_kernel = 7});
-  CHECK(twice.plan.mask == ".");
-  CHECK(twice.model.notes.at("fold.mask") == "..");
-  CHECK(conv_count(twice.model.graph) == 1);
-}
-
-TEST_CASE("alpha loss: value and gradient") {
-  const std::vector<float> alphas = {0, 0.5f, 1, 0.25f};
-  CHECK(alpha_loss(alphas, 0.25, 2) == doctest::Approx(0.25 * (1 + 0.75 + 0 + 0.9375)));
-  for (const double p : {1.0, 2.0, 3.5}) {
-    std::vector<float> gradient(alphas.size(), 10);  // is added to
-    alpha_loss_gradient(gradient, alphas, 0.25, p);
-    for (size_t i = 0; i < alphas.size(); ++i) {
-      const double expected = -0.25 * p * std::pow(alphas[i], p - 1);
-      CHECK(gradient[i] == doctest::Approx(10 + expected));
-      if (alphas[i] == 0) continue;
-      std::vector<float> up = alphas, down = alphas;
-      up[i] += 0x1p-8f, down[i] -= 0x1p-8f;
-      CHECK((alpha_loss(up, 0.25, p) - alpha_loss(down, 0.25, p)) / 0x1p-7 == doctest::Approx(expected).epsilon(1e-3));
-    }
-  }
-  std::vector<float> gradient(4);
-  CHECK(error_of<std::invalid_argument>([&] { alpha_loss_gradient(gradient, alphas, 1, 0.5); }) ==
-        "alpha loss: p is 0.5, expected at least 1");
 }
