@@ -1,0 +1,196 @@
+// `pleat train`, `prefold` and `finetune` from outside: runs repeat bit for bit, whatever ends them on the way, and
+// what cannot be done is refused before anything is lost.
+#include <fstream>
+
+#include "tests/run.hpp"
+
+using namespace pleat;
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+namespace {
+
+const std::string kSet = "cifar-10-batches-bin";
+const std::string kOptions = " --data cifar10 --batch 16 --threads 2 --seed 5 --quiet --json";
+
+// CIFAR-10's files with `train` and `test` pictures: noise, and a bright bar whose place is the class.
+void write_cifar(const TempDir& dir, int train, int test) {
+  fs::create_directories(dir.path(kSet));
+  const auto write = [&](const std::string& name, int count, int seed) {
+    std::ofstream file(dir.path(kSet + "/" + name), std::ios::binary);
+    for (int i = 0; i < count; ++i) {
+      const int label = (i * 7 + seed) % 10;
+      std::string record(1, static_cast<char>(label));
+      for (int p = 0; p < 3 * 32 * 32; ++p)
+        record += static_cast<char>(p / 32 % 32 / 3 == label ? 220 : (p * 31 + i * 17 + seed * p % 13) % 90);
+      file << record;
+    }
+  };
+  for (int b = 1; b <= 5; ++b) write("data_batch_" + std::to_string(b) + ".bin", train / 5, b);
+  write("test_batch.bin", test, 6);
+  std::ofstream names(dir.path(kSet + "/batches.meta.txt"));
+  for (int c = 0; c < 10; ++c) names << "class" << c << '\n';
+}
+
+Result run(const TempDir& dir, const std::string& arguments, const std::string& before = "") {
+  return shell(dir, "export PLEAT_DATA=.; " + before + "\"$PLEAT\" " + arguments + kOptions);
+}
+
+// A log without what differs from run to run.
+std::vector<Json> log_of(const TempDir& dir, const std::string& out) {
+  std::vector<Json> lines;
+  std::istringstream text(slurp(dir.path(out + "/log.jsonl")));
+  for (std::string line; std::getline(text, line);) {
+    lines.push_back(Json::parse(line));
+    for (const char* timing : {"seconds", "images_per_second", "data_wait"}) CHECK(lines.back().erase(timing) == 1);
+  }
+  return lines;
+}
+
+void check_same_run(const TempDir& dir, const std::string& a, const std::string& b) {
+  for (const char* file : {"/model.safetensors", "/best.safetensors"}) {
+    CAPTURE(file);
+    CHECK(!slurp(dir.path(a + file)).empty());
+    CHECK((slurp(dir.path(a + file)) == slurp(dir.path(b + file))));  // in brackets: not to print a megabyte
+  }
+  CHECK(log_of(dir, a) == log_of(dir, b));
+}
+
+// Starts the command and sends it `signal` as soon as `moment`, a shell condition, holds.
+Result stopped(const TempDir& dir, const std::string& arguments, const std::string& moment, const std::string& signal) {
+  return shell(dir, "export PLEAT_DATA=.; \"$PLEAT\" " + arguments + kOptions + " & pid=$!; until " + moment +
+                        "; do sleep 0.01; kill -0 $pid || break; done; kill -" + signal + " $pid; wait $pid");
+}
+
+std::string epochs_logged(const std::string& out, int n) {
+  return "[ \"$(cat " + out + "/log.jsonl 2>/dev/null | wc -l)\" -ge " + std::to_string(n) + " ]";
+}
+
+}  // namespace
+
+TEST_CASE("train: the same seed writes the same bytes, interrupted, killed or not") {
+  const TempDir dir;
+  write_cifar(dir, 160, 20);
+  const std::string train = "train resnet20 --epochs 3 --lr 0.05 --schedule onecycle --warmup 1 --out ";
+  const Result whole = run(dir, train + "whole");
+  CAPTURE(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK(log_of(dir, "whole").size() == 3);
+  CHECK(log_of(dir, "whole").back()["test_top1"] == whole.json()["top1"]);
+  CHECK(log_of(dir, "whole").back()["train_loss"] == whole.json()["loss"]);
+
+  REQUIRE(run(dir, train + "again").code == 0);
+  check_same_run(dir, "whole", "again");
+
+  // Ctrl-C within the second epoch: refused without --resume, and then nothing of the run is lost.
+  const Result interrupted = stopped(dir, train + "int", epochs_logged("int", 1), "INT");
+  CAPTURE(interrupted.err);
+  CHECK(interrupted.code == 130);
+  CHECK(interrupted.err.find("--resume") != std::string::npos);
+  CHECK(interrupted.out.empty());
+  const std::string state = slurp(dir.path("int/state.safetensors")), log = slurp(dir.path("int/log.jsonl"));
+  check_failure(run(dir, train + "int"), 1, {"int: ", "--resume"});
+  CHECK((slurp(dir.path("int/state.safetensors")) == state));
+  CHECK(slurp(dir.path("int/log.jsonl")) == log);
+  const Result resumed = run(dir, train + "int --resume");
+  REQUIRE(resumed.code == 0);
+  CHECK(resumed.json()["loss"] == whole.json()["loss"]);
+  check_same_run(dir, "whole", "int");
+
+  // kill -9: as early as the state exists, within an epoch, and while an epoch's files are being written.
+  CHECK(stopped(dir, train + "kill", "[ -e kill/state.safetensors ]", "KILL").code == 128 + 9);
+  CHECK(stopped(dir, train + "kill --resume", epochs_logged("kill", 1), "KILL").code == 128 + 9);
+  CHECK(stopped(dir, train + "kill --resume", "sleep 0.7", "KILL").code == 128 + 9);
+  REQUIRE(run(dir, train + "kill --resume").code == 0);
+  check_same_run(dir, "whole", "kill");
+
+  // A finished run resumes to itself.
+  const Result finished = run(dir, train + "kill --resume");
+  CHECK(finished.code == 0);
+  CHECK(finished.json()["top1"] == whole.json()["top1"]);
+  CHECK(finished.json()["loss"] == whole.json()["loss"]);
+  check_same_run(dir, "whole", "kill");
+}
+
+TEST_CASE("prefold and finetune: alphas are logged, and both resume bit for bit") {
+  const TempDir dir;
+  write_cifar(dir, 160, 20);
+  REQUIRE(run(dir, "train resnet20 --epochs 1 --lr 0.05 --out base").code == 0);
+
+  const std::string prefold = "prefold base/model.safetensors --epochs 2 --lr 0.01 --lambda 1 --out ";
+  const Result whole = run(dir, prefold + "p");
+  CAPTURE(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK(stopped(dir, prefold + "q", epochs_logged("q", 1), "INT").code == 130);
+  REQUIRE(run(dir, prefold + "q --resume").code == 0);
+  check_same_run(dir, "p", "q");
+  const Json alphas = whole.json()["alphas"];
+  CHECK(alphas.size() == 18);
+  CHECK(log_of(dir, "p").back()["alphas"] == alphas);
+  CHECK(log_of(dir, "p").front()["alphas"] != alphas);
+  for (const Json& alpha : alphas) {
+    CHECK(alpha.get<double>() >= 0);
+    CHECK(alpha.get<double>() <= 1);
+  }
+
+  const std::string finetune =
+      "finetune p/model.safetensors --epochs 2 --teacher base/model.safetensors --temperature 2 --out ";
+  REQUIRE(run(dir, finetune + "f").code == 0);
+  CHECK(stopped(dir, finetune + "g", epochs_logged("g", 1), "KILL").code == 128 + 9);
+  REQUIRE(run(dir, finetune + "g --resume").code == 0);
+  check_same_run(dir, "f", "g");
+  // Without the teacher it is another run.
+  REQUIRE(run(dir, "finetune p/model.safetensors --epochs 2 --out h").code == 0);
+  CHECK((slurp(dir.path("h/model.safetensors")) != slurp(dir.path("f/model.safetensors"))));
+}
+
+TEST_CASE("a run goes on only as it began, from a whole state") {
+  const TempDir dir;
+  write_cifar(dir, 80, 10);
+  const std::string train = "train resnet20 --epochs 2 --out a --lr ";
+  REQUIRE(run(dir, train + "0.05").code == 0);
+  const std::string state = slurp(dir.path("a/state.safetensors"));
+  const auto resumed = [&](const std::string& arguments) { return run(dir, arguments + " --resume"); };
+  check_failure(resumed(train + "0.06"), 1, {"a/state.safetensors: ", "lr", "0.05", "0.06"});
+  check_failure(resumed(train + "0.05 --momentum 0.8"), 1, {"a/state.safetensors: ", "momentum", "0.9", "0.8"});
+  check_failure(resumed(train + "0.05 --nesterov"), 1, {"a/state.safetensors: ", "nesterov"});
+  check_failure(resumed("train resnet32 --epochs 2 --out a --lr 0.05"), 1, {"a/state.safetensors: ", "resnet20"});
+  check_failure(resumed("train resnet20 --epochs 3 --out a --lr 0.05"), 1, {"a/state.safetensors: ", "epochs"});
+  CHECK((slurp(dir.path("a/state.safetensors")) == state));
+
+  for (const std::size_t keep : {std::size_t{0}, std::size_t{7}, std::size_t{900}, state.size() - 1}) {
+    CAPTURE(keep);
+    std::ofstream(dir.path("a/state.safetensors"), std::ios::binary) << state.substr(0, keep);
+    check_failure(resumed(train + "0.05"), 1, {"a/state.safetensors: "});
+  }
+  fs::copy_file(dir.path("a/model.safetensors"), dir.path("a/state.safetensors"), fs::copy_options::overwrite_existing);
+  check_failure(resumed(train + "0.05"), 1, {"a/state.safetensors: ", "not the state of a training run"});
+}
+
+TEST_CASE("training that breaks down stops at once and names the op; bad numbers are refused") {
+  const TempDir dir;
+  write_cifar(dir, 160, 10);
+  const Result r = run(dir, "train resnet20 --epochs 20 --lr 1000000 --out huge");
+  check_failure(r, 1, {"epoch ", "step ", "first NaN or Inf came from ", "--lr", "\nhint: "});
+  bool named = false;  // an op of the network, or the loss
+  const Json nodes = shell(dir, "\"$PLEAT\" inspect resnet20 --json").json()["nodes"];
+  REQUIRE(nodes.size() > 20);
+  for (const Json& node : nodes) named |= r.err.find(node["name"].get<std::string>()) != std::string::npos;
+  CHECK((named || r.err.find("loss") != std::string::npos));
+  check_failure(run(dir, "train resnet20 --epochs 1 --lr nan --out o"), 2, {"--lr nan"});
+  check_failure(run(dir, "prefold resnet20 --epochs 1 --lambda inf --out o"), 2, {"--lambda inf"});
+  CHECK(!fs::exists(dir.path("o")));
+}
+
+TEST_CASE("an --out that cannot be written, or is full, is known before the first epoch") {
+  const TempDir dir;
+  write_cifar(dir, 80, 10);
+  std::ofstream(dir.path("file")) << "keep me";
+  check_failure(run(dir, "train resnet20 --epochs 1 --out file"), 1, {"file"});
+  check_failure(run(dir, "train resnet20 --epochs 1 --out file/under"), 1, {"file/under"});
+  CHECK(slurp(dir.path("file")) == "keep me");
+  // A limit on the size of files stands for a full disk.
+  check_failure(run(dir, "train resnet20 --epochs 1 --out full", "ulimit -f 100; trap '' XFSZ; "), 1,
+                {"full/state.safetensors", "File too large"});
+  CHECK(fs::is_empty(dir.path("full")));
+}
