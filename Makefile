@@ -78,6 +78,15 @@ bench: setup  ## latency and training speed of two networks on this machine
 	@$(BUILD)/pleat bench resnet20 resnet56
 	@$(BUILD)/pleat bench resnet20 --training --batch 128 --runs 20
 
+bench-ops: setup  ## time and GFLOP/s of every kernel, our own and oneDNN's
+	@$(MAKE) $(BUILD)/pleat-tests
+	@$(BUILD)/pleat-tests --test-case='bench*' --no-skip
+
+bench-train: setup  ## ResNet-20 training against PyTorch, interleaved (installs PyTorch into a virtual environment)
+	@tools/setup.sh torch
+	@$(MAKE) all
+	@tools/bench_train.sh $(BUILD)
+
 lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
 	@tools/setup.sh lint
 	@$(MAKE) all
@@ -113,6 +122,6 @@ clean:  ## remove what was built
 	rm -rf $(BUILD) compile_commands.json
 
 help:  ## this list
-	@awk -F ':.*  ## ' '/^[a-z_.]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo bench lint asan fuzz format compile_commands.json install clean help
+.PHONY: all setup test demo bench bench-ops bench-train lint asan fuzz format compile_commands.json install clean help

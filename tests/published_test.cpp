@@ -1,0 +1,123 @@
+// Published figures, from pretrained weights and the real test pictures. The weights (akamaster_resnet*.safetensors)
+// are looked for in $PLEAT_WEIGHTS, CIFAR-10 as always.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <optional>
+
+#include "core/check.hpp"
+#include "core/rng.hpp"
+#include "data/dataset.hpp"
+#include "fold/plan.hpp"
+#include "fold/proof.hpp"
+#include "ops/exec.hpp"
+#include "ops/model_file.hpp"
+#include "tests/run.hpp"
+
+using namespace pleat;
+
+namespace {
+
+// The state_dict of a ResNet, or nothing, said aloud.
+std::optional<std::string> weights(int depth) {
+  const char* folder = std::getenv("PLEAT_WEIGHTS");
+  const std::string path = concat(folder ? folder : ".", "/akamaster_resnet", depth, ".safetensors");
+  if (folder && std::filesystem::exists(path)) return std::filesystem::absolute(path);
+  MESSAGE("skipped: no ", path, "; $PLEAT_WEIGHTS names the folder with the pretrained weights");
+  return std::nullopt;
+}
+
+bool has_cifar10() {
+  try {
+    find_dataset("cifar10");
+    return true;
+  } catch (const std::runtime_error& error) {
+    MESSAGE("skipped: ", error.what());
+    return false;
+  }
+}
+
+Model import_resnet20(const TempDir& dir, const std::string& path) {
+  REQUIRE(shell(dir, "\"$PLEAT\" import '" + path + "' --model resnet20 --out net.safetensors --quiet").code == 0);
+  return load_model(dir.path("net.safetensors"));
+}
+
+std::string random_mask(uint64_t seed, std::size_t cells) {
+  Rng rng(seed);
+  std::string mask(cells, '#');
+  for (char& cell : mask) cell = rng.below(2) ? '#' : '.';
+  return mask;
+}
+
+// The network with padding moved, as it would be fine-tuned, against the merged one.
+Proof prove(const Model& net, const std::string& mask, std::span<const float> images, int64_t batch) {
+  Model unmerged = fold(net, {.mask = mask, .merge = FoldOptions::Merge::none}).model;
+  Model merged = fold(unmerged, {}).model;
+  Exec a(unmerged.graph, unmerged.tensors, {.batch = batch}), b(merged.graph, merged.tensors, {.batch = batch});
+  Proof proof;
+  const int64_t classes = a.shape(unmerged.graph.output()).c;
+  const std::size_t each = a.input().size();
+  for (std::size_t at = 0; at < images.size(); at += each)
+    proof.add_logits(a.run(images.subspan(at, each)), b.run(images.subspan(at, each)), classes);
+  return proof;
+}
+
+}  // namespace
+
+TEST_CASE("published: imported ResNets score to the digit, by native kernels, oneDNN's and the engine") {
+  if (!has_cifar10()) return;
+  for (const auto& [depth, top1] : {std::pair{20, 0.9173}, {32, 0.9263}, {56, 0.9339}}) {
+    const auto path = weights(depth);
+    if (!path) continue;
+    CAPTURE(depth);
+    const TempDir dir;
+    const std::string place = std::filesystem::absolute(find_dataset("cifar10"));
+    REQUIRE(
+        shell(dir, concat("\"$PLEAT\" import '", *path, "' --model resnet", depth, " --out net.safetensors")).code ==
+        0);
+    for (const std::string how : {"--kernels native", "--kernels onednn", "--engine"}) {
+      CAPTURE(how);
+      const Result r = shell(dir, "\"$PLEAT\" eval net.safetensors --data '" + place + "' --json --quiet " + how);
+      REQUIRE(r.code == 0);
+      CHECK(r.json()["images"] == 10000);
+      CHECK(r.json()["top1"].get<double>() == doctest::Approx(top1).epsilon(1e-9));
+    }
+  }
+}
+
+TEST_CASE("published: ResNet-20 with 100 random masks, merged against unmerged, f32") {
+  const auto path = weights(20);
+  if (!path) return;
+  const TempDir dir;
+  const Model net = import_resnet20(dir, *path);
+  constexpr int64_t kBatch = 8;
+  AlignedVector<float> images(kBatch * 32 * 32 * 3);
+  Rng rng(1);
+  for (float& pixel : images) pixel = static_cast<float>(rng.normal());
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    const std::string mask = random_mask(seed, 18);
+    CAPTURE(mask);
+    const Proof proof = prove(net, mask, images, kBatch);
+    CHECK(proof.max_rel_diff() <= 1e-4);
+    CHECK(proof.same_top1() == 1);
+  }
+}
+
+TEST_CASE("published: ResNet-20 with random masks gives the same top-1, merged or not, on every test picture") {
+  const auto path = weights(20);
+  if (!path || !has_cifar10()) return;
+  const TempDir dir;
+  const Model net = import_resnet20(dir, *path);
+  const Dataset data = load_dataset("cifar10", Split::test);
+  std::vector<float> images(data.images.size());
+  for (std::size_t i = 0; i < images.size(); ++i)
+    images[i] = (static_cast<float>(data.images[i]) / 255 - net.mean[i % 3]) / net.std[i % 3];
+  for (uint64_t seed = 100; seed < 102; ++seed) {
+    const std::string mask = random_mask(seed, 18);
+    CAPTURE(mask);
+    const Proof proof = prove(net, mask, images, 250);
+    CHECK(proof.images() == 10000);
+    CHECK(proof.max_rel_diff() <= 1e-4);
+    CHECK(proof.same_top1() == 1);
+  }
+}
