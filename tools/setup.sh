@@ -41,7 +41,7 @@ for group in "${@:-build}"; do
     build)
       ensure g++ make libdnnl-dev libopenblas-dev libstb-dev doctest-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev
       ;;
-    demo) ensure dataset-fashion-mnist gnuplot-nox jq ;;
+    demo) ensure dataset-fashion-mnist gnuplot-nox jq curl ca-certificates ;;
     lint) ensure git clang-format clang-tidy libomp-dev binutils ;;
     fuzz)
       ensure clang llvm libomp-dev
