@@ -17,10 +17,13 @@ LinearMap group_map(const Model& model, const Region& group, const std::vector<N
   std::map<int, LinearMap> maps = {{group.from, identity_map(group.map.in)}};
   for (const int i : group.nodes) {
     const Node& node = model.graph.nodes[i];
-    const LinearMap& a = maps.at(node.inputs[0]);
-    maps[i] = std::holds_alternative<Add>(node.op)
-                  ? add(a, maps.at(node.inputs[1]))
-                  : compose(linear_map(node, shapes[node.inputs[0]], model.tensors), a);
+    const int x = node.inputs[0];
+    if (std::holds_alternative<Add>(node.op)) {
+      maps[i] = add(maps.at(x), maps.at(node.inputs[1]));
+    } else {
+      LinearMap own = linear_map(node, shapes[x], model.tensors);
+      maps[i] = x == group.from ? std::move(own) : compose(own, maps.at(x));
+    }
   }
   return std::move(maps.at(group.to));
 }

@@ -26,7 +26,9 @@ std::string choose_mask(const Model& model, const FoldOptions& options) {
 void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropped, const std::vector<Region>& groups) {
   int node = -1;
   while ((node = find(dropped, original.nodes[i].name)) < 0) i = original.nodes[i].inputs[0];  // dropped, too
-  row.stop = concat(dropped.nodes[node].name, " ends no group");
+  const Node& before = dropped.nodes[node];
+  row.stop =
+      concat(before.name, std::holds_alternative<Add>(before.op) ? " adds two values" : " is merged with nothing");
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const std::vector<int>& nodes = groups[g].nodes;
     if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) continue;

@@ -40,7 +40,7 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
 // "3+3 -> 5"
 std::string kernel_text(const GroupRow& group) {
   std::string text;
-  for (const int side : group.kernels) text += (text.empty() ? "" : "+") + std::to_string(side);
+  for (const int side : group.kernels) text += concat(text.empty() ? "" : "+", side);
   return concat(text, " -> ", group.kernel);
 }
 
