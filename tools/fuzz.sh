@@ -11,5 +11,5 @@ for target in "${targets[@]}"; do
   echo "fuzz: $name"
   "$target" -max_total_time=$((seconds / ${#targets[@]})) -timeout=10 -rss_limit_mb=4096 -verbosity=0 \
     -print_final_stats=1 -artifact_prefix="$dir/$name-" "$dir/corpus/$name" "tests/fuzz/seeds/$name" 2>&1 |
-    grep -vE '^(Dictionary|stat::(new_units|slowest|peak|average))|^$|INFO'
+    grep -vE '^(Dictionary|stat::(new_units|slowest|peak|average))|^$|^#####|^"|INFO'
 done
