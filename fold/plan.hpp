@@ -17,9 +17,9 @@ struct FoldOptions {
     none,     ///< Groups keep their ops, with their padding moved so that merging later is exact: for fine-tuning.
   };
   // Which activations to drop: at most one of these; none of them drops nothing.
-  std::optional<double> threshold;  ///< Alphas >= this.
-  std::optional<std::string> mask;  ///< '#' keeps, '.' drops; fold/mask.hpp.
-  std::optional<int> depth;         ///< The largest alphas until the network is this deep.
+  std::optional<double> threshold = {};  ///< Alphas >= this.
+  std::optional<std::string> mask = {};  ///< '#' keeps, '.' drops; fold/mask.hpp.
+  std::optional<int> depth = {};         ///< The largest alphas until the network is this deep.
   Merge merge = Merge::all;
   int max_kernel = 7;
 };
