@@ -64,7 +64,8 @@ Proof prove(const Model& net, const std::string& mask, std::span<const float> im
 
 }  // namespace
 
-TEST_CASE("published: imported ResNets score to the digit, by native kernels, oneDNN's and the engine") {
+TEST_CASE("published: imported ResNets score to the digit, by native kernels, oneDNN's and the engine" *
+          doctest::test_suite("slow")) {
   if (!has_cifar10()) return;
   for (const auto& [depth, top1] : {std::pair{20, 0.9173}, {32, 0.9263}, {56, 0.9339}}) {
     const auto path = weights(depth);
@@ -85,7 +86,7 @@ TEST_CASE("published: imported ResNets score to the digit, by native kernels, on
   }
 }
 
-TEST_CASE("published: ResNet-20 with 100 random masks, merged against unmerged, f32") {
+TEST_CASE("published: ResNet-20 with 100 random masks, merged against unmerged, f32" * doctest::test_suite("slow")) {
   const auto path = weights(20);
   if (!path) return;
   const TempDir dir;
@@ -103,7 +104,8 @@ TEST_CASE("published: ResNet-20 with 100 random masks, merged against unmerged, 
   }
 }
 
-TEST_CASE("published: ResNet-20 with random masks gives the same top-1, merged or not, on every test picture") {
+TEST_CASE("published: ResNet-20 with random masks gives the same top-1, merged or not, on every test picture" *
+          doctest::test_suite("slow")) {
   const auto path = weights(20);
   if (!path || !has_cifar10()) return;
   const TempDir dir;
