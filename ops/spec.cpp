@@ -247,14 +247,15 @@ int conv_count(const Graph& graph) {
 int depth(const Graph& graph) {
   std::set<std::string> alphas;
   int unnamed = 0;
-  for (const Node& node : graph.nodes)
-    if (const auto* op = std::get_if<AlphaAct>(&node.op)) {
-      // Activations that share an alpha fold together and count once, as the paper counts a MobileNetV2 block.
-      if (op->alpha.empty())
-        ++unnamed;
-      else
-        alphas.insert(op->alpha);
-    }
+  for (const Node& node : graph.nodes) {
+    if (!std::holds_alternative<AlphaAct>(node.op)) continue;
+    // Activations that share an alpha fold together and count once, as the paper counts a MobileNetV2 block.
+    const std::string& alpha = std::get<AlphaAct>(node.op).alpha;
+    if (alpha.empty())
+      ++unnamed;
+    else
+      alphas.insert(alpha);
+  }
   return unnamed + static_cast<int>(alphas.size()) + 1;
 }
 
