@@ -12,8 +12,8 @@
 
 namespace pleat {
 
-/// Shape of every node's output for `batch` pictures. Throws std::invalid_argument naming the node, what it got and what
-/// it needs (channels that do not divide, a window larger than its input, shapes that do not add).
+/// Shape of every node's output for `batch` pictures. Throws std::invalid_argument naming the node, what it got and
+/// what it needs (channels that do not divide, a window larger than its input, shapes that do not add).
 std::vector<Nhwc> infer_shapes(const Graph& graph, int64_t batch = 1);
 
 /// What a parameter is for: decides its start value and its weight decay.
@@ -30,14 +30,17 @@ struct Parameter {
 std::vector<Parameter> parameters(const Graph& graph);
 
 /// True for what a training step changes by gradient; running statistics are not.
-inline bool trainable(Role role) { return role != Role::running_mean && role != Role::running_var; }
+inline bool trainable(Role role) {
+  return role != Role::running_mean && role != Role::running_var;
+}
 
 /// Structure, shapes, and that each parameter is there with its shape and none is left over. Throws
 /// std::invalid_argument naming the node or parameter. Runs after construction, loading and every rewrite.
 void verify(const Graph& graph, const Tensors& tensors);
 
-/// Parameters at their start: weights He-normal over fan-out for convolutions and uniform +-1/sqrt(fan-in) for linear layers (PyTorch's
-/// ResNet recipe), biases 0, batch norm 1/0/0/1, alphas 0. Each parameter has its own stream of `seed`.
+/// Parameters at their start: weights He-normal over fan-out for convolutions and uniform +-1/sqrt(fan-in) for linear
+/// layers (PyTorch's ResNet recipe), biases 0, batch norm 1/0/0/1, alphas 0. Each parameter has its own stream of
+/// `seed`.
 Tensors initial_tensors(const Graph& graph, uint64_t seed);
 
 /// Multiply-accumulates of one picture through node `i` (convolutions and linear layers; the rest counts nothing, as in

@@ -52,9 +52,7 @@ class Teacher {
     PLEAT_CHECK_FILE(input == std::get<Input>(student.graph.nodes[0].op), recipe.teacher,
                      "the teacher takes other pictures: ", to_text(model_.graph, 0));
   }
-  std::span<const float> logits(std::span<const float> images) {
-    return exec_.run(images);
-  }
+  std::span<const float> logits(std::span<const float> images) { return exec_.run(images); }
 
  private:
   Model model_;
