@@ -153,7 +153,7 @@ class Exec::Recorder {
   // Runs `write`, which overwrites its argument with the gradient of this step's input k: straight into that value's
   // gradient if no later step has written it, else into a scratch buffer that is then added. For the pictures nothing
   // need be done, unless `write` has parameter gradients to find as well.
-  std::function<void()> into_gradient(const Fused& step, int k, std::function<void(Floats)> write,
+  std::function<void()> into_gradient(const Fused& step, int k, const std::function<void(Floats)>& write,
                                       bool has_parameters = false) {
     const int node = step.inputs[k];
     if (!training_ || (node == 0 && !has_parameters)) return nullptr;
