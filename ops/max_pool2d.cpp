@@ -10,7 +10,7 @@ namespace {
 
 template <class T>
 [[gnu::always_inline]] inline bool beats(T challenger, T best) {
-  return challenger > best || challenger != challenger;
+  return challenger > best || challenger != challenger;  // NOLINT(misc-redundant-expression): NaN
 }
 
 template <class T>
