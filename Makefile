@@ -94,7 +94,7 @@ lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
 	@tools/lint.sh $(BUILD)
 
 # GCC 12 takes std::regex for uninitialised under the sanitizers.
-ASAN = -O1 -g -Wno-maybe-uninitialized -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ASAN = -O1 -g1 -Wno-maybe-uninitialized -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: setup  ## the tests under the address and undefined-behaviour sanitizers
 	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" all $(BUILD)/asan/pleat-tests
 	@tools/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
