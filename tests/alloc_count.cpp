@@ -18,7 +18,7 @@ pleat::testing::Allocations pleat::testing::count_allocations(const std::functio
 
 #include "core/onednn.hpp"
 
-// malloc and its kin are replaced (operator new ends in them), and so is the door to oneDNN.
+// malloc and its kin are replaced (operator new ends in them), and so are the doors to oneDNN.
 namespace {
 
 std::atomic<bool> counting = false, inside_onednn = false;
@@ -31,6 +31,20 @@ void count(std::size_t bytes) {
     ++allocations;
   else if (bytes > largest_inside_onednn)
     largest_inside_onednn = bytes;
+}
+
+// The function of this name behind ours.
+template <class F>
+F* next(F*, const char* name) {
+  return reinterpret_cast<F*>(dlsym(RTLD_NEXT, name));
+}
+
+template <class Call>
+dnnl_status_t inside(const Call& call) {
+  inside_onednn = true;
+  const dnnl_status_t status = call();
+  inside_onednn = false;
+  return status;
 }
 
 }  // namespace
@@ -65,12 +79,13 @@ int posix_memalign(void** p, std::size_t alignment, std::size_t bytes) {
 
 dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int n,
                                      const dnnl_exec_arg_t* args) {
-  static const auto real =
-      reinterpret_cast<decltype(&dnnl_primitive_execute)>(dlsym(RTLD_NEXT, "dnnl_primitive_execute"));
-  inside_onednn = true;
-  const dnnl_status_t status = real(primitive, stream, n, args);
-  inside_onednn = false;
-  return status;
+  static const auto real = next(&dnnl_primitive_execute, "dnnl_primitive_execute");
+  return inside([&] { return real(primitive, stream, n, args); });
+}
+// oneDNN 3 allocates here, too.
+dnnl_status_t dnnl_memory_set_data_handle(dnnl_memory_t memory, void* handle) {
+  static const auto real = next(&dnnl_memory_set_data_handle, "dnnl_memory_set_data_handle");
+  return inside([&] { return real(memory, handle); });
 }
 }
 
