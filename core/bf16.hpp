@@ -20,6 +20,9 @@ struct Bf16 {
   operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };
 
+/// What activations are stored as.
+enum class Dtype { f32, bf16 };
+
 /// What a kernel on values of type T computes in.
 template <class T>
 struct ComputeType {

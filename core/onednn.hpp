@@ -30,14 +30,16 @@ inline std::string version() {
   return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
 }
 
-/// A float tensor; oneDNN counts dimensions as N, C, H, W whatever the layout in memory.
-inline Desc desc(const Dims& dims, Tag tag) {
-  return {dims, dnnl::memory::data_type::f32, tag};
+using Type = dnnl::memory::data_type;
+
+/// A tensor; oneDNN counts dimensions as N, C, H, W whatever the layout in memory.
+inline Desc desc(const Dims& dims, Tag tag, Type type = Type::f32) {
+  return {dims, type, tag};
 }
 
 /// An activation, channels last (Pleat's layout) or as the primitive likes.
-inline Desc activation(const Nhwc& s, Tag tag = Tag::nhwc) {
-  return desc({s.n, s.c, s.h, s.w}, tag);
+inline Desc activation(const Nhwc& s, Type type = Type::f32, Tag tag = Tag::nhwc) {
+  return desc({s.n, s.c, s.h, s.w}, tag, type);
 }
 
 /// A value a channel.
@@ -52,13 +54,14 @@ struct Convolution {
   Padding pad;
   int groups = 1;
   bool bias = false;
+  Type type = Type::f32;  ///< Of activations and weights; bias, weight gradients and sums are f32 in any case.
 };
 
 /// Weights in Pleat's order: OIHW, or GOIHW (the same bytes) with groups. `any` leaves the order to the primitive.
-inline Desc weights(const Convolution& c, bool any) {
+inline Desc weights(const Convolution& c, Type type, bool any) {
   const int64_t k = c.kernel, g = c.groups;
-  if (g == 1) return desc({c.y.c, c.x.c, k, k}, any ? Tag::any : Tag::oihw);
-  return desc({g, c.y.c / g, c.x.c / g, k, k}, any ? Tag::any : Tag::goihw);
+  if (g == 1) return desc({c.y.c, c.x.c, k, k}, any ? Tag::any : Tag::oihw, type);
+  return desc({g, c.y.c / g, c.x.c / g, k, k}, any ? Tag::any : Tag::goihw, type);
 }
 
 /// A zero descriptor where there is no bias.
@@ -89,10 +92,20 @@ inline dnnl::convolution_forward::primitive_desc forward(const Convolution& c, d
   const Dims strides{c.stride, c.stride}, begin{c.pad.top, c.pad.left}, end{c.pad.bottom, c.pad.right};
   const auto algorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(), kind, algorithm, activation(c.x), weights(c, true), bias(c), activation(c.y), strides,
-          begin,    end,  attr};
+  return {engine(),
+          kind,
+          algorithm,
+          activation(c.x, c.type),
+          weights(c, c.type, true),
+          bias(c),
+          activation(c.y, c.type),
+          strides,
+          begin,
+          end,
+          attr};
 #else
-  return {{kind, algorithm, activation(c.x), weights(c, true), bias(c), activation(c.y), strides, begin, end},
+  return {{kind, algorithm, activation(c.x, c.type), weights(c, c.type, true), bias(c), activation(c.y, c.type),
+           strides, begin, end},
           attr,
           engine()};
 #endif
@@ -103,10 +116,18 @@ inline dnnl::convolution_backward_data::primitive_desc backward_data(
   const Dims strides{c.stride, c.stride}, begin{c.pad.top, c.pad.left}, end{c.pad.bottom, c.pad.right};
   const auto algorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(), algorithm, activation(c.x), weights(c, true), activation(c.y), strides,
-          begin,    end,       forward_hint,    user_scratchpad()};
+  return {engine(),
+          algorithm,
+          activation(c.x, c.type),
+          weights(c, c.type, true),
+          activation(c.y, c.type),
+          strides,
+          begin,
+          end,
+          forward_hint,
+          user_scratchpad()};
 #else
-  return {{algorithm, activation(c.x), weights(c, true), activation(c.y), strides, begin, end},
+  return {{algorithm, activation(c.x, c.type), weights(c, c.type, true), activation(c.y, c.type), strides, begin, end},
           user_scratchpad(),
           engine(),
           forward_hint};
@@ -118,10 +139,20 @@ inline dnnl::convolution_backward_weights::primitive_desc backward_weights(
   const Dims strides{c.stride, c.stride}, begin{c.pad.top, c.pad.left}, end{c.pad.bottom, c.pad.right};
   const auto algorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(), algorithm, activation(c.x), weights(c, true), bias(c), activation(c.y), strides,
-          begin,    end,       forward_hint,    user_scratchpad()};
+  return {engine(),
+          algorithm,
+          activation(c.x, c.type),
+          weights(c, Type::f32, true),
+          bias(c),
+          activation(c.y, c.type),
+          strides,
+          begin,
+          end,
+          forward_hint,
+          user_scratchpad()};
 #else
-  return {{algorithm, activation(c.x), weights(c, true), bias(c), activation(c.y), strides, begin, end},
+  return {{algorithm, activation(c.x, c.type), weights(c, Type::f32, true), bias(c), activation(c.y, c.type), strides,
+           begin, end},
           user_scratchpad(),
           engine(),
           forward_hint};

@@ -1,6 +1,11 @@
 // What a network does, step by step: recorded once, replayed forward and walked backward at every training step.
+//
+// A batch goes through in pieces of a few pictures, so that what one step writes is still in the cache when the next
+// one reads it. Only where a step needs the whole batch before the next may run (batch norm's statistics) do the pieces
+// wait for each other: there a group of steps ends.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -8,28 +13,80 @@
 
 namespace pleat {
 
-/// One recorded operation: how to run it forward and backward (empty: nothing to do), under its node's name and kind.
-struct Step {
-  std::string name = {}, kind = {};
-  std::function<void()> forward = {}, backward = {};
+/// The pictures [begin, begin + size) of a batch.
+struct Piece {
+  int64_t begin = 0, size = 0;
 };
+
+/// One recorded operation, under its node's name and kind. Per piece: forward, backward; once a batch, before the
+/// pieces of its group and after them: begin_* and end_*. Empty: nothing to do.
+struct Step {
+  int id = 0;  ///< Counted over all groups.
+  std::string name = {}, kind = {};
+  std::function<void()> begin_forward = {}, end_forward = {};
+  std::function<void(Piece)> forward = {};
+  std::function<void()> begin_backward = {}, end_backward = {};
+  std::function<void(Piece)> backward = {};
+  bool recompute = false;  ///< Its output was not kept: forward runs again before the group's backward.
+};
+
+/// Steps that a piece runs through one after the other, before the next piece does.
+struct Group {
+  int64_t piece = 1;  ///< Pictures in a piece; divides the batch.
+  std::vector<Step> steps = {};
+};
+
+/// Why a step ran: on a piece, or once a batch, before or after the pieces.
+enum class Pass { forward, recompute, backward, once };
 
 class Tape {
  public:
-  void record(Step step) { steps_.push_back(std::move(step)); }
-  const std::vector<Step>& steps() const { return steps_; }
+  explicit Tape(int64_t batch = 0) : batch_(batch) {}
+  void record(Group group) { groups_.push_back(std::move(group)); }
+  const std::vector<Group>& groups() const { return groups_; }
 
-  void forward() const {
-    for (const Step& step : steps_)
-      if (step.forward) step.forward();
+  /// `observe(step, pass, piece)` is called after each thing done for a step; once a batch, piece.size is 0.
+  template <class Observe>
+  void forward(const Observe& observe) const {
+    for (const Group& group : groups_) {
+      for (const Step& step : group.steps) run(step, step.begin_forward, observe);
+      for (Piece piece{0, group.piece}; piece.begin < batch_; piece.begin += group.piece)
+        for (const Step& step : group.steps) run(step, step.forward, observe, Pass::forward, piece);
+      for (const Step& step : group.steps) run(step, step.end_forward, observe);
+    }
   }
-  void backward() const {
-    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step)
-      if (step->backward) step->backward();
+  template <class Observe>
+  void backward(const Observe& observe) const {
+    for (auto group = groups_.rbegin(); group != groups_.rend(); ++group) {
+      const std::vector<Step>& steps = group->steps;
+      for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->begin_backward, observe);
+      for (Piece piece{0, group->piece}; piece.begin < batch_; piece.begin += group->piece) {
+        for (const Step& step : steps)
+          if (step.recompute) run(step, step.forward, observe, Pass::recompute, piece);
+        for (auto step = steps.rbegin(); step != steps.rend(); ++step)
+          run(*step, step->backward, observe, Pass::backward, piece);
+      }
+      for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->end_backward, observe);
+    }
   }
 
  private:
-  std::vector<Step> steps_;
+  template <class Observe>
+  static void run(const Step& step, const std::function<void()>& what, const Observe& observe) {
+    if (!what) return;
+    what();
+    observe(step, Pass::once, Piece{});
+  }
+  template <class Observe>
+  static void run(const Step& step, const std::function<void(Piece)>& what, const Observe& observe, Pass pass,
+                  Piece piece) {
+    if (!what) return;
+    what(piece);
+    observe(step, pass, piece);
+  }
+
+  int64_t batch_;
+  std::vector<Group> groups_;
 };
 
 }  // namespace pleat

@@ -1,5 +1,6 @@
 #include "ops/add.hpp"
 
+#include "core/bf16.hpp"
 #include "core/parallel.hpp"
 
 namespace pleat {
@@ -7,7 +8,7 @@ namespace {
 
 template <class T>
 PLEAT_SIMD void add_part(T* y, const T* a, const T* b, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
+  for (int64_t i = 0; i < n; ++i) y[i] = T(a[i] + b[i]);
 }
 
 }  // namespace
@@ -21,5 +22,6 @@ void add_forward(std::span<T> y, std::span<const T> a, std::span<const T> b) {
 
 template void add_forward(std::span<float>, std::span<const float>, std::span<const float>);
 template void add_forward(std::span<double>, std::span<const double>, std::span<const double>);
+template void add_forward(std::span<Bf16>, std::span<const Bf16>, std::span<const Bf16>);
 
 }  // namespace pleat

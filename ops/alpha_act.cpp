@@ -21,22 +21,22 @@ template <class T>
 }
 
 template <class T>
-PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, T alpha, T cap) {
+PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, compute_t<T> alpha, compute_t<T> cap) {
   for (int64_t i = 0; i < n; ++i) {
-    const T s = clamp(x[i], cap);
-    y[i] = s + alpha * (x[i] - s);
+    const compute_t<T> z = x[i], s = clamp(z, cap);
+    y[i] = T(s + alpha * (z - s));
   }
 }
 
 // Returns the sum of dy * (x - s(x)). Lanes of their own let the compiler vectorise it in a fixed order.
 template <class T>
-PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, T alpha, T cap) {
+PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, compute_t<T> alpha, compute_t<T> cap) {
   constexpr int64_t kLanes = 16;
   double sums[kLanes] = {};
   const auto step = [&](int64_t i, int64_t lane) {
-    const T g = dy[i];  // read before dx, which may be dy, is written
-    sums[lane] += double{g} * double{x[i] - clamp(x[i], cap)};
-    dx[i] = x[i] > 0 && x[i] < cap ? g : alpha * g;
+    const compute_t<T> g = dy[i], z = x[i];  // read before dx, which may be dy, is written
+    sums[lane] += double{g} * double{z - clamp(z, cap)};
+    dx[i] = T(z > 0 && z < cap ? g : alpha * g);
   };
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
@@ -50,25 +50,28 @@ PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, T alp
 }  // namespace
 
 template <class T>
-void alpha_act_forward(std::span<T> y, std::span<const T> x, T alpha, Nonlinearity s) {
+void alpha_act_forward(std::span<T> y, std::span<const T> x, compute_t<T> alpha, Nonlinearity s) {
   parallel_for(std::ssize(x), [&](int64_t begin, int64_t end, int) {
-    forward_part(y.data() + begin, x.data() + begin, end - begin, alpha, cap_of<T>(s));
+    forward_part(y.data() + begin, x.data() + begin, end - begin, alpha, cap_of<compute_t<T>>(s));
   });
 }
 
 template <class T>
-void alpha_act_backward(std::span<T> dx, T& dalpha, std::span<const T> dy, std::span<const T> x, T alpha,
-                        Nonlinearity s) {
-  dalpha += static_cast<T>(parallel_sum(std::ssize(x), [&](int64_t begin, int64_t end) {
-    return backward_part(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, alpha, cap_of<T>(s));
+void alpha_act_backward(std::span<T> dx, compute_t<T>& dalpha, std::span<const T> dy, std::span<const T> x,
+                        compute_t<T> alpha, Nonlinearity s) {
+  dalpha += static_cast<compute_t<T>>(parallel_sum(std::ssize(x), [&](int64_t begin, int64_t end) {
+    return backward_part(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, alpha,
+                         cap_of<compute_t<T>>(s));
   }));
 }
 
-#define PLEAT_INSTANTIATE(T)                                                          \
-  template void alpha_act_forward(std::span<T>, std::span<const T>, T, Nonlinearity); \
-  template void alpha_act_backward(std::span<T>, T&, std::span<const T>, std::span<const T>, T, Nonlinearity);
+#define PLEAT_INSTANTIATE(T)                                                                               \
+  template void alpha_act_forward<T>(std::span<T>, std::span<const T>, compute_t<T>, Nonlinearity);        \
+  template void alpha_act_backward<T>(std::span<T>, compute_t<T>&, std::span<const T>, std::span<const T>, \
+                                      compute_t<T>, Nonlinearity);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)
+PLEAT_INSTANTIATE(Bf16)
 #undef PLEAT_INSTANTIATE
 
 }  // namespace pleat

@@ -1,6 +1,6 @@
 // The alpha-activation: between a nonlinearity s (ReLU, ReLU6) at a = 0 and the identity at a = 1.
 //   y = a*x + (1-a)*s(x)
-// Shapes  x,y,dx,dy of any one shape; alpha a scalar.
+// Shapes  x,y,dx,dy of any one shape, of type T (double, float, Bf16); alpha a scalar of compute_t<T>.
 // Grads   dx = dy * (a + (1-a)*s'(x)), overwritten; dalpha += sum dy * (x - s(x)), summed in double.
 //         At a kink s' is that of the flat side, as in PyTorch.
 // Alias   y may be x; dx may be dy.
@@ -9,15 +9,16 @@
 
 #include <span>
 
+#include "core/bf16.hpp"
 #include "core/graph.hpp"
 
 namespace pleat {
 
 template <class T>
-void alpha_act_forward(std::span<T> y, std::span<const T> x, T alpha, Nonlinearity s);
+void alpha_act_forward(std::span<T> y, std::span<const T> x, compute_t<T> alpha, Nonlinearity s);
 
 template <class T>
-void alpha_act_backward(std::span<T> dx, T& dalpha, std::span<const T> dy, std::span<const T> x, T alpha,
-                        Nonlinearity s);
+void alpha_act_backward(std::span<T> dx, compute_t<T>& dalpha, std::span<const T> dy, std::span<const T> x,
+                        compute_t<T> alpha, Nonlinearity s);
 
 }  // namespace pleat

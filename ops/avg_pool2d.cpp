@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/bf16.hpp"
 #include "core/parallel.hpp"
 #include "ops/pool_window.hpp"
 
@@ -9,8 +10,8 @@ namespace pleat {
 namespace {
 
 template <class T>
-PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, T scale) {
-  for (int64_t c = 0; c < channels; ++c) y[c] += scale * x[c];
+PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, compute_t<T> scale) {
+  for (int64_t c = 0; c < channels; ++c) y[c] = T(y[c] + scale * x[c]);
 }
 
 }  // namespace
@@ -19,7 +20,7 @@ template <class T>
 void avg_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shape, const AvgPool2d& op) {
   const int64_t channels = x_shape.c;
   const Nhwc y_shape = slide(x_shape, channels, op.kernel, op.stride, op.pad);
-  const T scale = T{1} / (static_cast<T>(op.kernel) * static_cast<T>(op.kernel));
+  const compute_t<T> scale = compute_t<T>{1} / static_cast<compute_t<T>>(op.kernel * op.kernel);
   parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
     for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
       T* target = y.data() + to * channels;
@@ -35,7 +36,7 @@ template <class T>
 void avg_pool2d_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_shape, const AvgPool2d& op) {
   const int64_t channels = x_shape.c, picture = x_shape.h * x_shape.w * channels;
   const Nhwc y_shape = slide(x_shape, channels, op.kernel, op.stride, op.pad);
-  const T scale = T{1} / (static_cast<T>(op.kernel) * static_cast<T>(op.kernel));
+  const compute_t<T> scale = compute_t<T>{1} / static_cast<compute_t<T>>(op.kernel * op.kernel);
   parallel_for(y_shape.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
     std::fill(dx.begin() + begin * picture, dx.begin() + end * picture, T{0});
     for_each_window(begin * y_shape.h, end * y_shape.h, y_shape, x_shape, op,
@@ -53,6 +54,7 @@ void avg_pool2d_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_s
   template void avg_pool2d_backward(std::span<T>, std::span<const T>, const Nhwc&, const AvgPool2d&);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)
+PLEAT_INSTANTIATE(Bf16)
 #undef PLEAT_INSTANTIATE
 
 }  // namespace pleat

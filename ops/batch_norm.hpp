@@ -3,51 +3,84 @@
 //   z = gamma * (x - mean) * rstd + beta + residual        rstd = 1 / sqrt(var + eps)
 //   y = s_a(z) = s(z) + a * (z - s(z))                     (core/graph.hpp, AlphaAct)
 // Shapes  x,y,residual and their gradients [N,H,W,C]; gamma,beta,mean,rstd,running_* [C].
+// Types   activations T (double, float, Bf16); everything a channel has one of, and all arithmetic, compute_t<T>.
+// Pieces  a batch may come in pieces of pictures: sums are added to piece by piece, then finished once for the batch.
 // Train   biased batch variance for y; running_var keeps the unbiased one.
-// Saved   mean, rstd (batch_norm_statistics writes, the others read); z is computed again rather than stored.
-// Grads   dx and dresidual are overwritten; dgamma, dbeta, dalpha are accumulated.
-// Alias   dresidual may be dy; without a residual dx may be dy.
-// Sums    in double, one part a thread, added in thread order: the same threads give the same bits.
+// Saved   mean, rstd and what the finished sums mean for dx; z is computed again rather than stored.
+// Grads   dx and dz are overwritten; dgamma, dbeta, dalpha are accumulated.
+// Alias   dz may be dy; dx may be dz.
+// Sums    over 64 pixels in compute_t<T>, beyond in double; one part a thread, added in thread order: the same threads
+//         give the same bits.
 // Source  Ioffe & Szegedy 2015, arXiv:1502.03167, Alg. 1; Layer Folding, arXiv:2106.09309, section 3.
 #pragma once
 
 #include <span>
 
+#include "core/bf16.hpp"
 #include "core/graph.hpp"
 #include "core/tensor.hpp"
 
 namespace pleat {
+
+/// What one batch norm keeps from pass to pass, and the sums it adds up piece by piece.
+template <class T>
+struct BatchNormSaved {
+  explicit BatchNormSaved(int64_t channels);
+  AlignedVector<compute_t<T>> mean, rstd;
+  AlignedVector<compute_t<T>> dx_factors;  ///< [3][C]: dx = f0 * dz + f1 * (x - mean) + f2.
+  AlignedVector<double> sums;              ///< [threads][3][C]; zero between batches.
+};
 
 /// What follows the normalisation. No residual: an empty span. No activation: `act` is null.
 template <class T>
 struct BatchNormTail {
   std::span<const T> residual;
   const AlphaAct* act = nullptr;
-  T alpha = 0;
+  compute_t<T> alpha = 0;
 };
 
-/// Doubles that the statistics and the backward pass need to work in.
-int64_t batch_norm_workspace(int64_t channels);
-
-/// Batch statistics, and the running ones moved towards them by op.momentum. Throws std::invalid_argument if N*H*W < 2.
 template <class T>
-void batch_norm_statistics(std::span<T> mean, std::span<T> rstd, std::span<T> running_mean, std::span<T> running_var,
-                           std::span<const T> x, const Nhwc& shape, const BatchNorm& op, std::span<double> workspace);
+struct BatchNormParams {
+  std::span<const compute_t<T>> gamma, beta;
+};
+
+/// Adds a piece of a batch to the sums. `shift` is the batch's first pixel, [C]: sums of x - shift stay exact where the
+/// mean is large against the deviation.
+template <class T>
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, std::span<const T> shift,
+                               const Nhwc& shape);
+
+/// Batch statistics into `saved`, once all pieces of a batch of `shape` were added, and the running ones moved towards
+/// them by op.momentum. Throws std::invalid_argument if N*H*W < 2.
+template <class T>
+void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
+                                  std::span<compute_t<T>> running_var, std::span<const T> shift, const Nhwc& shape,
+                                  const BatchNorm& op);
 
 /// mean and rstd for evaluation, from the running statistics.
 template <class T>
-void batch_norm_running(std::span<T> mean, std::span<T> rstd, std::span<const T> running_mean,
-                        std::span<const T> running_var, const BatchNorm& op);
+void batch_norm_running(BatchNormSaved<T>& saved, std::span<const compute_t<T>> running_mean,
+                        std::span<const compute_t<T>> running_var, const BatchNorm& op);
 
 template <class T>
-void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTail<T>& tail, std::span<const T> mean,
-                        std::span<const T> rstd, std::span<const T> gamma, std::span<const T> beta, const Nhwc& shape);
+void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTail<T>& tail,
+                        const BatchNormSaved<T>& saved, const BatchNormParams<T>& params, const Nhwc& shape);
 
-/// Gradients in training, through the batch statistics. `dalpha` may be null, `dresidual` empty where there is none.
+// Gradients in training, through the batch statistics: sums over the batch first, then dx.
+
+/// Adds a piece to the sums. With a residual, its gradient dz (before the activation) is written; else `dz` is empty.
 template <class T>
-void batch_norm_backward(std::span<T> dx, std::span<T> dresidual, T* dalpha, std::span<T> dgamma, std::span<T> dbeta,
-                         std::span<const T> dy, std::span<const T> x, const BatchNormTail<T>& tail,
-                         std::span<const T> mean, std::span<const T> rstd, std::span<const T> gamma,
-                         std::span<const T> beta, const Nhwc& shape, std::span<double> workspace);
+void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
+                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params, const Nhwc& shape);
+
+/// Parameter gradients, and the factors of dx, once all pieces of a batch of `shape` were added. `dalpha` may be null.
+template <class T>
+void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, std::span<compute_t<T>> dgamma,
+                                std::span<compute_t<T>> dbeta, const BatchNormParams<T>& params, const Nhwc& shape);
+
+/// dx from dz; or from dy, with the `tail` between the two, which must then have no residual.
+template <class T>
+void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const BatchNormTail<T>& tail,
+                            const BatchNormSaved<T>& saved, const BatchNormParams<T>& params, const Nhwc& shape);
 
 }  // namespace pleat

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/bf16.hpp"
 #include "core/parallel.hpp"
 #include "ops/pool_window.hpp"
 
@@ -15,7 +16,7 @@ template <class T>
 
 template <class T>
 PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
-  for (int64_t c = 0; c < channels; ++c) y[c] = beats(x[c], y[c]) ? x[c] : y[c];
+  for (int64_t c = 0; c < channels; ++c) y[c] = beats<compute_t<T>>(x[c], y[c]) ? x[c] : y[c];
 }
 
 // dx += dy at the maximum of each channel's window, which covers rows by columns of `x`; `width` is x's row length in
@@ -25,19 +26,20 @@ PLEAT_SIMD void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t co
                         int64_t channels) {
   constexpr int64_t kLanes = 16;
   const auto block = [&](int64_t c0, int64_t lanes) __attribute__((always_inline)) {
-    T best[kLanes];
+    compute_t<T> best[kLanes];
     int64_t at[kLanes];
     for (int64_t lane = 0; lane < lanes; ++lane) best[lane] = x[c0 + lane], at[lane] = c0 + lane;
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < columns; ++column) {
         const int64_t offset = (row * width + column) * channels + c0;
         for (int64_t lane = 0; lane < lanes; ++lane) {
-          const bool wins = beats(x[offset + lane], best[lane]);
-          best[lane] = wins ? x[offset + lane] : best[lane];
+          const compute_t<T> challenger = x[offset + lane];
+          const bool wins = beats(challenger, best[lane]);
+          best[lane] = wins ? challenger : best[lane];
           at[lane] = wins ? offset + lane : at[lane];
         }
       }
-    for (int64_t lane = 0; lane < lanes; ++lane) dx[at[lane]] += dy[c0 + lane];
+    for (int64_t lane = 0; lane < lanes; ++lane) dx[at[lane]] = T(dx[at[lane]] + dy[c0 + lane]);
   };
   int64_t c = 0;
   for (; c + kLanes <= channels; c += kLanes) block(c, kLanes);
@@ -82,6 +84,7 @@ void max_pool2d_backward(std::span<T> dx, std::span<const T> dy, std::span<const
                                     const MaxPool2d&);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)
+PLEAT_INSTANTIATE(Bf16)
 #undef PLEAT_INSTANTIATE
 
 }  // namespace pleat

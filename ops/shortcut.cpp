@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/bf16.hpp"
 #include "core/parallel.hpp"
 #include "ops/window.hpp"
 
@@ -54,6 +55,7 @@ void shortcut_backward(std::span<T> dx, std::span<const T> dy, const Nhwc& x_sha
   template void shortcut_backward(std::span<T>, std::span<const T>, const Nhwc&, const Shortcut&);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)
+PLEAT_INSTANTIATE(Bf16)
 #undef PLEAT_INSTANTIATE
 
 }  // namespace pleat

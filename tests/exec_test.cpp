@@ -98,7 +98,8 @@ double norm(const Tensors& gradients) {
 // 2.5e-4 are long enough that rounding makes less than 5e-4, short enough that hardly an activation changes its sign on
 // the way (with 2e-3 that made 4e-3). A forgotten or doubled term is off by tenths.
 double slope_error(const Graph& graph, Tensors tensors, Kernels kernels) {
-  Exec exec(graph, tensors, {.batch = kBatch, .training = true, .kernels = kernels});
+  // Picture by picture: what a step writes for one piece must not disturb what another needs for the next.
+  Exec exec(graph, tensors, {.batch = kBatch, .training = true, .kernels = kernels, .piece = 1});
   fill(exec.input(), 3);
   exec.forward();
   backward(exec);
@@ -172,6 +173,47 @@ TEST_CASE("exec: native and oneDNN kernels give the same logits and gradients") 
   });
 }
 
+TEST_CASE("exec: the pieces of a batch add up to the batch") {
+  for_each_network([](const Graph& graph) {
+    for (const Kernels kernels : kBoth) {
+      Tensors a = random_tensors(graph, 2), b = a;
+      Exec whole(graph, a, {.batch = kBatch, .training = true, .kernels = kernels, .piece = kBatch});
+      Exec pieces(graph, b, {.batch = kBatch, .training = true, .kernels = kernels, .piece = 1});
+      for (Exec* exec : {&whole, &pieces}) {
+        fill(exec->input(), 4);
+        exec->forward();
+        backward(*exec);
+      }
+      CHECK(difference(whole.output(), pieces.output()) < 1e-5);
+      const double scale = norm(whole.gradients());
+      for (const auto& [name, g] : whole.gradients()) {
+        CAPTURE(name);
+        CHECK(difference(g.values, pieces.gradients().at(name).values) < 1e-5 * scale);
+      }
+    }
+  });
+}
+
+// Rounding each value to 8 bits moves logits by some 2^-8 of their size, and gradients likewise; a wrong term by tenths.
+TEST_CASE("exec: bf16 follows f32") {
+  for_each_network([](const Graph& graph) {
+    Tensors a = random_tensors(graph, 2), b = a;
+    Exec f32(graph, a, {.batch = kBatch, .training = true});
+    Exec bf16(graph, b, {.batch = kBatch, .training = true, .dtype = Dtype::bf16, .piece = 1});
+    for (Exec* exec : {&f32, &bf16}) {
+      fill(exec->input(), 4);
+      exec->forward();
+      backward(*exec);
+    }
+    CHECK(difference(f32.output(), bf16.output()) < 0.03);
+    const double scale = norm(f32.gradients());
+    for (const auto& [name, g] : f32.gradients()) {
+      CAPTURE(name);
+      CHECK(difference(g.values, bf16.gradients().at(name).values) < 0.03 * scale);
+    }
+  });
+}
+
 TEST_CASE("exec: evaluation agrees with the naive evaluator") {
   for_each_network([](const Graph& graph) {
     for (const Kernels kernels : kBoth) {
@@ -197,7 +239,7 @@ TEST_CASE("exec: the same twice gives the same bits") {
       Tensors tensors[2], gradients[2];
       for (int run : {0, 1}) {
         tensors[run] = random_tensors(graph, 4);
-        Exec exec(graph, tensors[run], {.batch = kBatch, .training = true, .kernels = kernels});
+        Exec exec(graph, tensors[run], {.batch = kBatch, .training = true, .kernels = kernels, .piece = 1});
         for (uint64_t step : {1, 2}) {
           fill(exec.input(), step);
           exec.forward();

@@ -170,16 +170,15 @@ OpRun<T>::OpRun(const OpCase& c, Kernels kernels) : case_(c) {
     }
   }
   dparams = params;
-  mean_.assign(channels, nan);
-  rstd_.assign(channels, nan);
   int64_t workspace = 0;
   if (const auto* op = std::get_if<Conv2d>(&c.op)) workspace = conv2d_workspace(c.inputs[0], *op);
   if (const auto* op = std::get_if<DepthwiseConv2d>(&c.op)) workspace = depthwise_conv2d_workspace(c.inputs[0], *op);
   workspace_.assign(workspace, nan);
-  if (std::holds_alternative<BatchNorm>(c.op))
-    sums_.assign(batch_norm_workspace(channels), std::numeric_limits<double>::quiet_NaN());
-  if (kernels == Kernels::onednn)
-    onednn_ = std::make_unique<OnednnConv2d>(c.inputs[0], as_conv2d(c).value(), /*training=*/true, /*needs_dx=*/true);
+  if (std::holds_alternative<BatchNorm>(c.op)) saved_.emplace(channels);
+  if constexpr (std::is_same_v<T, float>)
+    if (kernels == Kernels::onednn)
+      onednn_ = std::make_unique<OnednnConv2d<float>>(c.inputs[0], as_conv2d(c).value(),
+                                                      ConvKernelOptions{.training = true, .needs_dx = true});
 }
 
 template <class T>
@@ -197,7 +196,10 @@ void OpRun<T>::forward() {
   const std::vector<T>& x = inputs[0];
   const OpParams<T>& p = params;
   if constexpr (std::is_same_v<T, float>)
-    if (onednn_) return onednn_->forward(y, x, p.weight, p.bias);
+    if (onednn_) {
+      onednn_->begin_forward(p.weight);
+      return onednn_->forward(y, x, p.bias);
+    }
   std::visit(Overloaded{
                  [&](const Input&) { y = x; },
                  [&](const Conv2d& op) { conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_); },
@@ -205,12 +207,15 @@ void OpRun<T>::forward() {
                    depthwise_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
                  },
                  [&](const BatchNorm& op) {
-                   if (case_.evaluation)
-                     batch_norm_running<T>(mean_, rstd_, p.running_mean, p.running_var, op);
-                   else
-                     batch_norm_statistics<T>(mean_, rstd_, params.running_mean, params.running_var, x, shape, op,
-                                              sums_);
-                   batch_norm_forward<T>(y, x, tail(), mean_, rstd_, p.weight, p.bias, shape);
+                   const std::span<const T> first_pixel = std::span(x).first(shape.c);
+                   if (case_.evaluation) {
+                     batch_norm_running<T>(*saved_, p.running_mean, p.running_var, op);
+                   } else {
+                     batch_norm_add_statistics<T>(*saved_, x, first_pixel, shape);
+                     batch_norm_finish_statistics<T>(*saved_, params.running_mean, params.running_var, first_pixel,
+                                                     shape, op);
+                   }
+                   batch_norm_forward<T>(y, x, tail(), *saved_, {p.weight, p.bias}, shape);
                  },
                  [&](const AlphaAct& op) { alpha_act_forward<T>(y, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_forward<T>(y, x, shape, op); },
@@ -232,8 +237,10 @@ void OpRun<T>::backward() {
   const OpParams<T>& p = params;
   if constexpr (std::is_same_v<T, float>)
     if (onednn_) {
-      onednn_->backward_data(dx, dy, p.weight);
-      return onednn_->backward_weights(dparams.weight, dparams.bias, dy, x);
+      onednn_->begin_backward(p.weight, dparams.weight, dparams.bias);
+      onednn_->backward_data(dx, dy);
+      onednn_->backward_weights(dy, x);
+      return onednn_->end_backward();
     }
   std::visit(Overloaded{
                  [&](const Input&) { dx = dy; },
@@ -246,10 +253,14 @@ void OpRun<T>::backward() {
                    depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
                  },
                  [&](const BatchNorm&) {
-                   std::span<T> dresidual;
-                   if (dinputs.size() == 2) dresidual = dinputs[1];
-                   batch_norm_backward<T>(dx, dresidual, case_.act ? &dparams.alpha : nullptr, dparams.weight,
-                                          dparams.bias, dy, x, tail(), mean_, rstd_, p.weight, p.bias, shape, sums_);
+                   const bool residual = dinputs.size() == 2;
+                   const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
+                   const BatchNormParams<T> norm{p.weight, p.bias};
+                   batch_norm_backward_sums<T>(*saved_, dz, dy, x, tail(), norm, shape);
+                   batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
+                                                 dparams.bias, norm, shape);
+                   batch_norm_backward_dx<T>(dx, residual ? std::span<const T>(dz) : dy, x,
+                                             residual ? BatchNormTail<T>{} : tail(), *saved_, norm, shape);
                  },
                  [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },

@@ -60,9 +60,9 @@ class OpRun {
   BatchNormTail<T> tail() const;
 
   const OpCase& case_;
-  std::vector<T> workspace_, mean_, rstd_;
-  std::vector<double> sums_;
-  std::unique_ptr<OnednnConv2d> onednn_;
+  std::vector<T> workspace_;
+  std::optional<BatchNormSaved<T>> saved_;
+  std::unique_ptr<OnednnConv2d<float>> onednn_;
 };
 
 /// True where oneDNN has a kernel of its own for the row.

@@ -1,0 +1,95 @@
+#include "ops/conv_kernel.hpp"
+
+#include <type_traits>
+
+#include "core/check.hpp"
+#include "ops/conv2d.hpp"
+#include "ops/conv2d_onednn.hpp"
+#include "ops/depthwise_conv2d.hpp"
+
+namespace pleat {
+namespace {
+
+// Our own kernels with the workspace they need. They add to the gradients as they go.
+template <class T, class Op>
+class NativeConv final : public ConvKernel<T> {
+ public:
+  NativeConv(const Nhwc& x_shape, const Op& op) : shape_(x_shape), op_(op) {
+    if constexpr (kDepthwise)
+      workspace_.resize(depthwise_conv2d_workspace(x_shape, op));
+    else
+      workspace_.resize(conv2d_workspace(x_shape, op));
+  }
+
+  void begin_forward(std::span<const float> weight) override { weight_ = weight; }
+  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
+    if constexpr (kDepthwise)
+      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
+    else
+      conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
+  }
+  void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) override {
+    weight_ = weight;
+    dweight_ = dweight;
+    dbias_ = dbias;
+  }
+  void backward_data(std::span<T> dx, std::span<const T> dy) override {
+    if constexpr (kDepthwise)
+      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
+    else
+      conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
+  }
+  void backward_weights(std::span<const T> dy, std::span<const T> x) override {
+    if constexpr (kDepthwise)
+      depthwise_conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
+    else
+      conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
+  }
+  void end_backward() override {}
+
+ private:
+  static constexpr bool kDepthwise = std::is_same_v<Op, DepthwiseConv2d>;
+  const Nhwc shape_;
+  const Op op_;
+  std::span<const float> weight_;
+  std::span<float> dweight_, dbias_;
+  AlignedVector<float> workspace_;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2d& op,
+                                                const ConvKernelOptions& options) {
+  if (options.kernels == Kernels::onednn)
+    return std::make_unique<OnednnConv2d<T>>(x_shape, op, options);
+  if constexpr (std::is_same_v<T, float>) return std::make_unique<NativeConv<T, Conv2d>>(x_shape, op);
+  throw std::invalid_argument("conv2d: native kernels compute in f32 alone, got bf16");
+}
+
+template <class T>
+std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const DepthwiseConv2d& op,
+                                                const ConvKernelOptions& options) {
+  const int channels = static_cast<int>(x_shape.c);
+  if (options.kernels == Kernels::onednn)
+    return make_conv_kernel<T>(x_shape,
+                               Conv2d{.out = channels,
+                                      .kernel = op.kernel,
+                                      .stride = op.stride,
+                                      .pad = op.pad,
+                                      .groups = channels,
+                                      .bias = op.bias},
+                               options);
+  if constexpr (std::is_same_v<T, float>) return std::make_unique<NativeConv<T, DepthwiseConv2d>>(x_shape, op);
+  throw std::invalid_argument("depthwise_conv2d: native kernels compute in f32 alone, got bf16");
+}
+
+#define PLEAT_INSTANTIATE(T)                                                                                      \
+  template std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc&, const Conv2d&, const ConvKernelOptions&); \
+  template std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc&, const DepthwiseConv2d&,                   \
+                                                           const ConvKernelOptions&);
+PLEAT_INSTANTIATE(float)
+PLEAT_INSTANTIATE(Bf16)
+#undef PLEAT_INSTANTIATE
+
+}  // namespace pleat

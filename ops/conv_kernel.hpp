@@ -1,0 +1,53 @@
+// One convolution of fixed shape, whoever computes it: our own kernels (ops/conv2d.hpp, ops/depthwise_conv2d.hpp) or
+// oneDNN's (ops/conv2d_onednn.hpp). A batch comes in pieces; what must be done once a batch (packing weights, adding up
+// their gradient) stands apart from what is done for each piece.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "core/bf16.hpp"
+#include "core/graph.hpp"
+#include "core/tensor.hpp"
+
+namespace pleat {
+
+/// Whose convolutions: our own, which are the definition, or the fastest there are.
+enum class Kernels { native, onednn };
+
+/// Activations NHWC of type T (float, Bf16), weights OIHW, all for the pieces' shape. Calls on one object must not
+/// overlap. Spans of the wrong size throw std::invalid_argument. Memory is allocated at construction, for the pool's
+/// thread count at that time.
+template <class T>
+class ConvKernel {
+ public:
+  virtual ~ConvKernel() = default;
+
+  /// Before the pieces of a forward pass. `weight` must not change until it ends.
+  virtual void begin_forward(std::span<const float> weight) = 0;
+  /// An empty `bias` is none.
+  virtual void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) = 0;
+
+  /// Before the pieces of a backward pass. `weight` must not change until it ends; what backward_weights finds is added
+  /// to `dweight` and `dbias`, and complete after end_backward. An empty `dbias` is none.
+  virtual void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) = 0;
+  virtual void backward_data(std::span<T> dx, std::span<const T> dy) = 0;  ///< Overwrites dx.
+  virtual void backward_weights(std::span<const T> dy, std::span<const T> x) = 0;
+  virtual void end_backward() = 0;
+};
+
+struct ConvKernelOptions {
+  Kernels kernels = Kernels::onednn;
+  bool training = false;  ///< backward_weights will be called,
+  bool needs_dx = false;  ///< and backward_data.
+};
+
+/// Throws std::invalid_argument where the choice cannot do it (native convolutions have no Bf16).
+template <class T>
+std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2d& op,
+                                                const ConvKernelOptions& options);
+template <class T>
+std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const DepthwiseConv2d& op,
+                                                const ConvKernelOptions& options);
+
+}  // namespace pleat
