@@ -23,6 +23,9 @@ struct Bf16 {
 /// What activations are stored as.
 enum class Dtype { f32, bf16 };
 
+/// True where the CPU multiplies bf16 (AVX512-BF16, AMX): elsewhere it would be slower than f32.
+bool cpu_has_bf16();
+
 /// What a kernel on values of type T computes in.
 template <class T>
 struct ComputeType {

@@ -64,9 +64,17 @@ void Exec::zero_gradients() {
   for (auto& [name, gradient] : gradients_) std::fill(gradient.values.begin(), gradient.values.end(), 0.0f);
 }
 
-void Exec::backward() {
+void Exec::forward(StepTimes* times) const {
+  if (!times) return tape_.forward([](const Step&, Pass, Piece) {});
+  times->start();
+  tape_.forward(std::ref(*times));
+}
+
+void Exec::backward(StepTimes* times) {
   zero_gradients();
-  tape_.backward([](const Step&, Pass, Piece) {});
+  if (!times) return tape_.backward([](const Step&, Pass, Piece) {});
+  times->start();
+  tape_.backward(std::ref(*times));
 }
 
 bool Exec::all_finite(const std::vector<int>& buffers, int node, Piece piece) const {

@@ -11,6 +11,7 @@
 
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
+#include "core/step_times.hpp"
 #include "core/tape.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv_kernel.hpp"
@@ -44,9 +45,8 @@ class Exec {
   std::span<const float> value(int node) const;                ///< A node in options.keep (f32 alone).
   const Nhwc& shape(int node) const { return shapes_[node]; }  ///< For the whole batch.
 
-  void forward() const {
-    tape_.forward([](const Step&, Pass, Piece) {});
-  }
+  /// With `times` each step is timed.
+  void forward(StepTimes* times = nullptr) const;
 
   /// Copies `images`, [batch, H, W, C], to the input, runs forward, returns the output.
   std::span<const float> run(std::span<const float> images) {
@@ -55,12 +55,14 @@ class Exec {
     return output();
   }
 
-  void backward();  ///< Fills gradients(); forward() must have run.
+  void backward(StepTimes* times = nullptr);  ///< Fills gradients(); forward() must have run.
 
   /// Gradients of the trainable parameters, by the parameters' names.
   const Tensors& gradients() const { return gradients_; }
 
   int64_t arena_bytes() const { return memory_.bytes(); }
+  const ExecPlan& plan() const { return plan_; }
+  int value_bytes(int node) const { return plan_.bf16[node] ? 2 : 4; }  ///< Of one element.
 
   /// Runs the step again, checking after every op, and names the first that made a NaN or Inf: for the error after a
   /// loss or gradient came out non-finite. `fill_output_gradient` is what the trainer does between the passes.

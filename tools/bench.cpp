@@ -6,6 +6,7 @@
 #include "tools/latency.hpp"
 #include "tools/open_model.hpp"
 #include "tools/time_training.hpp"
+#include "tools/train_profile.hpp"
 
 namespace pleat {
 namespace {
@@ -14,9 +15,15 @@ using Json = nlohmann::ordered_json;
 
 Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
   Json models = Json::array();
-  const Kernels kernels = cli.onednn() ? Kernels::onednn : Kernels::native;
+  const ExecOptions options{.batch = batch, .training = true, .kernels = cli.kernels(), .dtype = cli.dtype()};
   for (const std::string& name : cli.arguments("MODEL...")) {
-    const double median = quantile(time_training(open_model(name, cli.seed()), batch, kernels, warmup, runs), 0.5);
+    if (cli.has("profile")) {
+      Json profile = profile_training(open_model(name, cli.seed()), options, runs);
+      print_profile(cli.out() << name << ", " << batch << " pictures a step, in pieces\n", profile);
+      models.push_back({{"model", name}, {"profile", std::move(profile)}});
+      continue;
+    }
+    const double median = quantile(time_training(open_model(name, cli.seed()), options, warmup, runs), 0.5);
     const double rate = static_cast<double>(batch) / median;
     cli.out() << name << ": " << 1e3 * median << " ms a training step, " << rate << " images/s\n";
     models.push_back({{"model", name}, {"median_ms", 1e3 * median}, {"images_per_second", rate}});
@@ -25,6 +32,7 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
 }
 
 Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
+  if (cli.dtype() != Dtype::f32) cli.usage_error("the engine computes in f32; --training in bf16, too");
   const bool profile = cli.has("profile");
   std::vector<Timed> timed;
   for (const std::string& name : cli.arguments("MODEL..."))
@@ -43,6 +51,7 @@ int bench_command(int argc, char** argv) {
           "pleat bench base.safetensors folded.safetensors --batch 1\n"
           "pleat bench resnet20 --profile\n"
           "pleat bench resnet20 --training --batch 128 --runs 10");
+  cli.accept_bf16();
   cli.argument("MODEL...", "names of `pleat list` (random weights), or model files");
   cli.option("batch", "N", "pictures a call", "1");
   cli.option("warmup", "N", "calls before, that do not count", "10");

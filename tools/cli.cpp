@@ -116,7 +116,7 @@ bool Cli::parse(int argc, char** argv) {
   const std::size_t own = options_.size();
   option("threads", "N", "threads to compute with", std::to_string(physical_cores()));
   option("seed", "N", "start of all random numbers", "1");
-  option("dtype", "f32|bf16", "precision", "f32");
+  option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32", "precision", "f32");
   option("kernels", "native|onednn", "convolutions: our own or oneDNN's", "onednn");
   flag("quiet", "no progress");
   flag("json", "one JSON object as the last line of standard output, prose on standard error");
@@ -152,7 +152,10 @@ bool Cli::parse(int argc, char** argv) {
     usage_error(error.what());
   }
   check_numbers();
-  PLEAT_CHECK(choice("dtype", {"f32", "bf16"}) == "f32", "--dtype bf16: this build trains and runs in f32");
+  if (accepts_bf16_)
+    choice("dtype", {"auto", "f32", "bf16"});
+  else
+    choice("dtype", {"f32"});
   choice("kernels", {"native", "onednn"});
   seed();
   set_num_threads(static_cast<int>(integer("threads", 1, 1024)));
@@ -244,8 +247,17 @@ uint64_t Cli::seed() const {
   return static_cast<uint64_t>(integer("seed", 0));
 }
 
-bool Cli::onednn() const {
-  return text("kernels") == "onednn";
+Kernels Cli::kernels() const {
+  return text("kernels") == "onednn" ? Kernels::onednn : Kernels::native;
+}
+
+Dtype Cli::dtype() const {
+  const bool possible = cpu_has_bf16() && kernels() == Kernels::onednn;
+  if (text("dtype") == "auto") return possible ? Dtype::bf16 : Dtype::f32;
+  PLEAT_CHECK(text("dtype") == "f32" || cpu_has_bf16(),
+              "--dtype bf16 needs a CPU with AVX512-BF16 or AMX, and this one has neither\nhint: --dtype f32, or auto");
+  PLEAT_CHECK(text("dtype") == "f32" || possible, "--dtype bf16 needs --kernels onednn: our own compute in f32");
+  return text("dtype") == "bf16" ? Dtype::bf16 : Dtype::f32;
 }
 
 std::ostream& Cli::out() const {

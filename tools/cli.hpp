@@ -26,6 +26,8 @@
 #include <string>
 #include <vector>
 
+#include "ops/conv_kernel.hpp"
+
 namespace pleat {
 
 inline constexpr const char* kVersion = "0.1.0";
@@ -53,6 +55,9 @@ class Cli {
   /// Declares `--name`, which takes no value.
   void flag(const std::string& name, const std::string& help);
 
+  /// Says that the command can compute in bf16 as well; the others take f32 alone.
+  void accept_bf16() { accepts_bf16_ = true; }
+
   /// Reads the command line (argv[0] is skipped) and sets the thread count; false if help was asked for and printed.
   bool parse(int argc, char** argv);
 
@@ -70,7 +75,9 @@ class Cli {
   const std::vector<std::string>& arguments(const std::string& name) const;  ///< "MODEL..." or "[PICTURE...]"
 
   uint64_t seed() const;
-  bool onednn() const;  ///< --kernels onednn, the default.
+  Kernels kernels() const;
+  /// Throws std::invalid_argument for bf16 where the CPU has none; `auto` is what is fastest here.
+  Dtype dtype() const;
   bool quiet() const { return has("quiet"); }
 
   /// Where prose goes: standard output, or standard error with --json.
@@ -91,6 +98,7 @@ class Cli {
   std::string usage() const;
 
   std::string program_, about_, examples_;
+  bool accepts_bf16_ = false;
   std::vector<Declared> declared_arguments_, options_;  // A flag's value name is empty.
   std::map<std::string, std::vector<std::string>> arguments_;
   std::map<std::string, std::string> values_;  // Of options given or with a default; flags set.

@@ -16,6 +16,7 @@ int eval_command(int argc, char** argv) {
   Cli cli("pleat eval", "Accuracy of a model on a whole split of a data set.",
           "pleat eval runs/resnet20/model.safetensors --data cifar10\n"
           "pleat eval folded.safetensors --data cifar10 --engine");
+  cli.accept_bf16();
   cli.argument("MODEL", "model file");
   cli.option("data", "NAME|DIR", "data set: a name of `pleat list`, or its folder");
   cli.option("split", "test|train", "which part of it", "test");
@@ -32,14 +33,15 @@ int eval_command(int argc, char** argv) {
   std::unique_ptr<Engine> engine;
   LogitsFunction logits;
   if (cli.has("engine")) {
+    if (cli.dtype() != Dtype::f32) cli.usage_error("--engine computes in f32");
     engine = std::make_unique<Engine>(model, batch);
     logits = [&](std::span<const float> images, int64_t) {
       std::copy(images.begin(), images.end(), engine->input().begin());
       return engine->run();
     };
   } else {
-    const Kernels kernels = cli.onednn() ? Kernels::onednn : Kernels::native;
-    exec = std::make_unique<Exec>(model.graph, model.tensors, ExecOptions{.batch = batch, .kernels = kernels});
+    exec = std::make_unique<Exec>(model.graph, model.tensors,
+                                  ExecOptions{.batch = batch, .kernels = cli.kernels(), .dtype = cli.dtype()});
     logits = [&](std::span<const float> images, int64_t) { return exec->run(images); };
   }
   Progress progress("eval", "images", data.size(), cli.quiet());

@@ -14,6 +14,7 @@ void declare_recipe(Cli& cli, const std::string& command) {
   const Defaults usual = command == "train"     ? Defaults{"160", "0.1", "cosine", "0.0005"}
                          : command == "prefold" ? Defaults{"100", "0.001", "constant", "0"}
                                                 : Defaults{"60", "0.02", "cosine", "0.0005"};
+  cli.accept_bf16();
   cli.argument("MODEL", "name of `pleat list`, or a model file to start from");
   cli.option("data", "NAME|DIR", "data set: a name of `pleat list`, or its folder");
   cli.option("out", "DIR", "folder for model.safetensors, best.safetensors, log.jsonl and state.safetensors");
@@ -64,7 +65,8 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
   }
   r.seed = cli.seed();
   r.threads = num_threads();
-  r.kernels = cli.onednn() ? "onednn" : "native";
+  r.kernels = cli.kernels();
+  r.dtype = cli.dtype();
   return r;
 }
 
@@ -89,7 +91,8 @@ nlohmann::ordered_json to_json(const Recipe& r) {
           {"teacher_weight", r.teacher_weight},
           {"seed", r.seed},
           {"threads", r.threads},
-          {"kernels", r.kernels}};
+          {"kernels", r.kernels == Kernels::onednn ? "onednn" : "native"},
+          {"dtype", r.dtype == Dtype::bf16 ? "bf16" : "f32"}};
 }
 
 }  // namespace pleat

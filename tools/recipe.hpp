@@ -26,10 +26,10 @@ struct Recipe {
   double temperature = 0, teacher_weight = 0;
   uint64_t seed = 0;
   int threads = 0;
-  std::string kernels;
+  Kernels kernels = Kernels::onednn;
+  Dtype dtype = Dtype::f32;
 
   bool trains_alphas() const { return command == "prefold"; }
-  Kernels kernels_used() const { return kernels == "native" ? Kernels::native : Kernels::onednn; }
 };
 
 /// Declares the options of `command`, whose defaults are that command's usual recipe.

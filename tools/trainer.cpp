@@ -45,7 +45,7 @@ class Teacher {
  public:
   Teacher(const Recipe& recipe, const Model& student)
       : model_(load_model(recipe.teacher)),
-        exec_(model_.graph, model_.tensors, {.batch = recipe.batch, .kernels = recipe.kernels_used()}) {
+        exec_(model_.graph, model_.tensors, {.batch = recipe.batch, .kernels = recipe.kernels, .dtype = recipe.dtype}) {
     PLEAT_CHECK_FILE(model_.mean == student.mean && model_.std == student.std, recipe.teacher,
                      "the teacher normalises its input otherwise than the model that learns from it");
     const auto input = std::get<Input>(model_.graph.nodes[0].op);
@@ -72,8 +72,9 @@ class Run {
         train_(load_dataset(recipe.data, Split::train)),
         test_(load_dataset(recipe.data, Split::test)),
         loader_(train_, model.mean, model.std, recipe.batch, augmentation(), true, true, recipe.seed),
-        exec_(model.graph, model.tensors, {.batch = recipe.batch, .training = true, .kernels = recipe.kernels_used()}),
-        test_exec_(model.graph, model.tensors, {.batch = kEvaluationBatch, .kernels = recipe.kernels_used()}),
+        exec_(model.graph, model.tensors,
+              {.batch = recipe.batch, .training = true, .kernels = recipe.kernels, .dtype = recipe.dtype}),
+        test_exec_(model.graph, model.tensors, {.batch = kEvaluationBatch, .kernels = recipe.kernels}),
         classes_(exec_.shape(model.graph.output()).c) {
     PLEAT_CHECK(static_cast<int64_t>(train_.classes.size()) == classes_, "model has ", classes_, " outputs, data set '",
                 recipe.data, "' has ", train_.classes.size(), " classes");

@@ -33,7 +33,7 @@ class Side {
         map_(last_map(model_.graph)),
         exec_(model_.graph, model_.tensors,
               {.batch = kBatch,
-               .kernels = cli.onednn() ? Kernels::onednn : Kernels::native,
+               .kernels = cli.kernels(),
                .keep = map_ < 0 ? std::vector<int>{} : std::vector<int>{map_}}) {}
   const Model& model() const { return model_; }
   const Nhwc& shape(bool map) const { return exec_.shape(map ? map_ : model_.graph.output()); }
