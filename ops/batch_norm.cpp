@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd.hpp"
 
 namespace pleat {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 // Rows are walked in tiles of pixels, and a tile in blocks of channels, so that a block's accumulators stay in
 // registers and a tile read twice is still in the first-level cache.
 constexpr int64_t kTile = 64;
-constexpr int64_t kLanes = 16;
 
 // Everything one pass needs, for the pixels [begin, end).
 template <class T>
@@ -29,39 +29,52 @@ struct Rows {
   int64_t begin = 0, end = 0, channels = 0;
 };
 
-// Per-channel factors of one block, copied so that stores to memory cannot touch them.
+// Per-channel factors of one block.
 template <class C>
 struct Factors {
-  C mean[kLanes] = {}, scale[kLanes] = {}, beta[kLanes] = {};
+  Vec<C> mean, scale, beta;
   template <class T>
-  [[gnu::always_inline]] Factors(const Rows<T>& r, int64_t c0, int64_t lanes) {
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      mean[lane] = r.mean[c0 + lane];
-      scale[lane] = r.rstd[c0 + lane] * r.gamma[c0 + lane];
-      beta[lane] = r.beta[c0 + lane];
-    }
+  [[gnu::always_inline]] Factors(const Rows<T>& r, int64_t c, int64_t lanes) {
+    Vec<C> rstd, gamma;
+    load(mean, r.mean + c, lanes);
+    load(rstd, r.rstd + c, lanes);
+    load(gamma, r.gamma + c, lanes);
+    load(beta, r.beta + c, lanes);
+    scale = rstd * gamma;
   }
-  [[gnu::always_inline]] C z(C x, int64_t lane) const { return (x - mean[lane]) * scale[lane] + beta[lane]; }
 };
 
-// Calls body(first pixel, last pixel, first channel, channels) for every block of the rows; `channels` is a constant in
-// all but the last, so that the compiler unrolls it. Inner loops are marked ivdep: buffers that are the same are read
-// and written at the same index only.
+// Calls body(first pixel, last pixel, first channel, channels) for every block of the rows; `channels` is the constant
+// kLanes in all but the last.
 template <class T, class Body>
 [[gnu::always_inline]] inline void for_blocks(const Rows<T>& r, const Body& body) {
   for (int64_t tile = r.begin; tile < r.end; tile += kTile) {
     const int64_t tile_end = tile + kTile < r.end ? tile + kTile : r.end;
     int64_t c = 0;
     for (; c + kLanes <= r.channels; c += kLanes) body(tile, tile_end, c, kLanes);
-    for (; c + kLanes / 2 <= r.channels; c += kLanes / 2) body(tile, tile_end, c, kLanes / 2);
     if (c < r.channels) body(tile, tile_end, c, r.channels - c);
   }
 }
 
-template <class C>
-[[gnu::always_inline]] inline C clamp(C z, C cap) {
-  const C positive = z > 0 ? z : C{0};
-  return positive < cap ? positive : cap;
+// s = min(max(z, 0), cap)
+template <class V, class C>
+[[gnu::always_inline]] inline void clamp(V& s, const V& z, C cap) {
+  s = z > 0 ? z : V{};
+  s = s < cap ? s : V{} + cap;
+}
+
+// dz = dy where s has slope 1, alpha * dy where it is flat; dz comes as dy.
+template <class V, class C>
+[[gnu::always_inline]] inline void through(V& dz, const V& z, C alpha, C cap) {
+  const V flat = alpha * dz;
+  keep_where_less(dz, C{0}, z, flat);
+  keep_where_less(dz, z, cap, flat);
+}
+
+// Adds a block's sums to those of the rows.
+template <class V>
+[[gnu::always_inline]] inline void add_to(double* sums, const V& block, int64_t lanes) {
+  for (int64_t lane = 0; lane < lanes; ++lane) sums[lane] += block[lane];
 }
 
 template <class T, bool kResidual, bool kAct>
@@ -69,18 +82,16 @@ template <class T, bool kResidual, bool kAct>
   using C = compute_t<T>;
   const C alpha = r.alpha, cap = r.cap;
   for_blocks(
-      r, [&](int64_t begin, int64_t end, int64_t c0, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<C> f(r, c0, lanes);
+      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        const Factors<C> f(r, c, lanes);
         for (int64_t p = begin; p < end; ++p) {
-          const int64_t i = p * r.channels + c0;
-          T* y = r.y + i;
-          const T *x = r.x + i, *residual = r.residual + (kResidual ? i : 0);
-#pragma GCC ivdep
-          for (int64_t lane = 0; lane < lanes; ++lane) {
-            const C z = f.z(x[lane], lane) + (kResidual ? C{residual[lane]} : C{0});
-            const C s = clamp(z, cap);
-            y[lane] = T(kAct ? s + alpha * (z - s) : z);
-          }
+          const int64_t i = p * r.channels + c;
+          Vec<C> x, s, residual{};
+          load(x, r.x + i, lanes);
+          if (kResidual) load(residual, r.residual + i, lanes);
+          const Vec<C> z = (x - f.mean) * f.scale + f.beta + residual;
+          clamp(s, z, cap);
+          store(r.y + i, kAct ? s + alpha * (z - s) : z, lanes);
         }
       });
 }
@@ -91,28 +102,30 @@ template <class T, bool kResidual, bool kAct>
   using C = compute_t<T>;
   const C alpha = r.alpha, cap = r.cap;
   for_blocks(
-      r, [&](int64_t begin, int64_t end, int64_t c0, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<C> f(r, c0, lanes);
-        C dz_sum[kLanes] = {}, product[kLanes] = {}, dalpha[kLanes] = {};
+      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        const Factors<C> f(r, c, lanes);
+        Vec<C> dz_sum{}, product{}, dalpha{};
         for (int64_t p = begin; p < end; ++p) {
-          const int64_t i = p * r.channels + c0;
-          const T *x = r.x + i, *dy = r.dy + i, *residual = r.residual + (kResidual ? i : 0);
-          T* dz_out = r.dz + (kResidual ? i : 0);
-#pragma GCC ivdep
-          for (int64_t lane = 0; lane < lanes; ++lane) {
-            const C z = f.z(x[lane], lane) + (kResidual ? C{residual[lane]} : C{0});
-            const C g = dy[lane], dz = g * (!kAct || (z > 0 && z < cap) ? C{1} : alpha);
-            dz_sum[lane] += dz;
-            product[lane] += dz * (C{x[lane]} - f.mean[lane]);
-            if (kAct) dalpha[lane] += g * (z - clamp(z, cap));
-            if (kResidual) dz_out[lane] = T(dz);
+          const int64_t i = p * r.channels + c;
+          Vec<C> x, dy, s, residual{};
+          load(x, r.x + i, lanes);
+          load(dy, r.dy + i, lanes);
+          if (kResidual) load(residual, r.residual + i, lanes);
+          x -= f.mean;
+          const Vec<C> z = x * f.scale + f.beta + residual;
+          Vec<C> dz = dy;
+          if (kAct) {
+            clamp(s, z, cap);
+            dalpha += dy * (z - s);
+            through(dz, z, alpha, cap);
           }
+          dz_sum += dz;
+          product += dz * x;
+          if (kResidual) store(r.dz + i, dz, lanes);
         }
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          r.sums[c0 + lane] += dz_sum[lane];
-          r.sums[r.channels + c0 + lane] += product[lane];
-          r.sums[2 * r.channels + c0 + lane] += dalpha[lane];
-        }
+        add_to(r.sums + c, dz_sum, lanes);
+        add_to(r.sums + r.channels + c, product, lanes);
+        add_to(r.sums + 2 * r.channels + c, dalpha, lanes);
       });
 }
 
@@ -121,24 +134,23 @@ template <class T, bool kAct>
   using C = compute_t<T>;
   const C alpha = r.alpha, cap = r.cap;
   for_blocks(
-      r, [&](int64_t begin, int64_t end, int64_t c0, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<C> f(r, c0, lanes);
-        C f0[kLanes] = {}, f1[kLanes] = {}, f2[kLanes] = {};
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          f0[lane] = r.dx_factors[c0 + lane];
-          f1[lane] = r.dx_factors[r.channels + c0 + lane];
-          f2[lane] = r.dx_factors[2 * r.channels + c0 + lane];
-        }
+      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        const Factors<C> f(r, c, lanes);
+        Vec<C> f0, f1, f2;
+        load(f0, r.dx_factors + c, lanes);
+        load(f1, r.dx_factors + r.channels + c, lanes);
+        load(f2, r.dx_factors + 2 * r.channels + c, lanes);
         for (int64_t p = begin; p < end; ++p) {
-          const int64_t i = p * r.channels + c0;
-          T* dx = r.dx + i;
-          const T *x = r.x + i, *dy = r.dy + i;
-#pragma GCC ivdep
-          for (int64_t lane = 0; lane < lanes; ++lane) {
-            const C z = f.z(x[lane], lane);
-            const C dz = C{dy[lane]} * (!kAct || (z > 0 && z < cap) ? C{1} : alpha);
-            dx[lane] = T(f0[lane] * dz + f1[lane] * (C{x[lane]} - f.mean[lane]) + f2[lane]);
+          const int64_t i = p * r.channels + c;
+          Vec<C> x, dz;
+          load(x, r.x + i, lanes);
+          load(dz, r.dy + i, lanes);
+          x -= f.mean;
+          if (kAct) {
+            const Vec<C> z = x * f.scale + f.beta;
+            through(dz, z, alpha, cap);
           }
+          store(r.dx + i, f0 * dz + f1 * x + f2, lanes);
         }
       });
 }
@@ -148,21 +160,18 @@ template <class T>
 [[gnu::always_inline]] inline void statistics_body(const Rows<T>& r) {
   using C = compute_t<T>;
   for_blocks(
-      r, [&](int64_t begin, int64_t end, int64_t c0, int64_t lanes) __attribute__((always_inline)) {
-        C sum[kLanes] = {}, square[kLanes] = {}, shift[kLanes] = {};
-        for (int64_t lane = 0; lane < lanes; ++lane) shift[lane] = r.shift[c0 + lane];
+      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        Vec<C> sum{}, square{}, shift;
+        load(shift, r.shift + c, lanes);
         for (int64_t p = begin; p < end; ++p) {
-          const T* x = r.x + p * r.channels + c0;
-          for (int64_t lane = 0; lane < lanes; ++lane) {
-            const C d = C{x[lane]} - shift[lane];
-            sum[lane] += d;
-            square[lane] += d * d;
-          }
+          Vec<C> x;
+          load(x, r.x + p * r.channels + c, lanes);
+          x -= shift;
+          sum += x;
+          square += x * x;
         }
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          r.sums[c0 + lane] += sum[lane];
-          r.sums[r.channels + c0 + lane] += square[lane];
-        }
+        add_to(r.sums + c, sum, lanes);
+        add_to(r.sums + r.channels + c, square, lanes);
       });
 }
 
