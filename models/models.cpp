@@ -3,22 +3,43 @@
 #include <functional>
 
 #include "core/check.hpp"
+#include "models/efficient_net_lite.hpp"
+#include "models/mobilenet_v2.hpp"
 #include "models/resnet.hpp"
+#include "models/vgg.hpp"
 
 namespace pleat {
 namespace {
 
 struct Family {
-  const char* name;
+  std::string name;
   std::function<Graph(const Input&, int classes, const ModelOptions&)> make;
+  bool projects = false;  ///< Takes ModelOptions::projection.
 };
 
 const std::vector<Family>& families() {
   static const std::vector<Family> all = [] {
+    using Options = ModelOptions;
     std::vector<Family> list;
-    for (const auto& [name, depth] : {std::pair{"resnet20", 20}, {"resnet32", 32}, {"resnet44", 44}, {"resnet56", 56}})
-      list.push_back({name, [depth = depth](const Input& input, int classes, const ModelOptions& options) {
+    for (const int depth : {20, 32, 44, 56})
+      list.push_back({concat("resnet", depth),
+                      [depth](const Input& input, int classes, const Options& options) {
                         return resnet_cifar(depth, input, classes, options.projection);
+                      },
+                      true});
+    for (const int layers : {16, 19})
+      list.push_back({concat("vgg", layers, "_bn"), [layers](const Input& input, int classes, const Options&) {
+                        return vgg_bn(layers, input, classes);
+                      }});
+    for (const bool small : {true, false})
+      for (const auto& [text, width] : {std::pair{"0.75", 0.75}, {"1.0", 1.0}, {"1.4", 1.4}})
+        list.push_back({concat("mobilenet_v2_", text, small ? "_cifar" : ""),
+                        [width = width, small](const Input& input, int classes, const Options&) {
+                          return mobilenet_v2(width, small, input, classes);
+                        }});
+    for (const int number : {0, 1})
+      list.push_back({concat("efficientnet_lite", number), [number](const Input& input, int classes, const Options&) {
+                        return efficient_net_lite(number, input, classes);
                       }});
     return list;
   }();
@@ -36,7 +57,10 @@ std::vector<std::string> model_names() {
 Graph make_model(const std::string& name, const Input& input, int classes, const ModelOptions& options) {
   std::string known;
   for (const Family& family : families()) {
-    if (name == family.name) return family.make(input, classes, options);
+    if (name == family.name) {
+      PLEAT_CHECK(family.projects || !options.projection, name, " has no skips that could be projections");
+      return family.make(input, classes, options);
+    }
     known += concat(known.empty() ? "" : ", ", family.name);
   }
   throw std::invalid_argument(concat("no model is called '", name, "'; there are ", known));

@@ -249,12 +249,11 @@ int depth(const Graph& graph) {
   int unnamed = 0;
   for (const Node& node : graph.nodes) {
     if (!std::holds_alternative<AlphaAct>(node.op)) continue;
-    // Activations that share an alpha fold together and count once, as the paper counts a MobileNetV2 block.
-    const std::string& alpha = std::get<AlphaAct>(node.op).alpha;
-    if (alpha.empty())
+    const AlphaAct& act = std::get<AlphaAct>(node.op);
+    if (!act.alpha.empty())
+      alphas.insert(act.alpha);
+    else if (act.s != Nonlinearity::relu6)
       ++unnamed;
-    else
-      alphas.insert(alpha);
   }
   return unnamed + static_cast<int>(alphas.size()) + 1;
 }

@@ -54,7 +54,9 @@ int64_t parameter_count(const Graph& graph);
 /// Convolutions in the graph, depthwise ones included.
 int conv_count(const Graph& graph);
 
-/// The paper's depth: remaining activations + 1.
+/// The paper's depth: remaining activations + 1. As there, activations that share an alpha count once (a block of
+/// MobileNetV2), and ReLU6s without one not at all: networks of those are counted by their blocks, without the stem and
+/// the head; ResNet's stem, a ReLU, does count.
 int depth(const Graph& graph);
 
 }  // namespace pleat
