@@ -83,7 +83,7 @@ bench-ops: setup  ## time and GFLOP/s of every kernel, our own and oneDNN's
 	@$(MAKE) $(BUILD)/pleat-tests
 	@$(BUILD)/pleat-tests --test-case='bench*' --no-skip
 
-bench-train: setup  ## ResNet-20 training against PyTorch, interleaved (installs PyTorch into a virtual environment)
+bench-train: setup  ## training of three networks against PyTorch, interleaved (installs it into a virtual environment)
 	@tools/setup.sh torch
 	@$(MAKE) all
 	@tools/bench_train.sh $(BUILD)

@@ -1,36 +1,76 @@
 #!/usr/bin/env bash
-# ResNet-20 training, f32: Pleat against PyTorch (eager and compile), interleaved, medians over the rounds.
-# usage: bench_train.sh BUILD [ROUNDS]      (PyTorch goes into BUILD/torch-venv; needs python3-venv and network once)
+# Training speed, Pleat against PyTorch (eager and compile): every network below in every precision of this CPU, in
+# interleaved rounds. Prints the medians over the rounds as a table and writes results/bench-train-<cpu>.json.
+# usage: bench_train.sh BUILD [ROUNDS [STEPS]]      (default: 5 rounds; steps a round as below)
+# PyTorch goes into BUILD/torch-venv (python3-venv, and network once); $PLEAT_TORCH_PYTHON names another Python that has it.
 set -euo pipefail
 
 build=$1 rounds=${2:-5}
-batch=128 steps=10 threads=$("$build/pleat" doctor --json --quiet 2>/dev/null | jq .threads)
+declare -A steps=([resnet20]=10 [vgg16_bn]=4 [mobilenet_v2_1.0_cifar]=4)
+batch=128 warmup=3 torch_version=2.13.0
 here=$(dirname "$0")
 python=${PLEAT_TORCH_PYTHON:-$build/torch-venv/bin/python}
+log=$(mktemp) rates=$(mktemp)
+trap 'rm -f "$log" "$rates"' EXIT
 
-if [ ! -x "$python" ]; then
-  echo "bench: installing PyTorch 2.13.0 into $build/torch-venv" >&2
+if ! "$python" -c 'import torch' 2>/dev/null; then
+  echo "bench: installing PyTorch $torch_version into $build/torch-venv" >&2
   python3 -m venv "$build/torch-venv"
-  "$build/torch-venv/bin/pip" install --quiet torch==2.13.0 numpy
+  python=$build/torch-venv/bin/python
+  # Its index for CPUs, where reachable: PyPI's package brings CUDA along.
+  "$python" -m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu torch==$torch_version numpy
 fi
 
-pleat() { "$build/pleat" bench resnet20 --training --batch $batch --runs $steps --threads "$threads" --json 2>/dev/null | jq '.models[0].images_per_second'; }
-torch() { "$python" "$here/bench_train_torch.py" --batch $batch --steps $steps --threads "$threads" --mode "$1"; }
-median() { sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+doctor=$("$build/pleat" doctor --json --quiet 2>"$log") || { cat "$log" >&2; exit 1; }
+threads=$(jq .threads <<<"$doctor")
+precisions=(f32)
+if jq -e '.features | any(. == "avx512_bf16" or . == "amx_bf16")' <<<"$doctor" >/dev/null; then precisions+=(bf16); fi
 
-declare -A rates=([pleat]="" [eager]="" [compile]="")
+# Images a second of one round: who, network, precision, steps.
+run() {
+  if [ "$1" = pleat ]; then
+    "$build/pleat" bench "$2" --training --dtype "$3" --batch $batch --warmup $warmup --runs "$4" --threads "$threads" \
+      --json | jq -e '.models[0].images_per_second'
+  else
+    "$python" "$here/bench_train_torch.py" --mode "$1" --net "$2" --dtype "$3" --batch $batch --warmup $warmup \
+      --steps "$4" --threads "$threads"
+  fi
+}
+
 for ((round = 1; round <= rounds; ++round)); do
-  for who in pleat eager compile; do
-    if [ $who = pleat ]; then rate=$(pleat); else rate=$(torch $who || echo 0); fi
-    rates[$who]+="$rate"$'\n'
-    echo "round $round: $who $rate images/s" >&2
+  for net in resnet20 vgg16_bn mobilenet_v2_1.0_cifar; do
+    for precision in "${precisions[@]}"; do
+      for who in pleat eager compile; do
+        if ! rate=$(run $who $net "$precision" "${3:-${steps[$net]}}" 2>"$log"); then
+          rate=0
+          echo "round $round: $net $precision: $who failed and counts as 0: $(grep -i error "$log" | tail -n 1)" >&2
+        fi
+        echo "round $round: $net $precision $who $rate images/s" >&2
+        jq -n --arg net $net --arg precision "$precision" --arg who $who --argjson rate "$rate" '$ARGS.named' >>"$rates"
+      done
+    done
   done
 done
 
-p=$(printf %s "${rates[pleat]}" | median) e=$(printf %s "${rates[eager]}" | median) c=$(printf %s "${rates[compile]}" | median)
-cpu=$(awk -F ': ' '/model name/ { print $2; exit }' /proc/cpuinfo)
-jq -n --arg cpu "$cpu" --argjson threads "$threads" --argjson batch $batch --argjson rounds "$rounds" \
-  --argjson pleat "$p" --argjson eager "$e" --argjson compile "$c" \
-  '{network: "resnet20 with alphas, 32x32", precision: "f32", $cpu, $threads, $batch, $rounds,
-    images_per_second: {$pleat, torch_eager: $eager, torch_compile: $compile},
-    ratio_to_best_torch: ($pleat / ([$eager, $compile] | max))}'
+cpu=$(jq -r .cpu <<<"$doctor")
+result=$here/../results/bench-train-$(tr -cs '[:alnum:]' - <<<"${cpu,,}" | sed 's/-*$//').json
+jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$rounds" \
+  --arg torch "$("$python" -c 'import torch; print(torch.__version__)')" '
+  def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
+  {command: "make bench-train", cpu: $doctor.cpu, features: $doctor.features, threads: $doctor.threads,
+   onednn: $doctor.onednn, $torch, $batch, $rounds,
+   results: [group_by([.net, .precision])[] | . as $all
+     | ([group_by(.who)[] | {key: .[0].who, value: map(.rate)}] | from_entries) as $by_who
+     | ($by_who | map_values(median)) as $medians | ([$medians.eager, $medians.compile] | max) as $best
+     | {network: $all[0].net, precision: $all[0].precision, images_per_second: $medians,
+        ratio_to_best_torch: (if $best > 0 then $medians.pleat / $best else null end), each_round: $by_who}]}' \
+  "$rates" >"$log"
+mv "$log" "$result"
+chmod 644 "$result"
+
+printf '\n%-24s %-9s %8s %12s %14s  %s\n' network precision pleat "torch eager" "torch compile" "ratio to the better"
+jq -r '.results[] | [.network, .precision, (.images_per_second | .pleat, .eager, .compile), .ratio_to_best_torch] | @tsv' \
+  "$result" | while IFS=$'\t' read -r net precision pleat eager compile ratio; do
+  LC_ALL=C printf '%-24s %-9s %8.1f %12.1f %14.1f  %.2f\n' "$net" "$precision" "$pleat" "$eager" "$compile" "${ratio:-0}"
+done
+echo "images a second, batch $batch, $threads threads, medians of $rounds rounds -> $result" >&2
