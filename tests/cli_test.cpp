@@ -181,55 +181,6 @@ TEST_CASE("standard output that cannot be written is an error; one that nobody r
   CHECK(pipe.err.empty());
 }
 
-TEST_CASE("import takes a state_dict by name and refuses one that does not fit") {
-  const TempDir dir;
-  const Model source = named_model("resnet20", dataset_info("cifar10"), 3);
-  Tensors state;
-  for (const auto& [name, tensor] : source.tensors)
-    if (name.find("alpha") == std::string::npos) state["module." + name] = tensor;
-  state["module.bn1.num_batches_tracked"] = Tensor({}, 5);
-  state["module.extra.weight"] = Tensor({2}, 1);
-  save_safetensors(dir.path("state.safetensors"), state, {});
-
-  const Result good =
-      pleat_command(dir, "import state.safetensors --model resnet20 --out m.safetensors --std 0.2,0.2,0.25 --json");
-  CHECK(good.code == 0);
-  CHECK(good.json()["tensors"] == state.size() - 2);
-  CHECK(good.json()["unused"] == Json{"extra.weight"});
-  CHECK(good.json()["missing"] == Json::array());
-  const Model model = load_model(dir.path("m.safetensors"));
-  CHECK(model.tensors == source.tensors);
-  CHECK(model.graph == source.graph);
-  CHECK(model.mean == std::vector<float>{0.485f, 0.456f, 0.406f});
-  CHECK(model.std == std::vector<float>{0.2f, 0.2f, 0.25f});
-
-  check_failure(pleat_command(dir, "import state.safetensors --model resnet32 --out n.safetensors"), 1,
-                {"state.safetensors", "resnet32", "missing", "layer1.3."});
-  check_failure(pleat_command(dir, "import state.safetensors --model resnet20 --classes 100 --out n.safetensors"), 1,
-                {"state.safetensors", "linear.", "[10", "[100"});
-  CHECK(!fs::exists(dir.path("n.safetensors")));
-}
-
-TEST_CASE("a checkpoint whose batch norms are folded computes the same, with bias where they were") {
-  const TempDir dir;
-  Model source = named_model("resnet20", dataset_info("cifar10"), 3);
-  Tensors state;
-  for (const auto& [name, tensor] : source.tensors)
-    if (name.starts_with("conv") || name.starts_with("linear") || name.find(".conv") != std::string::npos)
-      state[name] = tensor;
-  for (const Parameter& p : parameters(source.graph))
-    if (p.role == Role::norm_bias) {
-      const std::string conv = source.graph.nodes[source.graph.nodes[p.node].inputs[0]].name;
-      state[conv + ".bias"] = Tensor(p.shape, 0.25f);
-    }
-  save_safetensors(dir.path("state.safetensors"), state, {});
-  CHECK(pleat_command(dir, "import state.safetensors --model resnet20 --out m.safetensors").code == 0);
-  const Model model = load_model(dir.path("m.safetensors"));
-  CHECK(model.tensors.at("layer2.0.bn1.bias") == Tensor({32}, 0.25f));
-  CHECK(model.tensors.at("layer2.0.bn1.weight") == Tensor({32}, 1));
-  CHECK(model.tensors.at("layer2.0.bn1.running_var").values[0] + 1e-5f == doctest::Approx(1));
-}
-
 TEST_CASE("a damaged model file is refused by name, whatever the damage") {
   const TempDir dir;
   save_model(dir.path("good.safetensors"), small_model());

@@ -1,5 +1,5 @@
-// Published figures, from pretrained weights and the real test pictures. The weights (akamaster_resnet*.safetensors)
-// are looked for in $PLEAT_WEIGHTS, CIFAR-10 as always.
+// Published figures, from pretrained weights and the real test pictures. The weights (akamaster_resnet*.safetensors,
+// mobilenet_v2_1.0_imagenet.safetensors) are looked for in $PLEAT_WEIGHTS, CIFAR-10 as always.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -18,10 +18,10 @@ using namespace pleat;
 
 namespace {
 
-// The state_dict of a ResNet, or nothing, said aloud.
-std::optional<std::string> weights(int depth) {
+// A published state_dict, or nothing, said aloud.
+std::optional<std::string> weights(const std::string& name) {
   const char* folder = std::getenv("PLEAT_WEIGHTS");
-  const std::string path = concat(folder ? folder : ".", "/akamaster_resnet", depth, ".safetensors");
+  const std::string path = concat(folder ? folder : ".", '/', name, ".safetensors");
   if (folder && std::filesystem::exists(path)) return std::filesystem::absolute(path);
   MESSAGE("skipped: no ", path, "; $PLEAT_WEIGHTS names the folder with the pretrained weights");
   return std::nullopt;
@@ -68,7 +68,7 @@ TEST_CASE("published: imported ResNets score to the digit, by native kernels, on
           doctest::test_suite("slow")) {
   if (!has_cifar10()) return;
   for (const auto& [depth, top1] : {std::pair{20, 0.9173}, {32, 0.9263}, {56, 0.9339}}) {
-    const auto path = weights(depth);
+    const auto path = weights(concat("akamaster_resnet", depth));
     if (!path) continue;
     CAPTURE(depth);
     const TempDir dir;
@@ -87,7 +87,7 @@ TEST_CASE("published: imported ResNets score to the digit, by native kernels, on
 }
 
 TEST_CASE("published: ResNet-20 with 100 random masks, merged against unmerged, f32" * doctest::test_suite("slow")) {
-  const auto path = weights(20);
+  const auto path = weights("akamaster_resnet20");
   if (!path) return;
   const TempDir dir;
   const Model net = import_resnet20(dir, *path);
@@ -106,7 +106,7 @@ TEST_CASE("published: ResNet-20 with 100 random masks, merged against unmerged, 
 
 TEST_CASE("published: ResNet-20 with random masks gives the same top-1, merged or not, on every test picture" *
           doctest::test_suite("slow")) {
-  const auto path = weights(20);
+  const auto path = weights("akamaster_resnet20");
   if (!path || !has_cifar10()) return;
   const TempDir dir;
   const Model net = import_resnet20(dir, *path);
@@ -122,4 +122,20 @@ TEST_CASE("published: ResNet-20 with random masks gives the same top-1, merged o
     CHECK(proof.max_rel_diff() <= 1e-4);
     CHECK(proof.same_top1() == 1);
   }
+}
+
+TEST_CASE("published: MobileNetV2 from TensorFlow, its batch norms folded, imports whole") {
+  const auto path = weights("mobilenet_v2_1.0_imagenet");
+  if (!path) return;
+  const TempDir dir;
+  const Result r = shell(dir, "\"$PLEAT\" import '" + *path +
+                                  "' --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out "
+                                  "net.safetensors --json --quiet");
+  REQUIRE(r.code == 0);
+  CHECK(r.json()["tensors"] == 2 * 53);  // a weight and a bias of each convolution and of the classifier
+  CHECK(r.json()["unused"].empty());
+  const Model net = load_model(dir.path("net.safetensors"));
+  CHECK(net.mean == std::vector<float>(3, 0.5f));
+  CHECK(net.std == std::vector<float>(3, 0.5f));
+  CHECK(to_text(net.graph, find(net.graph, "features.2.conv.1.0")).find("stride=2 pad=0,0,1,1") != std::string::npos);
 }

@@ -1,109 +1,84 @@
-// `pleat import FILE --model NAME --out F`: a PyTorch state_dict, saved as safetensors, becomes a model file. Networks
-// of Pleat carry PyTorch's parameter names, so little has to be renamed.
+// `pleat import FILE --model NAME --out F`: a PyTorch state_dict, saved as safetensors, becomes a model file.
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <ostream>
+#include <set>
 #include <sstream>
 
 #include "core/check.hpp"
-#include "core/safetensors.hpp"
+#include "models/models.hpp"
+#include "models/padding.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/open_model.hpp"
+#include "tools/state_dict.hpp"
 
 namespace pleat {
 namespace {
 
-// What wrappers put before every name (nn.DataParallel, torch.compile, saved training state).
-constexpr std::array kPrefixes = {"module.", "_orig_mod.", "state_dict.", "model."};
-
-std::string rename(std::string name) {
-  for (bool again = true; again;) {
-    again = false;
-    for (const std::string prefix : kPrefixes)
-      if (name.starts_with(prefix)) name.erase(0, prefix.size()), again = true;
-  }
-  return name;
-}
-
-// Renamed; PyTorch's step counters left out.
-Tensors read_state_dict(const std::string& path) {
-  Tensors result;
-  for (auto& [name, tensor] : load_safetensors(path).tensors) {
-    if (name.ends_with("num_batches_tracked")) continue;
-    const bool fresh = result.emplace(rename(name), std::move(tensor)).second;
-    PLEAT_CHECK_FILE(fresh, path, "two tensors are called '", rename(name), "' after renaming");
-  }
-  return result;
-}
-
-// Pads as TensorFlow's SAME does: output ceil(size / stride), the odd pixel at the bottom and on the right.
-void use_same_padding(Graph& graph) {
-  const std::vector<Nhwc> shapes = infer_shapes(graph);
-  for (Node& node : graph.nodes) {
-    const auto same = [&](auto& op) {
-      const Nhwc& x = shapes[node.inputs[0]];
-      const auto total = [&](int64_t size) {
-        return static_cast<int>(
-            std::max<int64_t>(((size + op.stride - 1) / op.stride - 1) * op.stride + op.kernel - size, 0));
-      };
-      const int rows = total(x.h), columns = total(x.w);
-      op.pad = {rows / 2, columns / 2, rows - rows / 2, columns - columns / 2};
-    };
-    std::visit(Overloaded{[&](Conv2d& op) { same(op); }, [&](DepthwiseConv2d& op) { same(op); },
-                          [&](MaxPool2d& op) { same(op); }, [&](AvgPool2d& op) { same(op); }, [](Input&) {},
-                          [](BatchNorm&) {}, [](AlphaAct&) {}, [](GlobalAvgPool&) {}, [](Flatten&) {}, [](Linear&) {},
-                          [](Add&) {}, [](Shortcut&) {}},
-               node.op);
-  }
-  PLEAT_CHECK(infer_shapes(graph) == shapes, "--padding same would change the shapes of this network");
-}
-
 // A checkpoint whose batch norms were folded into its convolutions has `conv.bias` instead of them: the batch norm
-// becomes the identity plus that bias, and the network stays trainable.
+// becomes the identity, plus that bias unless the convolution has one of its own, and the network stays trainable.
 void unfold_batch_norms(const Graph& graph, Tensors& given) {
+  std::set<std::string> wanted;
+  for (const Parameter& p : parameters(graph)) wanted.insert(p.name);
   for (const Node& node : graph.nodes) {
     if (!std::holds_alternative<BatchNorm>(node.op) || given.contains(node.name + ".weight")) continue;
-    auto bias = given.extract(graph.nodes[node.inputs[0]].name + ".bias");
-    if (bias.empty()) continue;
-    const std::vector<int64_t> shape = bias.mapped().shape;
+    const std::string name = graph.nodes[node.inputs[0]].name + ".bias";
+    const auto bias = given.find(name);
+    if (bias == given.end()) continue;
+    const std::vector<int64_t> shape = bias->second.shape;
+    given[node.name + ".bias"] = Tensor(shape, 0);
+    if (!wanted.contains(name)) std::swap(given[node.name + ".bias"], given.extract(bias).mapped());
     given[node.name + ".weight"] = Tensor(shape, 1);
     given[node.name + ".running_mean"] = Tensor(shape, 0);
     given[node.name + ".running_var"] = Tensor(shape, static_cast<float>(1 - std::get<BatchNorm>(node.op).eps));
-    given[node.name + ".bias"] = std::move(bias.mapped());
   }
 }
 
-// Moves the model's parameters out of `given`, which keeps what nothing asked for; returns how many were found.
-int fill(Model& model, Tensors& given, const std::string& path, const std::string& model_name) {
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+// Moves the model's parameters out of `state`; returns the file's names of what nothing asked for.
+std::vector<std::string> fill(Model& model, StateDict& state, const std::string& path, const std::string& model_name) {
+  const auto file_name = [&](const std::string& name) {
+    const auto at = state.names.find(name);
+    return at == state.names.end() || at->second == name ? name : concat(at->second, " (", name, ')');
+  };
   int found = 0;
-  std::vector<std::string> missing;
+  std::vector<std::string> missing, unused;
   for (const Parameter& p : parameters(model.graph)) {
-    auto entry = given.extract(p.name);
-    if (entry.empty()) {
-      if (p.role == Role::alpha)
-        model.tensors[p.name] = Tensor(p.shape, 0);
-      else
-        missing.push_back(p.name);
-      continue;
+    auto entry = state.tensors.extract(p.name);
+    if (!entry.empty()) {
+      PLEAT_CHECK_FILE(entry.mapped().shape == p.shape, path, "tensor ", file_name(p.name), " has shape ",
+                       to_string(entry.mapped().shape), ", but ", model_name, " needs ", to_string(p.shape));
+      model.tensors[p.name] = std::move(entry.mapped());
+      ++found;
+    } else if (p.role == Role::alpha) {
+      model.tensors[p.name] = Tensor(p.shape, 0);
+    } else {
+      missing.push_back(p.name);
     }
-    PLEAT_CHECK_FILE(entry.mapped().shape == p.shape, path, "tensor '", p.name, "' has shape ",
-                     to_string(entry.mapped().shape), ", but ", model_name, " needs ", to_string(p.shape));
-    model.tensors[p.name] = std::move(entry.mapped());
-    ++found;
   }
-  PLEAT_CHECK_FILE(missing.empty(), path, missing.size(), " tensors that ", model_name, " needs are missing, '",
-                   missing.front(), "' first\nhint: is --model right? See `pleat inspect ", model_name, "`");
-  return found;
+  for (const auto& [name, tensor] : state.tensors) unused.push_back(state.names.at(name));
+  PLEAT_CHECK_FILE(found > 0, path, "none of its ", unused.size(), " tensors is one of ", model_name,
+                   "'s\nhint: see `pleat inspect ", model_name, '`');
+  PLEAT_CHECK_FILE(missing.empty(), path, missing.size(), " tensors that ", model_name,
+                   " needs are missing: ", joined(missing), unused.empty() ? "" : "; unused: ", joined(unused),
+                   "\nhint: is --model right? See `pleat inspect ", model_name, '`');
+  return unused;
 }
 
+// None if the option was not given.
 std::vector<float> read_numbers(const Cli& cli, const std::string& option) {
   std::vector<float> numbers;
+  if (!cli.has(option)) return numbers;
   std::istringstream parts(cli.text(option));
   for (std::string part; std::getline(parts, part, ',');) {
     float number;
@@ -115,19 +90,41 @@ std::vector<float> read_numbers(const Cli& cli, const std::string& option) {
   return numbers;
 }
 
-void set_normalisation(Model& model, const Cli& cli) {
-  const std::string& name = cli.text("normalisation");
-  if (name == "imagenet") {
-    model.mean = {0.485f, 0.456f, 0.406f};
-    model.std = {0.229f, 0.224f, 0.225f};
-  } else if (name == "tensorflow") {
-    model.mean = model.std = {0.5f, 0.5f, 0.5f};
+// Skips with weights: those of a ResNet that has option B.
+bool has_projections(const std::string& model, const Tensors& tensors) {
+  return model.starts_with("resnet") && std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) {
+           return tensor.first.ends_with(".shortcut.0.weight");
+         });
+}
+
+struct Normalisation {
+  const char* name;
+  float mean[3], std[3];
+};
+constexpr Normalisation kNormalisations[] = {
+    {"imagenet", {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}},
+    {"tensorflow", {0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}},
+    {"efficientnet-lite", {127 / 255.f, 127 / 255.f, 127 / 255.f}, {128 / 255.f, 128 / 255.f, 128 / 255.f}},
+};
+
+// The one called `name`, or a data set's.
+void set_normalisation(Model& model, const std::string& name) {
+  const auto* const known = std::find_if(std::begin(kNormalisations), std::end(kNormalisations),
+                                         [&](const Normalisation& n) { return n.name == name; });
+  if (known != std::end(kNormalisations)) {
+    model.mean.assign(std::begin(known->mean), std::end(known->mean));
+    model.std.assign(std::begin(known->std), std::end(known->std));
   } else {
     model.mean = dataset_info(name).mean;
     model.std = dataset_info(name).std;
   }
-  if (cli.has("mean")) model.mean = read_numbers(cli, "mean");
-  if (cli.has("std")) model.std = read_numbers(cli, "std");
+}
+
+// What --normalisation says, or else what suits the code base; one for CIFAR has several data sets.
+std::string choose_normalisation(const Cli& cli, const StateDict& state, int classes) {
+  if (cli.has("normalisation")) return cli.text("normalisation");
+  if (state.source.empty()) return "imagenet";
+  return state.normalisation == "cifar10" && classes == 100 ? "cifar100" : state.normalisation;
 }
 
 // One a line, as in CIFAR-10's batches.meta.txt.
@@ -143,44 +140,64 @@ std::vector<std::string> read_class_names(const std::string& path) {
 }  // namespace
 
 int import_command(int argc, char** argv) {
-  Cli cli("pleat import",
-          "Turns a PyTorch state_dict, saved as safetensors (tools/torch_to_safetensors.py), into a model.",
-          "pleat import resnet20_state.safetensors --model resnet20 --out resnet20.safetensors\n"
-          "pleat import mobilenet.safetensors --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out "
-          "m.safetensors");
+  Cli cli(
+      "pleat import",
+      "Turns a PyTorch state_dict, saved as safetensors (tools/torch_to_safetensors.py), into a model. Names may be "
+      "those of akamaster/pytorch_resnet_cifar10, chenyaofo/pytorch-cifar-models, torchvision, timm or "
+      "EfficientNet-PyTorch.",
+      "pleat import resnet20_state.safetensors --model resnet20 --out resnet20.safetensors\n"
+      "pleat import mobilenet.safetensors --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out "
+      "m.safetensors");
   cli.argument("FILE", "safetensors file with the state_dict");
   cli.option("model", "NAME", "the network, a name of `pleat list`");
   cli.option("out", "FILE", "model file to write");
-  cli.option("normalisation", "NAME", "of the input: imagenet, tensorflow (-1 to 1) or a data set's", "imagenet");
+  cli.option("normalisation", "NAME",
+             "of the input: imagenet, tensorflow (-1 to 1), efficientnet-lite or a data set's (default: the usual one "
+             "of the code base that the names are from)");
   cli.option("mean", "A,B,C", "input normalisation in numbers: x = (pixel/255 - mean) / std");
   cli.option("std", "A,B,C", "see --mean");
-  cli.option("padding", "torch|same", "same: TensorFlow's SAME, asymmetric where the stride is 2", "torch");
+  cli.option("padding", "torch|same",
+             "torch: symmetric; same: TensorFlow's SAME, asymmetric where the stride is 2 (default: the network's own, "
+             "same for EfficientNet-lite)");
   cli.option("classes", "N", "outputs of the network, where they are not the usual ones");
   cli.option("class-names", "FILE", "text file with the names of the classes, one a line");
   if (!cli.parse(argc, argv)) return 0;
   const std::string &path = cli.argument("FILE"), &name = cli.text("model"), &out = cli.text("out");
-  const bool same = cli.choice("padding", {"torch", "same"}) == "same";
+  const bool same = cli.has("padding") && cli.choice("padding", {"torch", "same"}) == "same";
 
-  DatasetInfo data = usual_dataset(name);
-  if (cli.has("classes")) data.classes = static_cast<int>(cli.integer("classes", 1, 1 << 20));
-  Model model = named_model(name, data, cli.seed());
-  if (same) use_same_padding(model.graph);
-  set_normalisation(model, cli);
+  const std::vector<float> mean = read_numbers(cli, "mean"), std = read_numbers(cli, "std");
+
+  const DatasetInfo data = usual_dataset(name);
+  const Input input{data.channels, data.height, data.width};
+  const int classes = cli.has("classes") ? static_cast<int>(cli.integer("classes", 1, 1 << 20)) : data.classes;
+  Model model;
+  model.graph = make_model(name, input, classes);
+  StateDict state = read_state_dict(path, name);
+  if (has_projections(name, state.tensors)) model.graph = make_model(name, input, classes, {.projection = true});
+  if (cli.has("padding")) set_padding(model.graph, same ? PaddingStyle::same : PaddingStyle::symmetric);
+  const std::string normalisation = choose_normalisation(cli, state, classes);
+  set_normalisation(model, normalisation);
+  if (!mean.empty()) model.mean = mean;
+  if (!std.empty()) model.std = std;
   if (cli.has("class-names")) model.classes = read_class_names(cli.text("class-names"));
-  Tensors given = read_state_dict(path);
-  unfold_batch_norms(model.graph, given);
-  const int found = fill(model, given, path, name);
+  unfold_batch_norms(model.graph, state.tensors);
+  const std::vector<std::string> unused = fill(model, state, path, name);
   model.notes = {{"command", "import"},
                  {"model", name},
                  {"source", std::filesystem::path(path).filename().string()},
+                 {"names", state.source},
                  {"pleat", kVersion}};
   save_model(out, model);
 
-  std::vector<std::string> unused;
-  for (const auto& [tensor, value] : given) unused.push_back(tensor);
-  cli.out() << found << " tensors of " << path << " -> " << out << '\n';
-  if (!unused.empty()) cli.out() << unused.size() << " unused, '" << unused.front() << "' first\n";
-  cli.finish({{"tensors", found}, {"unused", unused}, {"missing", nlohmann::ordered_json::array()}});
+  const std::size_t found = state.names.size() - unused.size();
+  cli.out() << found << " tensors of " << path << " -> " << out << "\nnames of "
+            << (state.source.empty() ? "Pleat" : state.source) << ", input normalised as " << normalisation << '\n';
+  for (const std::string& tensor : unused) cli.out() << "unused: " << tensor << '\n';
+  cli.finish({{"tensors", found},
+              {"unused", unused},
+              {"missing", nlohmann::ordered_json::array()},
+              {"names", state.source},
+              {"normalisation", normalisation}});
   return 0;
 }
 
