@@ -26,7 +26,10 @@ void unfold_batch_norms(const Graph& graph, Tensors& given) {
   std::set<std::string> wanted;
   for (const Parameter& p : parameters(graph)) wanted.insert(p.name);
   for (const Node& node : graph.nodes) {
-    if (!std::holds_alternative<BatchNorm>(node.op) || given.contains(node.name + ".weight")) continue;
+    const auto has = [&](const char* suffix) { return given.contains(node.name + suffix); };
+    if (!std::holds_alternative<BatchNorm>(node.op) || has(".weight") || has(".bias") || has(".running_mean") ||
+        has(".running_var"))
+      continue;
     const std::string name = graph.nodes[node.inputs[0]].name + ".bias";
     const auto bias = given.find(name);
     if (bias == given.end()) continue;
