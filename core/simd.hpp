@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "core/bf16.hpp"
 
@@ -13,58 +14,41 @@ namespace pleat {
 
 inline constexpr int64_t kLanes = 16;
 
-template <class C>
-struct VecOf;
-template <>
-struct VecOf<float> {
-  using type [[gnu::vector_size(kLanes * sizeof(float))]] = float;
+template <class C, int64_t kWidth>
+struct VecOf {
+  using type [[gnu::vector_size(kWidth * sizeof(C))]] = C;
 };
-template <>
-struct VecOf<double> {
-  using type [[gnu::vector_size(kLanes * sizeof(double))]] = double;
-};
-template <>
-struct VecOf<int32_t> {
-  using type [[gnu::vector_size(kLanes * sizeof(int32_t))]] = int32_t;
-};
-template <>
-struct VecOf<int64_t> {
-  using type [[gnu::vector_size(kLanes * sizeof(int64_t))]] = int64_t;
-};
-template <>
-struct VecOf<uint32_t> {
-  using type [[gnu::vector_size(kLanes * sizeof(uint32_t))]] = uint32_t;
-};
-template <>
-struct VecOf<uint16_t> {
-  using type [[gnu::vector_size(kLanes * sizeof(uint16_t))]] = uint16_t;
-};
-/// Sixteen of C: float, double, or an integer.
-template <class C>
-using Vec = typename VecOf<C>::type;
+/// Sixteen, or another power of two, of C: float, double, or an integer.
+template <class C, int64_t kWidth = kLanes>
+using Vec = typename VecOf<C, kWidth>::type;
 
-/// v = p[0..lanes), the rest zero. `lanes` should be the constant kLanes where speed matters.
+/// Lanes of a vector.
+template <class V>
+inline constexpr int64_t kWidthOf = sizeof(V) / sizeof(std::declval<V&>()[0]);
+
+/// v = p[0..lanes), the rest zero. `lanes` should be the constant kWidthOf<V> where speed matters.
 template <class V, class T>
-[[gnu::always_inline]] inline void load(V& v, const T* p, int64_t lanes = kLanes) {
+[[gnu::always_inline]] inline void load(V& v, const T* p, int64_t lanes = kWidthOf<V>) {
   if constexpr (std::is_same_v<T, Bf16>) {
-    Vec<uint16_t> bits{};
+    Vec<uint16_t, kWidthOf<V>> bits{};
     std::memcpy(&bits, p, lanes * sizeof(T));
-    const Vec<uint32_t> wide = __builtin_convertvector(bits, Vec<uint32_t>) << 16;
+    const auto wide = __builtin_convertvector(bits, Vec<uint32_t, kWidthOf<V>>) << 16;
     std::memcpy(&v, &wide, sizeof v);
   } else {
-    if (lanes < kLanes) v = V{};
+    if (lanes < kWidthOf<V>) v = V{};
     std::memcpy(&v, p, lanes * sizeof(T));
   }
 }
 
 /// p[0..lanes) = v.
 template <class V, class T>
-[[gnu::always_inline]] inline void store(T* p, const V& v, int64_t lanes = kLanes) {
+[[gnu::always_inline]] inline void store(T* p, const V& v, int64_t lanes = kWidthOf<V>) {
   if constexpr (std::is_same_v<T, Bf16>) {
-    Vec<uint32_t> u;
+    Vec<uint32_t, kWidthOf<V>> u;
     std::memcpy(&u, &v, sizeof u);
-    const Vec<uint32_t> rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, nan = (u >> 16) | 0x40;
-    const Vec<uint16_t> bits = __builtin_convertvector((u & 0x7fffffff) > 0x7f800000 ? nan : rounded, Vec<uint16_t>);
+    const Vec<uint32_t, kWidthOf<V>> rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, nan = (u >> 16) | 0x40;
+    const auto bits =
+        __builtin_convertvector((u & 0x7fffffff) > 0x7f800000 ? nan : rounded, Vec<uint16_t, kWidthOf<V>>);
     std::memcpy(p, &bits, lanes * sizeof(T));
   } else {
     std::memcpy(p, &v, lanes * sizeof(T));
