@@ -17,6 +17,7 @@
 #include "ops/conv2d.hpp"
 #include "ops/depthwise_conv2d.hpp"
 #include "ops/spec.hpp"
+#include "tests/compare.hpp"
 #include "tests/op_cases.hpp"
 #include "tests/reference.hpp"
 
@@ -27,12 +28,6 @@ using Values = std::vector<double>;
 
 constexpr double kKinkMargin = 2e-3;    // Central differences move a value by far less.
 constexpr double kGradientStart = 0.5;  // Parameter gradients are added to what is there.
-
-// Restores the thread count at the end of a test.
-struct Threads {
-  ~Threads() { set_num_threads(before); }
-  const int before = num_threads();
-};
 
 // What an activation may be close to a kink of: nothing, its input, or a fused batch norm's value before it.
 const AlphaAct* activation(const OpCase& c) {
@@ -124,20 +119,6 @@ OpRun<T> finished_run(const OpCase& c, const OpRun<double>& values, Kernels kern
   run.forward();
   if (!c.evaluation) run.backward();
   return run;
-}
-
-// Largest difference, relative to the largest expected value; NaN if any value is.
-template <class T, class U>
-double difference(const std::vector<T>& got, const std::vector<U>& expected) {
-  REQUIRE(got.size() == expected.size());
-  double worst = 0, largest = 1e-30;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(static_cast<double>(got[i]) - static_cast<double>(expected[i]));
-    if (!(error <= worst)) worst = error;
-    if (std::isnan(worst)) break;
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-  }
-  return worst / largest;
 }
 
 template <class T, class U>
