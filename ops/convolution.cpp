@@ -18,12 +18,13 @@ void check_sizes(const char* op, const ConvolutionSizes& got, const ConvolutionS
 }
 
 template <class T>
-PLEAT_SIMD void add_rows(T* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
+PLEAT_SIMD void add_rows(compute_t<T>* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = 0; i < n; ++i) sum[i] += values[row * n + i];
 }
 
 template void add_rows(float*, const float*, int64_t, int64_t);
 template void add_rows(double*, const double*, int64_t, int64_t);
+template void add_rows(float*, const Bf16*, int64_t, int64_t);
 
 }  // namespace pleat

@@ -1,7 +1,9 @@
-// What the two native convolutions share (private to ops/conv2d.cpp and ops/depthwise_conv2d.cpp).
+// What our own convolutions share (private to them).
 #pragma once
 
 #include <cstdint>
+
+#include "core/bf16.hpp"
 
 namespace pleat {
 
@@ -16,6 +18,6 @@ void check_sizes(const char* op, const ConvolutionSizes& got, const ConvolutionS
 
 /// sum[n] += each of the rows of values [rows, n].
 template <class T>
-void add_rows(T* sum, const T* values, int64_t rows, int64_t n);
+void add_rows(compute_t<T>* sum, const T* values, int64_t rows, int64_t n);
 
 }  // namespace pleat
