@@ -4,6 +4,7 @@
 
 #include "core/bf16.hpp"
 #include "core/parallel.hpp"
+#include "core/simd.hpp"
 #include "ops/pool_window.hpp"
 
 namespace pleat {
@@ -16,7 +17,10 @@ template <class T>
 
 template <class T>
 PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
-  for (int64_t c = 0; c < channels; ++c) y[c] = beats<compute_t<T>>(x[c], y[c]) ? x[c] : y[c];
+  for (int64_t c = 0; c < channels; ++c) {
+    const compute_t<T> challenger = x[c], best = y[c];
+    y[c] = T(beats(challenger, best) ? challenger : best);
+  }
 }
 
 // dx += dy at the maximum of each channel's window, which covers rows by columns of `x`; `width` is x's row length in
@@ -24,22 +28,27 @@ PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
 template <class T>
 PLEAT_SIMD void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t columns, int64_t width,
                         int64_t channels) {
-  constexpr int64_t kLanes = 16;
-  const auto block = [&](int64_t c0, int64_t lanes) __attribute__((always_inline)) {
-    compute_t<T> best[kLanes];
-    int64_t at[kLanes];
-    for (int64_t lane = 0; lane < lanes; ++lane) best[lane] = x[c0 + lane], at[lane] = c0 + lane;
+  using V = Vec<compute_t<T>>;
+  const auto block = [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+    V best, value, left;
+    load(best, x + c, lanes);
+    load(left, dy + c, lanes);  // until the first maximum has taken it
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t column = 0; column < columns; ++column) {
-        const int64_t offset = (row * width + column) * channels + c0;
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          const compute_t<T> challenger = x[offset + lane];
-          const bool wins = beats(challenger, best[lane]);
-          best[lane] = wins ? challenger : best[lane];
-          at[lane] = wins ? offset + lane : at[lane];
-        }
+        load(value, x + (row * width + column) * channels + c, lanes);
+        keep_where_less(best, value, best, value);
       }
-    for (int64_t lane = 0; lane < lanes; ++lane) dx[at[lane]] = T(dx[at[lane]] + dy[c0 + lane]);
+    const V zero{};
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column) {
+        const int64_t offset = (row * width + column) * channels + c;
+        V taken{}, sum;
+        load(value, x + offset, lanes);
+        load(sum, dx + offset, lanes);
+        keep_where_less(taken, value, best, left);
+        keep_where_less(left, value, best, zero);
+        store(dx + offset, sum + taken, lanes);
+      }
   };
   int64_t c = 0;
   for (; c + kLanes <= channels; c += kLanes) block(c, kLanes);
