@@ -7,15 +7,22 @@
 
 namespace pleat {
 
+/// Changes the bits of a float, or of each of a vector of them, such that their upper half is the nearest bfloat16,
+/// ties to even; a NaN stays one. Without branches, so that loops of it vectorise.
+template <class Bits>
+[[gnu::always_inline]] inline void round_to_bf16(Bits& bits) {
+  const Bits rounded = bits + 0x7fff + ((bits >> 16) & 1);
+  bits = (bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded;
+}
+
 struct Bf16 {
   uint16_t bits;
 
   Bf16() = default;
-  /// To the nearest, ties to even; a NaN stays one. Written without branches, so that loops of it vectorise.
   Bf16(float value) {
-    const uint32_t u = std::bit_cast<uint32_t>(value);
-    const uint32_t rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    bits = static_cast<uint16_t>((u & 0x7fffffff) > 0x7f800000 ? (u >> 16) | 0x40 : rounded);
+    uint32_t float_bits = std::bit_cast<uint32_t>(value);
+    round_to_bf16(float_bits);
+    bits = static_cast<uint16_t>(float_bits >> 16);
   }
   operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };

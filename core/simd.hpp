@@ -1,6 +1,8 @@
-// Sixteen lanes at once, in GCC's vector extension: for kernels whose loops the compiler does not vectorise well by
-// itself. To be used in functions marked PLEAT_SIMD (core/parallel.hpp), which compile the lanes to whatever registers
-// an instruction set has. Vectors are passed by reference: by value their ABI would depend on the instruction set.
+// Lanes of GCC's vector extension: for kernels whose loops the compiler does not vectorise well by itself. Vectors are
+// passed by reference: by value their ABI would depend on the instruction set. Two ways to use them:
+//   Vec         as many lanes as one likes, in functions marked PLEAT_SIMD (core/parallel.hpp), which compile them to
+//               whatever registers an instruction set has;
+//   Registers   as many as one register has, in bodies of with_registers, where all sums must stay in registers.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +48,8 @@ template <class V, class T>
   if constexpr (std::is_same_v<T, Bf16>) {
     Vec<uint32_t, kWidthOf<V>> u;
     std::memcpy(&u, &v, sizeof u);
-    const Vec<uint32_t, kWidthOf<V>> rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, nan = (u >> 16) | 0x40;
-    const auto bits =
-        __builtin_convertvector((u & 0x7fffffff) > 0x7f800000 ? nan : rounded, Vec<uint16_t, kWidthOf<V>>);
+    round_to_bf16(u);
+    const auto bits = __builtin_convertvector(u >> 16, Vec<uint16_t, kWidthOf<V>>);
     std::memcpy(p, &bits, lanes * sizeof(T));
   } else {
     std::memcpy(p, &v, lanes * sizeof(T));
@@ -69,6 +70,91 @@ template <class V, class A, class B>
   less = less >> (8 * sizeof(C) - 1);  // all ones or all zeros
   yes = (yes & less) | (no & ~less);
   std::memcpy(&v, &yes, sizeof v);
+}
+
+/// A loop over [0, count), count a constant up to 16, unrolled: an array of vectors is kept in registers only if all
+/// its indices are constants.
+#define PLEAT_UNROLLED(i, count) _Pragma("GCC unroll 16") for (int64_t i = 0; i < (count); ++i)
+
+/// kBytes of activations of type T, in the type that is computed in: one register of kBytes, of bfloat16 two, the even
+/// elements and then the odd ones, which one shift or mask unpacks.
+template <class T, int kBytes>
+struct Registers {
+  using C = compute_t<T>;
+  using V = Vec<C, kBytes / sizeof(C)>;
+  using Bits = Vec<uint32_t, kBytes / sizeof(uint32_t)>;
+  static constexpr int64_t kParts = sizeof(C) / sizeof(T), kPart = kWidthOf<V>, kCount = kParts * kPart;
+
+  V part[kParts];
+
+  [[gnu::always_inline]] static void load_part(V& to, const T* from, int64_t part) {
+    std::memcpy(&to, from, kBytes);
+    if constexpr (kParts == 2) {
+      Bits bits;
+      std::memcpy(&bits, &to, kBytes);
+      bits = part == 0 ? bits << 16 : bits & 0xffff0000;
+      std::memcpy(&to, &bits, kBytes);
+    }
+  }
+  [[gnu::always_inline]] void store(T* to) const {
+    if constexpr (kParts == 1) {
+      std::memcpy(to, part, kBytes);
+    } else {
+      Bits even, odd;
+      std::memcpy(&even, &part[0], kBytes);
+      std::memcpy(&odd, &part[1], kBytes);
+      round_to_bf16(even);
+      round_to_bf16(odd);
+      const Bits bits = even >> 16 | (odd & 0xffff0000);
+      std::memcpy(to, &bits, kBytes);
+    }
+  }
+};
+
+#if defined(__x86_64__)
+inline bool has_avx512() {
+  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return has;
+}
+inline bool has_avx2() {
+  static const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return has;
+}
+template <class Body>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")]] void with_avx512(const Body& body) {
+  body(std::integral_constant<int, 64>());
+}
+template <class Body>
+[[gnu::target("avx2,fma")]] void with_avx2(const Body& body) {
+  body(std::integral_constant<int, 32>());
+}
+#else
+inline bool has_avx512() {
+  return false;
+}
+inline bool has_avx2() {
+  return false;
+}
+template <class Body>
+void with_avx512(const Body&) {}
+template <class Body>
+void with_avx2(const Body&) {}
+#endif
+
+/// Bytes of the registers that with_registers takes.
+inline int register_bytes() {
+  return has_avx512() ? 64 : 32;
+}
+
+/// body(register_bytes() as a std::integral_constant), compiled for AVX-512, AVX2 and plain x86-64; picked here and not
+/// by PLEAT_SIMD because the code differs. The body is a lambda; it and all that it calls must be always_inline, or
+/// they get the plain build.
+template <class Body>
+void with_registers(const Body& body) {
+  if (has_avx512()) return with_avx512(body);
+  if (has_avx2()) return with_avx2(body);
+  body(std::integral_constant<int, 32>());
 }
 
 }  // namespace pleat

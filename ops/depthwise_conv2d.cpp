@@ -3,159 +3,201 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
+#include "core/simd.hpp"
 #include "ops/convolution.hpp"
+#include "ops/depthwise_tiles.hpp"
 #include "ops/window.hpp"
 
 namespace pleat {
 namespace {
 
-struct Geometry {
-  Geometry(const Nhwc& x_shape, const DepthwiseConv2d& op)
-      : x(x_shape), y(slide(x, x.c, op.kernel, op.stride, op.pad)), op(op), taps(op.kernel * op.kernel) {}
+using depthwise::Correlation;
+using depthwise::Slots;
+using depthwise::Workspace;
 
-  int64_t weights() const { return taps * x.c; }
-  int64_t partial() const { return weights() + x.c; }  // one thread's dweight and dbias
-  int64_t workspace() const { return num_threads() * partial(); }
-
-  const Nhwc x, y;
-  const DepthwiseConv2d op;
-  const int64_t taps;
-};
-
-// out[c] += a[c] * b[c] at each of `count` pixels, the three moving on by their own step: the one loop of all three
-// passes. A step of 0 stays, so that the weights are used again or their gradient is summed.
-template <class T>
-PLEAT_SIMD void multiply_add(T* __restrict out, int64_t out_step, const T* __restrict a, int64_t a_step,
-                             const T* __restrict b, int64_t b_step, int64_t count, int64_t channels) {
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t c = 0; c < channels; ++c) out[i * out_step + c] += a[i * a_step + c] * b[i * b_step + c];
+Correlation forward_of(const Nhwc& x, const DepthwiseConv2d& op) {
+  return {x, slide(x, x.c, op.kernel, op.stride, op.pad), op.kernel, op.stride, 1, op.pad.top, op.pad.left};
+}
+Correlation backward_of(const Nhwc& x, const DepthwiseConv2d& op) {
+  const int last = op.kernel - 1;
+  return {forward_of(x, op).out, x, op.kernel, 1, op.stride, last - op.pad.top, last - op.pad.left};
 }
 
-// Weights as [kernel][kernel][C], the order in which they are used.
-template <class T>
-void pack_weights(T* packed, const T* weight, const Geometry& g) {
-  for (int64_t tap = 0; tap < g.taps; ++tap)
-    for (int64_t c = 0; c < g.x.c; ++c) packed[tap * g.x.c + c] = weight[c * g.taps + tap];
+// --- what is not unrolled: a pixel and a tap at a time, all channels ---
+
+template <class A, class B>
+PLEAT_SIMD void multiply_add(compute_t<B>* __restrict sum, const A* __restrict a, const B* __restrict b, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<compute_t<A>>(a[i]) * static_cast<compute_t<B>>(b[i]);
 }
 
-// Calls body(index in the weights, in y, in x, pixels) for the taps at which output row `oy` of a picture sees its row
-// `iy`: that many neighbouring pixels of y see pixels of x, `stride` apart, through one tap's weights.
+// Calls body(tap, input pixel) for those that the output pixel sees.
 template <class Body>
-void for_each_tap(const Geometry& g, int64_t picture, int64_t oy, int64_t iy, const Body& body) {
-  const int64_t kh = iy + g.op.pad.top - oy * g.op.stride;
-  for (int64_t kw = 0; kw < g.op.kernel; ++kw) {
-    // Output pixel ox sees x at ox * stride + shift.
-    const int64_t shift = kw - g.op.pad.left;
-    const int64_t first = shift >= 0 ? 0 : (-shift + g.op.stride - 1) / g.op.stride;
-    const int64_t last = shift >= g.x.w ? 0 : std::min(g.y.w, (g.x.w - shift - 1) / g.op.stride + 1);
-    if (first < last)
-      body((kh * g.op.kernel + kw) * g.x.c, ((picture * g.y.h + oy) * g.y.w + first) * g.x.c,
-           ((picture * g.x.h + iy) * g.x.w + first * g.op.stride + shift) * g.x.c, last - first);
+void for_taps(const Correlation& g, int64_t pixel, const Body& body) {
+  const int64_t ox = pixel % g.out.w, oy = pixel / g.out.w % g.out.h, picture = pixel / g.out.w / g.out.h;
+  for (int64_t kh = 0; kh < g.kernel; ++kh) {
+    const int64_t u = oy * g.stride + kh - g.top;
+    if (u < 0 || u % g.up != 0 || u / g.up >= g.in.h) continue;
+    for (int64_t kw = 0; kw < g.kernel; ++kw) {
+      const int64_t v = ox * g.stride + kw - g.left;
+      if (v < 0 || v % g.up != 0 || v / g.up >= g.in.w) continue;
+      body(kh * g.kernel + kw, (picture * g.in.h + u / g.up) * g.in.w + v / g.up);
+    }
   }
 }
 
 template <class T>
-void check(const Geometry& g, std::span<const T> x, std::span<const T> y, std::span<const T> weight,
-           std::span<const T> bias, std::span<const T> workspace) {
-  const auto size = [](std::span<const T> buffer) { return static_cast<int64_t>(buffer.size()); };
+void correlate_pixels(T* out, const T* in, const Correlation& g, const Workspace<compute_t<T>>& workspace, int thread,
+                      int64_t begin, int64_t end) {
+  const int64_t channels = g.in.c;
+  compute_t<T>* sum = workspace.thread(thread);
+  for (int64_t pixel = begin; pixel < end; ++pixel) {
+    std::copy_n(workspace.bias, channels, sum);
+    for_taps(g, pixel, [&](int64_t tap, int64_t seen) {
+      multiply_add(sum, workspace.weight + tap * channels, in + seen * channels, channels);
+    });
+    std::copy_n(sum, channels, out + pixel * channels);
+  }
+}
+
+template <class T>
+void weights_pixels(const T* dy, const T* x, const Correlation& g, const Workspace<compute_t<T>>& workspace, int thread,
+                    int64_t begin, int64_t end) {
+  const int64_t channels = g.in.c;
+  for (int64_t pixel = begin; pixel < end; ++pixel)
+    for_taps(g, pixel, [&](int64_t tap, int64_t seen) {
+      multiply_add(workspace.thread(thread) + tap * channels, dy + pixel * channels, x + seen * channels, channels);
+    });
+}
+
+// --- the one or the other ---
+
+// `count` units of work, to be cut among threads.
+template <class T>
+struct Code {
+  int64_t count;
+  Slots slots;
+  void (*correlate)(T*, const T*, const Correlation&, const Workspace<compute_t<T>>&, int, int64_t, int64_t);
+  void (*weights)(const T*, const T*, const Correlation&, const Workspace<compute_t<T>>&, int, int64_t, int64_t);
+};
+
+template <class T, int kKernel>
+Code<T> tiles(const Correlation& g, const Slots& slots, int64_t phase) {
+  using namespace depthwise;
+  Code<T> code{tile_rows(g), slots, correlate_tiles<T, kKernel, 1, 1, 0>, weights_tiles<T, kKernel, 1>};
+  if (g.stride == 2) {
+    code.correlate = correlate_tiles<T, kKernel, 2, 1, 0>;
+    code.weights = weights_tiles<T, kKernel, 2>;
+  }
+  if (g.up == 2)
+    code.correlate = phase == 0 ? correlate_tiles<T, kKernel, 1, 2, 0> : correlate_tiles<T, kKernel, 1, 2, 1>;
+  return code;
+}
+
+template <class T>
+Code<T> code_for(const Correlation& g) {
+  const Slots slots{g.in.c, register_bytes() / int64_t{sizeof(T)}, sizeof(compute_t<T>) / sizeof(T)};
+  // How far past an input pixel the first tap of output pixel 0 is.
+  const auto phase = [&](int64_t pad) { return ((-pad) % g.up + g.up) % g.up; };
+  if (g.in.c >= slots.block && g.stride <= 2 && g.up <= 2 && phase(g.top) == phase(g.left)) {
+    if (g.kernel == 3) return tiles<T, 3>(g, slots, phase(g.top));
+    if (g.kernel == 5) return tiles<T, 5>(g, slots, phase(g.top));
+  }
+  return {g.out.pixels(), {g.in.c, g.in.c}, correlate_pixels<T>, weights_pixels<T>};
+}
+
+template <class T>
+void correlate(std::span<T> out, std::span<const T> in, std::span<const compute_t<T>> weight,
+               std::span<const compute_t<T>> bias, const Correlation& g, bool turn, std::span<compute_t<T>> buffer) {
+  const Code<T> code = code_for<T>(g);
+  const Workspace<compute_t<T>> workspace(code.slots, g.kernel * g.kernel, buffer.data());
+  const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps;
+  std::fill(workspace.zeros, workspace.weight, 0);
+  code.slots.for_each([&](int64_t slot, int64_t first, int64_t step, int64_t) {
+    for (int64_t i = 0; i < lanes && !bias.empty(); ++i) workspace.bias[slot + i] = bias[first + i * step];
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const compute_t<T>* from = weight.data() + first * taps + (turn ? taps - 1 - tap : tap);
+      for (int64_t i = 0; i < lanes; ++i) workspace.weight[tap * slots + slot + i] = from[i * step * taps];
+    }
+  });
+  parallel_for(code.count, [&](int64_t begin, int64_t end, int thread) {
+    code.correlate(out.data(), in.data(), g, workspace, thread, begin, end);
+  });
+}
+
+template <class T>
+void check(const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<const T> x, std::span<const T> y,
+           std::span<const compute_t<T>> weight, std::span<const compute_t<T>> bias,
+           std::span<const compute_t<T>> workspace) {
+  const auto size = [](auto buffer) { return static_cast<int64_t>(buffer.size()); };
   check_sizes("depthwise_conv2d", {size(x), size(y), size(weight), size(bias), size(workspace)},
-              {g.x.size(), g.y.size(), g.weights(), g.x.c, g.workspace()});
+              {x_shape.size(), forward_of(x_shape, op).out.size(), x_shape.c * op.kernel * op.kernel, x_shape.c,
+               depthwise_conv2d_workspace(x_shape, op)});
 }
 
 }  // namespace
 
 int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& op) {
-  return Geometry(x_shape, op).workspace();
+  const Slots most{x_shape.c, 32};  // bfloat16 with AVX-512
+  const Workspace<float> workspace(most, op.kernel * op.kernel, nullptr);
+  return workspace.thread(num_threads()) - workspace.zeros;
 }
 
 template <class T>
-void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const T> weight, std::span<const T> bias,
-                              const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<T> workspace) {
-  const Geometry g(x_shape, op);
-  check<T>(g, x, y, weight, bias, workspace);
-  T* packed = workspace.data();
-  pack_weights(packed, weight.data(), g);
-  const int64_t channels = g.x.c, x_step = op.stride * channels;
-  parallel_for(g.x.n * g.y.h, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row) {
-      T* to = y.data() + row * g.y.w * channels;
-      if (bias.empty())
-        std::fill_n(to, g.y.w * channels, T{0});
-      else
-        for (int64_t ox = 0; ox < g.y.w; ++ox) std::copy_n(bias.data(), channels, to + ox * channels);
-      const int64_t picture = row / g.y.h, oy = row % g.y.h;
-      const Taps rows = taps_inside(oy * op.stride - op.pad.top, op.kernel, g.x.h);
-      for (int64_t iy = rows.begin; iy < rows.end; ++iy)
-        for_each_tap(g, picture, oy, iy, [&](int64_t w, int64_t yi, int64_t xi, int64_t pixels) {
-          multiply_add(y.data() + yi, channels, x.data() + xi, x_step, packed + w, 0, pixels, channels);
-        });
-    }
-  });
+void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
+                              std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
+                              std::span<compute_t<T>> workspace) {
+  check<T>(x_shape, op, x, y, weight, bias, workspace);
+  correlate<T>(y, x, weight, bias, forward_of(x_shape, op), false, workspace);
 }
 
 template <class T>
-void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const T> weight,
-                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<T> workspace) {
-  const Geometry g(x_shape, op);
-  check<T>(g, dx, dy, weight, {}, workspace);
-  T* packed = workspace.data();
-  pack_weights(packed, weight.data(), g);
-  const int64_t channels = g.x.c, x_step = op.stride * channels;
-  parallel_for(g.x.n * g.x.h, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row) {
-      std::fill_n(dx.data() + row * g.x.w * channels, g.x.w * channels, T{0});
-      const int64_t picture = row / g.x.h, iy = row % g.x.h;
-      for (int64_t kh = 0; kh < op.kernel; ++kh) {
-        // The output row, if any, that sees this row through the kernel's row kh.
-        const int64_t from = iy + op.pad.top - kh;
-        if (from < 0 || from % op.stride != 0 || from / op.stride >= g.y.h) continue;
-        for_each_tap(g, picture, from / op.stride, iy, [&](int64_t w, int64_t yi, int64_t xi, int64_t pixels) {
-          multiply_add(dx.data() + xi, x_step, dy.data() + yi, channels, packed + w, 0, pixels, channels);
-        });
-      }
-    }
-  });
+void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
+                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace) {
+  check<T>(x_shape, op, dx, dy, weight, {}, workspace);
+  correlate<T>(dx, dy, weight, {}, backward_of(x_shape, op), true, workspace);
 }
 
 template <class T>
-void depthwise_conv2d_backward_weights(std::span<T> dweight, std::span<T> dbias, std::span<const T> dy,
-                                       std::span<const T> x, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                                       std::span<T> workspace) {
-  const Geometry g(x_shape, op);
-  check<T>(g, x, dy, dweight, dbias, workspace);
-  const int threads = num_threads();
-  T* partials = workspace.data();
-  std::fill_n(partials, threads * g.partial(), T{0});
-  const int64_t channels = g.x.c, x_step = op.stride * channels;
-  parallel_for(g.x.n * g.y.h, [&](int64_t begin, int64_t end, int thread) {
-    T* partial = partials + thread * g.partial();
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t picture = row / g.y.h, oy = row % g.y.h;
-      const Taps rows = taps_inside(oy * op.stride - op.pad.top, op.kernel, g.x.h);
-      for (int64_t iy = rows.begin; iy < rows.end; ++iy)
-        for_each_tap(g, picture, oy, iy, [&](int64_t w, int64_t yi, int64_t xi, int64_t pixels) {
-          multiply_add(partial + w, 0, x.data() + xi, x_step, dy.data() + yi, channels, pixels, channels);
-        });
-      if (!dbias.empty()) add_rows(partial + g.weights(), dy.data() + row * g.y.w * channels, g.y.w, channels);
-    }
+void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<compute_t<T>> dbias,
+                                       std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
+                                       const DepthwiseConv2d& op, std::span<compute_t<T>> buffer) {
+  check<T>(x_shape, op, x, dy, dweight, dbias, buffer);
+  const Correlation g = forward_of(x_shape, op);
+  const Code<T> code = code_for<T>(g);
+  const Workspace<compute_t<T>> workspace(code.slots, g.kernel * g.kernel, buffer.data());
+  const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps, channels = x_shape.c;
+  std::fill(workspace.zeros, workspace.bias, 0);
+  std::fill(workspace.thread(0), workspace.thread(num_threads()), 0);
+  parallel_for(code.count, [&](int64_t begin, int64_t end, int thread) {
+    code.weights(dy.data(), x.data(), g, workspace, thread, begin, end);
   });
-  for (int t = 0; t < threads; ++t) {
-    const T* partial = partials + t * g.partial();
-    for (int64_t c = 0; c < channels; ++c)
-      for (int64_t tap = 0; tap < g.taps; ++tap) dweight[c * g.taps + tap] += partial[tap * channels + c];
-    for (std::size_t c = 0; c < dbias.size(); ++c) dbias[c] += partial[g.weights() + c];
+  if (!dbias.empty())
+    parallel_for(g.out.pixels(), [&](int64_t begin, int64_t end, int thread) {
+      add_rows(workspace.thread(thread) + taps * slots, dy.data() + begin * channels, end - begin, channels);
+    });
+  for (int t = 0; t < num_threads(); ++t) {
+    const compute_t<T>* sums = workspace.thread(t);
+    code.slots.for_each([&](int64_t slot, int64_t first, int64_t step, int64_t again) {
+      for (int64_t tap = 0; tap < taps; ++tap)
+        for (int64_t i = again; i < lanes; ++i)
+          dweight[(first + i * step) * taps + tap] += sums[tap * slots + slot + i];
+    });
+    for (std::size_t c = 0; c < dbias.size(); ++c) dbias[c] += sums[taps * slots + c];
   }
 }
 
-#define PLEAT_INSTANTIATE(T)                                                                                          \
-  template void depthwise_conv2d_forward(std::span<T>, std::span<const T>, std::span<const T>, std::span<const T>,    \
-                                         const Nhwc&, const DepthwiseConv2d&, std::span<T>);                          \
-  template void depthwise_conv2d_backward_data(std::span<T>, std::span<const T>, std::span<const T>, const Nhwc&,     \
-                                               const DepthwiseConv2d&, std::span<T>);                                 \
-  template void depthwise_conv2d_backward_weights(std::span<T>, std::span<T>, std::span<const T>, std::span<const T>, \
-                                                  const Nhwc&, const DepthwiseConv2d&, std::span<T>);
+#define PLEAT_INSTANTIATE(T)                                                                                       \
+  template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,       \
+                                            std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,    \
+                                            std::span<compute_t<T>>);                                              \
+  template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>, \
+                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>);   \
+  template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,             \
+                                                     std::span<const T>, std::span<const T>, const Nhwc&,          \
+                                                     const DepthwiseConv2d&, std::span<compute_t<T>>);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)
+PLEAT_INSTANTIATE(Bf16)
 #undef PLEAT_INSTANTIATE
 
 }  // namespace pleat

@@ -64,6 +64,16 @@ const std::vector<OpCase>& small_cases() {
       {DepthwiseConv2d{7, 1, pad(3), true}, {{2, 3, 4, 6}}},
       {DepthwiseConv2d{2, 3, {}, false}, {{2, 8, 7, 3}}},
       {DepthwiseConv2d{1, 1, pad(1), true}, {{2, 3, 2, 3}}},
+      {DepthwiseConv2d{3, 1, pad(1), true}, {{2, 5, 6, 40}}},  // channels that end inside a register
+      {DepthwiseConv2d{3, 1, {0, 2, 1, 0}, false}, {{1, 7, 9, 17}}},
+      {DepthwiseConv2d{3, 1, pad(4), true}, {{1, 3, 2, 33}}},
+      {DepthwiseConv2d{3, 2, pad(1), true}, {{2, 9, 7, 17}}},
+      {DepthwiseConv2d{3, 2, kSame, false}, {{2, 8, 10, 40}}},
+      {DepthwiseConv2d{3, 2, {1, 0, 0, 1}, true}, {{2, 7, 8, 33}}},  // rows and columns out of step
+      {DepthwiseConv2d{5, 1, pad(2), true}, {{2, 6, 7, 40}}},
+      {DepthwiseConv2d{5, 2, pad(2), false}, {{2, 9, 6, 17}}},
+      {DepthwiseConv2d{5, 2, {1, 1, 2, 2}, true}, {{1, 8, 9, 33}}},
+      {DepthwiseConv2d{7, 2, {3, 2, 2, 3}, true}, {{1, 9, 8, 17}}},
       {BatchNorm{}, {{2, 3, 5, 7}}},
       {BatchNorm{1, 0.01}, {{1, 2, 1, 1}}},  // of two pixels little but eps is left in the gradient
       {BatchNorm{}, {{2, 4, 3, 5}}, AlphaAct{relu, "a"}},
