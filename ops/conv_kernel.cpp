@@ -83,19 +83,8 @@ std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2
 
 template <class T>
 std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const DepthwiseConv2d& op,
-                                                const ConvKernelOptions& options) {
-  const int channels = static_cast<int>(x_shape.c);
-  if (options.kernels == Kernels::onednn)
-    return make_conv_kernel<T>(x_shape,
-                               Conv2d{.out = channels,
-                                      .kernel = op.kernel,
-                                      .stride = op.stride,
-                                      .pad = op.pad,
-                                      .groups = channels,
-                                      .bias = op.bias},
-                               options);
-  if constexpr (std::is_same_v<T, float>) return std::make_unique<NativeConv<T, DepthwiseConv2d>>(x_shape, op);
-  throw std::invalid_argument("depthwise_conv2d: native kernels compute in f32 alone, got bf16");
+                                                const ConvKernelOptions&) {
+  return std::make_unique<NativeConv<T, DepthwiseConv2d>>(x_shape, op);  // faster than oneDNN's
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                                      \
