@@ -83,7 +83,7 @@ struct Registers {
   using C = compute_t<T>;
   using V = Vec<C, kBytes / sizeof(C)>;
   using Bits = Vec<uint32_t, kBytes / sizeof(uint32_t)>;
-  static constexpr int64_t kParts = sizeof(C) / sizeof(T), kPart = kWidthOf<V>, kCount = kParts * kPart;
+  static constexpr int64_t kParts = std::is_same_v<T, Bf16> ? 2 : 1, kPart = kWidthOf<V>, kCount = kParts * kPart;
 
   V part[kParts];
 

@@ -84,7 +84,7 @@ std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2
 template <class T>
 std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const DepthwiseConv2d& op,
                                                 const ConvKernelOptions&) {
-  return std::make_unique<NativeConv<T, DepthwiseConv2d>>(x_shape, op);  // faster than oneDNN's
+  return std::make_unique<NativeConv<T, DepthwiseConv2d>>(x_shape, op);
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                                      \
