@@ -226,7 +226,8 @@ void Engine::Impl::add_convolution(const Task& task, const onednn::Convolution& 
                                    std::span<const float> bias) {
   const auto descriptor = onednn::forward(sizes, dnnl::prop_kind::forward_inference, attributes(task));
   Primitive primitive = bind(task, descriptor, dnnl::convolution_forward(descriptor));
-  primitive.add(DNNL_ARG_WEIGHTS, constant(weight, onednn::weights(sizes, onednn::Type::f32, false), descriptor.weights_desc()));
+  primitive.add(DNNL_ARG_WEIGHTS,
+                constant(weight, onednn::weights(sizes, onednn::Type::f32, false), descriptor.weights_desc()));
   if (sizes.bias) primitive.add(DNNL_ARG_BIAS, constant(bias, onednn::bias(sizes), descriptor.bias_desc()));
   std::string name = kind(graph_.nodes[task.op].op);
   if (task.residual >= 0) name += "+add";

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/check.hpp"
+#include "ops/spec.hpp"
 
 namespace pleat {
 namespace {
@@ -115,10 +116,9 @@ int64_t largest_divisor(int64_t n, int64_t at_most) {
   return 1;
 }
 
-int64_t weight_bytes(const Graph& graph, const std::vector<Nhwc>& shapes, const PlannedStep& step) {
-  const auto* conv = std::get_if<Conv2d>(&graph.nodes[step.node].op);
-  if (!conv) return 0;  // the others have few, or come last
-  return int64_t{4} * conv->out * (shapes[step.inputs[0]].c / conv->groups) * conv->kernel * conv->kernel;
+// Every weight of a convolution or linear layer is multiplied once for each pixel.
+int64_t weight_bytes(const Graph& graph, const std::vector<Nhwc>& shapes, int node) {
+  return 4 * macs(graph, node, shapes) / (shapes[node].h * shapes[node].w);
 }
 
 std::vector<int64_t> choose_pieces(const Graph& graph, const ExecPlan& plan, const std::vector<Nhwc>& shapes,
@@ -132,7 +132,7 @@ std::vector<int64_t> choose_pieces(const Graph& graph, const ExecPlan& plan, con
     };
     for (int input : step.inputs) count(input);
     if (!step.statistics) count(step.node);
-    wanted[step.group] += kPerWeightByte * weight_bytes(graph, shapes, step);
+    wanted[step.group] += kPerWeightByte * weight_bytes(graph, shapes, step.node);
   }
   std::vector<int64_t> pieces;
   for (std::size_t group = 0; group < bytes.size(); ++group) {

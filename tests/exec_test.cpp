@@ -194,7 +194,8 @@ TEST_CASE("exec: the pieces of a batch add up to the batch") {
   });
 }
 
-// Rounding each value to 8 bits moves logits by some 2^-8 of their size, and gradients likewise; a wrong term by tenths.
+// Rounding each value to 8 bits moves logits by some 2^-8 of their size, and gradients likewise; a wrong term by
+// tenths.
 TEST_CASE("exec: bf16 follows f32") {
   for_each_network([](const Graph& graph) {
     Tensors a = random_tensors(graph, 2), b = a;
