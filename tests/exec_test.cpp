@@ -197,6 +197,10 @@ TEST_CASE("exec: the pieces of a batch add up to the batch") {
 // Rounding each value to 8 bits moves logits by some 2^-8 of their size, and gradients likewise; a wrong term by
 // tenths.
 TEST_CASE("exec: bf16 follows f32") {
+  if (!cpu_has_bf16()) {
+    MESSAGE("skipped: this CPU has neither AVX512-BF16 nor AMX");
+    return;
+  }
   for_each_network([](const Graph& graph) {
     Tensors a = random_tensors(graph, 2), b = a;
     Exec f32(graph, a, {.batch = kBatch, .training = true});
