@@ -62,7 +62,6 @@ class Exec {
 
   int64_t arena_bytes() const { return memory_.bytes(); }
   const ExecPlan& plan() const { return plan_; }
-  int value_bytes(int node) const { return plan_.bf16[node] ? 2 : 4; }  ///< Of one element.
 
   /// Runs the step again, checking after every op, and names the first that made a NaN or Inf: for the error after a
   /// loss or gradient came out non-finite. `fill_output_gradient` is what the trainer does between the passes.

@@ -127,8 +127,7 @@ std::vector<int64_t> choose_pieces(const Graph& graph, const ExecPlan& plan, con
   std::set<std::pair<int, int>> counted;  // (group, node)
   for (const PlannedStep& step : plan.steps) {
     const auto count = [&](int node) {
-      if (counted.emplace(step.group, node).second)
-        bytes[step.group] += shapes[node].size() * (plan.bf16[node] ? 2 : 4);
+      if (counted.emplace(step.group, node).second) bytes[step.group] += shapes[node].size() * plan.value_bytes(node);
     };
     for (int input : step.inputs) count(input);
     if (!step.statistics) count(step.node);

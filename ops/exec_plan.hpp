@@ -26,6 +26,7 @@ struct ExecPlan {
   std::vector<bool> recompute;     ///< Node -> value is computed again in the backward pass, cheaper than kept.
   std::vector<bool> bf16;          ///< Node -> value is stored as Bf16.
   int groups() const { return static_cast<int>(pieces.size()); }
+  int value_bytes(int node) const { return bf16[node] ? 2 : 4; }  ///< Of one element.
 };
 
 struct ExecPlanOptions {

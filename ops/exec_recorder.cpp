@@ -206,6 +206,12 @@ class ExecRecorder {
     return parameter(e_.graph_.nodes[step.batch_norm >= 0 ? step.batch_norm : step.node].name + suffix, present);
   }
 
+  Parameter alpha_of(const AlphaAct& act) { return parameter(act.alpha, !act.alpha.empty()); }
+  // The activation behind a batch norm; null: none.
+  const AlphaAct* act_of(const PlannedStep& step) const {
+    return step.act >= 0 ? &std::get<AlphaAct>(e_.graph_.nodes[step.act].op) : nullptr;
+  }
+
   // --- one overload a kind ---
   Step visit(const Input&, const PlannedStep&) {
     use(e_.pictures_, BufferUse::forward);
@@ -301,8 +307,8 @@ class ExecRecorder {
   std::function<BatchNormTail<T>(Piece)> tail_of(const PlannedStep& step) {
     const bool residual = step.inputs.size() == 2;
     const Ref<T> r = value<T>(step.inputs.back());
-    const AlphaAct* act = step.act >= 0 ? &std::get<AlphaAct>(e_.graph_.nodes[step.act].op) : nullptr;
-    const std::span<float> alpha = parameter(act ? act->alpha : "", act && !act->alpha.empty()).value;
+    const AlphaAct* act = act_of(step);
+    const std::span<float> alpha = act ? alpha_of(*act).value : std::span<float>{};
     return [=](Piece piece) {
       return BatchNormTail<T>{
           .residual = residual ? r(piece) : std::span<T>{}, .act = act, .alpha = alpha.empty() ? 0 : alpha[0]};
@@ -332,8 +338,8 @@ class ExecRecorder {
       if (hand_on) hand_on(piece);
     };
     const std::span<float> dgamma = parameter(step, ".weight").gradient, dbeta = parameter(step, ".bias").gradient;
-    const AlphaAct* act = step.act >= 0 ? &std::get<AlphaAct>(e_.graph_.nodes[step.act].op) : nullptr;
-    const std::span<float> dalpha = parameter(act ? act->alpha : "", act && !act->alpha.empty()).gradient;
+    const AlphaAct* act = act_of(step);
+    const std::span<float> dalpha = act ? alpha_of(*act).gradient : std::span<float>{};
     result.end_backward = [=] {
       batch_norm_backward_finish<T>(*n.saved, dalpha.data(), dgamma, dbeta, n.params, batch);
     };
@@ -343,7 +349,7 @@ class ExecRecorder {
   Step visit(const AlphaAct& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
       const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Parameter alpha = parameter(op.alpha, !op.alpha.empty());
+      const Parameter alpha = alpha_of(op);
       const auto a = [=] { return alpha.value.empty() ? 0 : alpha.value[0]; };
       const Nonlinearity s = op.s;
       return Step{.forward = [=](Piece piece) { alpha_act_forward<T>(y(piece), x(piece), a(), s); },

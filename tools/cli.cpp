@@ -117,7 +117,7 @@ bool Cli::parse(int argc, char** argv) {
   option("threads", "N", "threads to compute with", std::to_string(physical_cores()));
   option("seed", "N", "start of all random numbers", "1");
   option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32", "precision", "f32");
-  option("kernels", "native|onednn", "convolutions: our own or oneDNN's", "onednn");
+  option("kernels", "native|onednn", "convolutions: our own definition of them, or the fastest there are", "onednn");
   flag("quiet", "no progress");
   flag("json", "one JSON object as the last line of standard output, prose on standard error");
 

@@ -59,11 +59,11 @@ struct Work {
   double flops = 0, bytes = 0;
 };
 
-Work work_of(const Graph& graph, const Exec& exec, const PlannedStep& step, const std::vector<Nhwc>& picture,
+Work work_of(const Graph& graph, const ExecPlan& plan, const PlannedStep& step, const std::vector<Nhwc>& picture,
              double batch) {
   Work work;
   if (!step.statistics && step.batch_norm < 0) work.flops = 2 * static_cast<double>(macs(graph, step.node, picture));
-  const auto bytes = [&](int node) { return static_cast<double>(picture[node].size()) * exec.value_bytes(node); };
+  const auto bytes = [&](int node) { return static_cast<double>(picture[node].size()) * plan.value_bytes(node); };
   for (int input : step.inputs) work.bytes += bytes(input);
   if (!step.statistics) work.bytes += bytes(step.node);
   return {work.flops * batch, work.bytes * batch};
@@ -128,7 +128,7 @@ Json profile_training(Model model, const ExecOptions& options, int64_t steps) {
     const std::string name = step.statistics        ? "statistics"
                              : step.batch_norm >= 0 ? "batch_norm"
                                                     : kind(graph.nodes[step.node].op);
-    Sum sum{.work = work_of(graph, exec, step, picture, static_cast<double>(options.batch))};
+    Sum sum{.work = work_of(graph, exec.plan(), step, picture, static_cast<double>(options.batch))};
     Sum& of_kind = kinds[name];
     for (int pass = 0; pass < 4; ++pass) {
       sum.ms[pass] = 1e3 * times.seconds(static_cast<int>(s), static_cast<Pass>(pass)) / static_cast<double>(steps);
