@@ -1,8 +1,7 @@
-// Lanes of GCC's vector extension: for kernels whose loops the compiler does not vectorise well by itself. Vectors are
-// passed by reference: by value their ABI would depend on the instruction set. Two ways to use them:
-//   Vec         as many lanes as one likes, in functions marked PLEAT_SIMD (core/parallel.hpp), which compile them to
-//               whatever registers an instruction set has;
-//   Registers   as many as one register has, in bodies of with_registers, where all sums must stay in registers.
+// Lanes of GCC's vector extension: for kernels whose loops the compiler does not vectorise well by itself, in bodies of
+// with_registers, which compiles them for registers of each instruction set. (Loops that it does vectorise need no more
+// than PLEAT_SIMD, core/parallel.hpp.) Vectors are passed by reference: by value their ABI would depend on the
+// instruction set.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +13,12 @@
 
 namespace pleat {
 
-inline constexpr int64_t kLanes = 16;
-
 template <class C, int64_t kWidth>
 struct VecOf {
   using type [[gnu::vector_size(kWidth * sizeof(C))]] = C;
 };
-/// Sixteen, or another power of two, of C: float, double, or an integer.
-template <class C, int64_t kWidth = kLanes>
+/// A power of two of C: float, double, or an integer.
+template <class C, int64_t kWidth>
 using Vec = typename VecOf<C, kWidth>::type;
 
 /// Lanes of a vector.
@@ -58,12 +55,12 @@ template <class V, class T>
 
 /// Lane by lane: v stays where a < b, else becomes `otherwise`. By sign bits: GCC 12 takes apart, scalar by scalar,
 /// what compares and selects in functions compiled for several instruction sets.
-template <class V, class A, class B>
-[[gnu::always_inline]] inline void keep_where_less(V& v, const A& a, const B& b, const V& otherwise) {
+template <class V>
+[[gnu::always_inline]] inline void keep_where_less(V& v, const V& a, const V& b, const V& otherwise) {
   using C = std::remove_cvref_t<decltype(v[0])>;
   using Int = std::conditional_t<sizeof(C) == 4, int32_t, int64_t>;
   const V difference = a - b;
-  Vec<Int> less, yes, no;
+  Vec<Int, kWidthOf<V>> less, yes, no;
   std::memcpy(&less, &difference, sizeof less);
   std::memcpy(&yes, &v, sizeof yes);
   std::memcpy(&no, &otherwise, sizeof no);

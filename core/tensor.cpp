@@ -1,6 +1,30 @@
 #include "core/tensor.hpp"
 
+#include <sys/mman.h>
+
+#include <new>
+
 namespace pleat {
+namespace {
+
+constexpr std::size_t kHugePage = 2 << 20;
+
+std::align_val_t alignment(std::size_t bytes) {
+  return std::align_val_t{bytes >= 2 * kHugePage ? kHugePage : 64};
+}
+
+}  // namespace
+
+void* allocate_aligned(std::size_t bytes) {
+  void* memory = ::operator new(bytes, alignment(bytes));
+  // Fewer entries of the processor's page table cache; a system without huge pages refuses, and nothing is lost.
+  if (bytes >= 2 * kHugePage) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  return memory;
+}
+
+void free_aligned(void* memory, std::size_t bytes) {
+  ::operator delete(memory, alignment(bytes));
+}
 
 Tensor::Tensor(std::vector<int64_t> shape_, float fill) : shape(std::move(shape_)), values(num_elements(shape), fill) {}
 

@@ -1,24 +1,27 @@
 // Parameters and sizes. Activations are not tensors: they are spans into an arena (core/arena.hpp), always NHWC.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
-#include <new>
 #include <string>
 #include <vector>
 
 namespace pleat {
 
-/// Allocates on 64-byte boundaries: a cache line, and one AVX-512 register.
+/// Memory on a 64-byte boundary: a cache line, and one AVX-512 register. Much of it comes in huge pages where the system
+/// grants them on request. Throws std::bad_alloc.
+void* allocate_aligned(std::size_t bytes);
+void free_aligned(void* memory, std::size_t bytes);
+
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
-  static constexpr std::align_val_t kAlignment{64};
   AlignedAllocator() = default;
   template <class U>
   AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kAlignment)); }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, kAlignment); }
+  T* allocate(std::size_t n) { return static_cast<T*>(allocate_aligned(n * sizeof(T))); }
+  void deallocate(T* p, std::size_t n) { free_aligned(p, n * sizeof(T)); }
   bool operator==(const AlignedAllocator&) const { return true; }
 };
 

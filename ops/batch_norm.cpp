@@ -11,9 +11,10 @@
 namespace pleat {
 namespace {
 
-// Rows are walked in tiles of pixels, and a tile in blocks of channels, so that a block's accumulators stay in
-// registers and a tile read twice is still in the first-level cache.
-constexpr int64_t kTile = 64;
+// Rows are walked in tiles of pixels, and a tile in blocks of channels, a register each: so a block's accumulators stay
+// in registers, and the lines that two blocks share in the first-level cache. Tiles of wide rows are low, down to four
+// pixels: the processor foresees a few streams, but no jumps of a page from pixel to pixel.
+constexpr int64_t kTileBytes = 8 << 10, kTileMost = 64, kTileLeast = 4;
 
 // Everything one pass needs, for the pixels [begin, end).
 template <class T>
@@ -30,12 +31,12 @@ struct Rows {
 };
 
 // Per-channel factors of one block.
-template <class C>
+template <class V>
 struct Factors {
-  Vec<C> mean, scale, beta;
+  V mean, scale, beta;
   template <class T>
   [[gnu::always_inline]] Factors(const Rows<T>& r, int64_t c, int64_t lanes) {
-    Vec<C> rstd, gamma;
+    V rstd, gamma;
     load(mean, r.mean + c, lanes);
     load(rstd, r.rstd + c, lanes);
     load(gamma, r.gamma + c, lanes);
@@ -45,11 +46,13 @@ struct Factors {
 };
 
 // Calls body(first pixel, last pixel, first channel, channels) for every block of the rows; `channels` is the constant
-// kLanes in all but the last.
-template <class T, class Body>
+// kWidthOf<V> in all but the last.
+template <class V, class T, class Body>
 [[gnu::always_inline]] inline void for_blocks(const Rows<T>& r, const Body& body) {
-  for (int64_t tile = r.begin; tile < r.end; tile += kTile) {
-    const int64_t tile_end = tile + kTile < r.end ? tile + kTile : r.end;
+  constexpr int64_t kLanes = kWidthOf<V>;
+  const int64_t height = std::clamp(kTileBytes / (r.channels * int64_t{sizeof(T)}), kTileLeast, kTileMost);
+  for (int64_t tile = r.begin; tile < r.end; tile += height) {
+    const int64_t tile_end = tile + height < r.end ? tile + height : r.end;
     int64_t c = 0;
     for (; c + kLanes <= r.channels; c += kLanes) body(tile, tile_end, c, kLanes);
     if (c < r.channels) body(tile, tile_end, c, r.channels - c);
@@ -67,29 +70,32 @@ template <class V, class C>
 template <class V, class C>
 [[gnu::always_inline]] inline void through(V& dz, const V& z, C alpha, C cap) {
   const V flat = alpha * dz;
-  keep_where_less(dz, C{0}, z, flat);
-  keep_where_less(dz, z, cap, flat);
+  keep_where_less(dz, V{}, z, flat);
+  keep_where_less(dz, z, V{} + cap, flat);
 }
 
 // Adds a block's sums to those of the rows.
 template <class V>
 [[gnu::always_inline]] inline void add_to(double* sums, const V& block, int64_t lanes) {
-  for (int64_t lane = 0; lane < lanes; ++lane) sums[lane] += block[lane];
+  Vec<double, kWidthOf<V>> sum;
+  load(sum, sums, lanes);
+  sum += __builtin_convertvector(block, Vec<double, kWidthOf<V>>);
+  store(sums, sum, lanes);
 }
 
-template <class T, bool kResidual, bool kAct>
+template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void forward_body(const Rows<T>& r) {
   using C = compute_t<T>;
   const C alpha = r.alpha, cap = r.cap;
-  for_blocks(
+  for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<C> f(r, c, lanes);
+        const Factors<V> f(r, c, lanes);
         for (int64_t p = begin; p < end; ++p) {
           const int64_t i = p * r.channels + c;
-          Vec<C> x, s, residual{};
+          V x, s, residual{};
           load(x, r.x + i, lanes);
           if (kResidual) load(residual, r.residual + i, lanes);
-          const Vec<C> z = (x - f.mean) * f.scale + f.beta + residual;
+          const V z = (x - f.mean) * f.scale + f.beta + residual;
           clamp(s, z, cap);
           store(r.y + i, kAct ? s + alpha * (z - s) : z, lanes);
         }
@@ -97,23 +103,23 @@ template <class T, bool kResidual, bool kAct>
 }
 
 // sums: [3][channels], of dz, of dz * (x - mean), and of dy * (z - s(z)).
-template <class T, bool kResidual, bool kAct>
+template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void backward_sums_body(const Rows<T>& r) {
   using C = compute_t<T>;
   const C alpha = r.alpha, cap = r.cap;
-  for_blocks(
+  for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<C> f(r, c, lanes);
-        Vec<C> dz_sum{}, product{}, dalpha{};
+        const Factors<V> f(r, c, lanes);
+        V dz_sum{}, product{}, dalpha{};
         for (int64_t p = begin; p < end; ++p) {
           const int64_t i = p * r.channels + c;
-          Vec<C> x, dy, s, residual{};
+          V x, dy, s, residual{};
           load(x, r.x + i, lanes);
           load(dy, r.dy + i, lanes);
           if (kResidual) load(residual, r.residual + i, lanes);
           x -= f.mean;
-          const Vec<C> z = x * f.scale + f.beta + residual;
-          Vec<C> dz = dy;
+          const V z = x * f.scale + f.beta + residual;
+          V dz = dy;
           if (kAct) {
             clamp(s, z, cap);
             dalpha += dy * (z - s);
@@ -129,25 +135,25 @@ template <class T, bool kResidual, bool kAct>
       });
 }
 
-template <class T, bool kAct>
+template <class V, class T, bool kAct>
 [[gnu::always_inline]] inline void backward_dx_body(const Rows<T>& r) {
   using C = compute_t<T>;
   const C alpha = r.alpha, cap = r.cap;
-  for_blocks(
+  for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<C> f(r, c, lanes);
-        Vec<C> f0, f1, f2;
+        const Factors<V> f(r, c, lanes);
+        V f0, f1, f2;
         load(f0, r.dx_factors + c, lanes);
         load(f1, r.dx_factors + r.channels + c, lanes);
         load(f2, r.dx_factors + 2 * r.channels + c, lanes);
         for (int64_t p = begin; p < end; ++p) {
           const int64_t i = p * r.channels + c;
-          Vec<C> x, dz;
+          V x, dz;
           load(x, r.x + i, lanes);
           load(dz, r.dy + i, lanes);
           x -= f.mean;
           if (kAct) {
-            const Vec<C> z = x * f.scale + f.beta;
+            const V z = x * f.scale + f.beta;
             through(dz, z, alpha, cap);
           }
           store(r.dx + i, f0 * dz + f1 * x + f2, lanes);
@@ -156,15 +162,14 @@ template <class T, bool kAct>
 }
 
 // sums: [2][channels], of x - shift and its square.
-template <class T>
+template <class V, class T>
 [[gnu::always_inline]] inline void statistics_body(const Rows<T>& r) {
-  using C = compute_t<T>;
-  for_blocks(
+  for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        Vec<C> sum{}, square{}, shift;
+        V sum{}, square{}, shift;
         load(shift, r.shift + c, lanes);
         for (int64_t p = begin; p < end; ++p) {
-          Vec<C> x;
+          V x;
           load(x, r.x + p * r.channels + c, lanes);
           x -= shift;
           sum += x;
@@ -175,30 +180,44 @@ template <class T>
       });
 }
 
-// The bodies as functions for each instruction set; the two flags become four straight loops.
-#define PLEAT_ROWS(T)                                                                         \
-  PLEAT_SIMD void forward_rows(const Rows<T>& r) {                                            \
-    if (r.residual)                                                                           \
-      r.act ? forward_body<T, true, true>(r) : forward_body<T, true, false>(r);               \
-    else                                                                                      \
-      r.act ? forward_body<T, false, true>(r) : forward_body<T, false, false>(r);             \
-  }                                                                                           \
-  PLEAT_SIMD void backward_sums_rows(const Rows<T>& r) {                                      \
-    if (r.residual)                                                                           \
-      r.act ? backward_sums_body<T, true, true>(r) : backward_sums_body<T, true, false>(r);   \
-    else                                                                                      \
-      r.act ? backward_sums_body<T, false, true>(r) : backward_sums_body<T, false, false>(r); \
-  }                                                                                           \
-  PLEAT_SIMD void backward_dx_rows(const Rows<T>& r) {                                        \
-    r.act ? backward_dx_body<T, true>(r) : backward_dx_body<T, false>(r);                     \
-  }                                                                                           \
-  PLEAT_SIMD void statistics_rows(const Rows<T>& r) {                                         \
-    statistics_body<T>(r);                                                                    \
-  }
-PLEAT_ROWS(float)
-PLEAT_ROWS(double)
-PLEAT_ROWS(Bf16)
-#undef PLEAT_ROWS
+// The bodies for each instruction set's registers; flags become straight loops of their own.
+template <class T, class Body>
+void with_lanes(const Body& body) {
+  with_registers([&](auto bytes)
+                     __attribute__((always_inline)) { body(Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>{}); });
+}
+
+template <class T>
+void forward_rows(const Rows<T>& r) {
+  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) {
+    if (r.residual)
+      r.act ? forward_body<V, T, true, true>(r) : forward_body<V, T, true, false>(r);
+    else
+      r.act ? forward_body<V, T, false, true>(r) : forward_body<V, T, false, false>(r);
+  });
+}
+
+template <class T>
+void backward_sums_rows(const Rows<T>& r) {
+  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) {
+    if (r.residual)
+      r.act ? backward_sums_body<V, T, true, true>(r) : backward_sums_body<V, T, true, false>(r);
+    else
+      r.act ? backward_sums_body<V, T, false, true>(r) : backward_sums_body<V, T, false, false>(r);
+  });
+}
+
+template <class T>
+void backward_dx_rows(const Rows<T>& r) {
+  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) {
+    r.act ? backward_dx_body<V, T, true>(r) : backward_dx_body<V, T, false>(r);
+  });
+}
+
+template <class T>
+void statistics_rows(const Rows<T>& r) {
+  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) { statistics_body<V>(r); });
+}
 
 template <class T>
 Rows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchNormSaved<T>& saved,

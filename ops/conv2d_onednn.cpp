@@ -49,7 +49,7 @@ class Call {
       if (argument.get_desc().get_size() != 0) args_.push_back({index, argument.get()});
   }
   void run() const {
-    PLEAT_CHECK(primitive_, "conv2d (oneDNN): a backward pass that was not asked for at construction");
+    PLEAT_CHECK(primitive_, "conv2d (oneDNN): a pass that was not asked for at construction");
     dnnl::error::wrap_c_api(
         dnnl_primitive_execute(primitive_.get(), onednn::stream().get(), static_cast<int>(args_.size()), args_.data()),
         "conv2d (oneDNN): could not run");
@@ -101,24 +101,27 @@ struct OnednnConv2d<T>::Impl {
   std::span<float> dbias;
   int pieces = 0;  // gathered so far
 
-  Impl(const onednn::Convolution& c, const ConvKernelOptions& options)
+  Impl(const onednn::Convolution& c, const ConvPasses& passes)
       : x(onednn::activation(c.x, c.type)),
         y(onednn::activation(c.y, c.type)),
         weight(onednn::weights(c, onednn::Type::f32, false)),
         bias(onednn::bias(c)),
         gradient(onednn::weights(c, onednn::Type::f32, false)),
         piece_dbias(onednn::bias(c)) {
+    const bool training = passes.backward_data || passes.backward_weights;
     const auto forward_pd =
-        onednn::forward(c, options.training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference);
-    forward_weight = allocate(forward_pd.weights_desc());
-    pack_forward = reorder(weight.mem, forward_weight);
-    forward = {dnnl::convolution_forward(forward_pd),
-               {{DNNL_ARG_SRC, x.mem},
-                {DNNL_ARG_WEIGHTS, forward_weight},
-                {DNNL_ARG_BIAS, bias.mem},
-                {DNNL_ARG_DST, y.mem},
-                {DNNL_ARG_SCRATCHPAD, add_scratchpad(forward_pd.scratchpad_desc())}}};
-    if (options.training) {
+        onednn::forward(c, training ? dnnl::prop_kind::forward_training : dnnl::prop_kind::forward_inference);
+    if (passes.forward) {
+      forward_weight = allocate(forward_pd.weights_desc());
+      pack_forward = reorder(weight.mem, forward_weight);
+      forward = {dnnl::convolution_forward(forward_pd),
+                 {{DNNL_ARG_SRC, x.mem},
+                  {DNNL_ARG_WEIGHTS, forward_weight},
+                  {DNNL_ARG_BIAS, bias.mem},
+                  {DNNL_ARG_DST, y.mem},
+                  {DNNL_ARG_SCRATCHPAD, add_scratchpad(forward_pd.scratchpad_desc())}}};
+    }
+    if (passes.backward_weights) {
       const auto pd = onednn::backward_weights(c, forward_pd);
       piece_dweight = Unbound(pd.diff_weights_desc());
       sum_dweight = Unbound(pd.diff_weights_desc());
@@ -135,7 +138,7 @@ struct OnednnConv2d<T>::Impl {
                            {DNNL_ARG_DIFF_BIAS, piece_dbias.mem},
                            {DNNL_ARG_SCRATCHPAD, add_scratchpad(pd.scratchpad_desc())}}};
     }
-    if (options.training && options.needs_dx) {
+    if (passes.backward_data) {
       const auto pd = onednn::backward_data(c, forward_pd);
       backward_weight = allocate(pd.weights_desc());
       pack_backward = reorder(weight.mem, backward_weight);
@@ -155,9 +158,9 @@ struct OnednnConv2d<T>::Impl {
 };
 
 template <class T>
-OnednnConv2d<T>::OnednnConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvKernelOptions& options) {
+OnednnConv2d<T>::OnednnConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvPasses& passes) {
   try {
-    impl_ = std::make_unique<Impl>(sizes<T>(x_shape, op), options);
+    impl_ = std::make_unique<Impl>(sizes<T>(x_shape, op), passes);
   } catch (const dnnl::error& error) {
     throw std::invalid_argument(concat("conv2d (oneDNN) on ", to_string(x_shape), ", out=", op.out,
                                        " kernel=", op.kernel, " stride=", op.stride, " groups=", op.groups,
@@ -184,11 +187,11 @@ void OnednnConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<co
 template <class T>
 void OnednnConv2d<T>::begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) {
   impl_->gradient.bind(std::span<const float>(dweight), "dweight");
-  PLEAT_CHECK(dbias.size() == impl_->dbias_buffer.size(), "conv2d (oneDNN): dbias has ", dbias.size(),
-              " elements, expected ", impl_->dbias_buffer.size());
+  PLEAT_CHECK(dbias.size() == impl_->piece_dbias.bytes / sizeof(float), "conv2d (oneDNN): dbias has ", dbias.size(),
+              " elements, expected ", impl_->piece_dbias.bytes / sizeof(float));
   impl_->dbias = dbias;
   impl_->pieces = 0;
-  if (!impl_->backward_weight) return;  // nobody needs dx
+  if (!impl_->backward_weight) return;  // backward_data was not asked for
   impl_->weight.bind(weight, "weight");
   impl_->pack_backward.run();
 }

@@ -14,7 +14,7 @@ template <class T>
 class OnednnConv2d final : public ConvKernel<T> {
  public:
   /// Throws std::invalid_argument where oneDNN cannot do it.
-  OnednnConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvKernelOptions& options);
+  OnednnConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvPasses& passes);
   ~OnednnConv2d() override;
 
   void begin_forward(std::span<const float> weight) override;

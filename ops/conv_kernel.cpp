@@ -1,7 +1,7 @@
 #include "ops/conv_kernel.hpp"
 
-#include <algorithm>
 #include <type_traits>
+#include <vector>
 
 #include "core/check.hpp"
 #include "ops/conv2d.hpp"
@@ -58,14 +58,48 @@ class NativeConv final : public ConvKernel<T> {
   AlignedVector<float> workspace_;
 };
 
-// The tile of the Winograd convolution that is faster than the direct one, 0 where none is: `make bench-ops` prints the
-// figures. Evaluation sums directly: its results are compared with others' to the digit.
 template <class T>
-int winograd_tile(const Nhwc& x, const Conv2d& op, const ConvKernelOptions& options) {
-  const int64_t channels = std::min<int64_t>(x.c, op.out), enough = std::is_same_v<T, Bf16> ? 64 : 16;
-  if (!options.training || op.kernel != 3 || op.stride != 1 || op.groups != 1 || channels < enough) return 0;
-  return std::min(x.h, x.w) > 2 ? 4 : 2;
+std::unique_ptr<ConvKernel<T>> make_with(Algorithm algorithm, const Nhwc& x_shape, const Conv2d& op,
+                                         const ConvPasses& passes) {
+  if (algorithm == Algorithm::direct) return std::make_unique<OnednnConv2d<T>>(x_shape, op, passes);
+  return std::make_unique<WinogradConv2d<T>>(x_shape, op, algorithm == Algorithm::winograd2 ? 2 : 4, passes);
 }
+
+// An algorithm for each pass: one kernel for all passes that share it.
+template <class T>
+class MixedConv final : public ConvKernel<T> {
+ public:
+  MixedConv(const Nhwc& x_shape, const Conv2d& op, const ConvKernelOptions& options) {
+    const ConvPasses& wanted = options.passes;
+    const ConvAlgorithms& by = options.algorithms;
+    for (const Algorithm algorithm : kAlgorithms) {
+      const ConvPasses passes{.forward = wanted.forward && by.forward == algorithm,
+                              .backward_data = wanted.backward_data && by.backward_data == algorithm,
+                              .backward_weights = wanted.backward_weights && by.backward_weights == algorithm};
+      if (!passes.forward && !passes.backward_data && !passes.backward_weights) continue;
+      ConvKernel<T>* kernel = kernels_.emplace_back(make_with<T>(algorithm, x_shape, op, passes)).get();
+      if (passes.forward) forward_ = kernel;
+      if (passes.backward_data) data_ = kernel;
+      if (passes.backward_weights) weights_ = kernel;
+    }
+  }
+
+  void begin_forward(std::span<const float> weight) override { forward_->begin_forward(weight); }
+  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
+    forward_->forward(y, x, bias);
+  }
+  void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) override {
+    weights_->begin_backward(weight, dweight, dbias);
+    if (data_ != nullptr && data_ != weights_) data_->begin_backward(weight, dweight, dbias);
+  }
+  void backward_data(std::span<T> dx, std::span<const T> dy) override { data_->backward_data(dx, dy); }
+  void backward_weights(std::span<const T> dy, std::span<const T> x) override { weights_->backward_weights(dy, x); }
+  void end_backward() override { weights_->end_backward(); }
+
+ private:
+  std::vector<std::unique_ptr<ConvKernel<T>>> kernels_;
+  ConvKernel<T>*forward_ = nullptr, *data_ = nullptr, *weights_ = nullptr;
+};
 
 }  // namespace
 
@@ -73,9 +107,10 @@ template <class T>
 std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2d& op,
                                                 const ConvKernelOptions& options) {
   if (options.kernels == Kernels::onednn) {
-    if (const int tile = winograd_tile<T>(x_shape, op, options))
-      return std::make_unique<WinogradConv2d<T>>(x_shape, op, tile, options);
-    return std::make_unique<OnednnConv2d<T>>(x_shape, op, options);
+    const ConvAlgorithms& by = options.algorithms;
+    if (by.forward == by.backward_data && by.forward == by.backward_weights)
+      return make_with<T>(by.forward, x_shape, op, options.passes);
+    return std::make_unique<MixedConv<T>>(x_shape, op, options);
   }
   if constexpr (std::is_same_v<T, float>) return std::make_unique<NativeConv<T, Conv2d>>(x_shape, op);
   throw std::invalid_argument("conv2d: native kernels compute in f32 alone, got bf16");

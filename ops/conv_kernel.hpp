@@ -9,6 +9,7 @@
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
 #include "core/tensor.hpp"
+#include "ops/conv_algorithms.hpp"
 
 namespace pleat {
 
@@ -36,10 +37,16 @@ class ConvKernel {
   virtual void end_backward() = 0;
 };
 
+/// Passes that will be called: for those alone memory is kept.
+struct ConvPasses {
+  bool forward = true, backward_data = false, backward_weights = false;
+};
+inline constexpr ConvPasses kAllPasses{true, true, true};
+
 struct ConvKernelOptions {
   Kernels kernels = Kernels::onednn;
-  bool training = false;  ///< backward_weights will be called,
-  bool needs_dx = false;  ///< and backward_data.
+  ConvPasses passes = {};
+  ConvAlgorithms algorithms = {};  ///< Our own kernels know the direct one alone.
 };
 
 /// Throws std::invalid_argument where the choice cannot do it (our own have no Bf16). Depthwise convolutions, whatever

@@ -18,6 +18,7 @@
 #include "ops/linear.hpp"
 #include "ops/max_pool2d.hpp"
 #include "ops/shortcut.hpp"
+#include "ops/spec.hpp"
 
 namespace pleat {
 
@@ -30,7 +31,9 @@ class ExecRecorder {
     e_.pictures_ = e_.memory_.add<float>(picture(0));
     for (const PlannedStep& step : steps_)
       if (!step.statistics) e_.values_[step.node] = step.node == 0 && !bf16(0) ? e_.pictures_ : new_buffer(step.node);
-    if (training_) place_gradients();
+    if (!training_) return;
+    place_gradients();
+    if (e_.options_.kernels == Kernels::onednn) choose_algorithms();
   }
 
   void record() {
@@ -225,6 +228,18 @@ class ExecRecorder {
   Step visit(const Conv2d& op, const PlannedStep& step) { return convolution(op, step); }
   Step visit(const DepthwiseConv2d& op, const PlannedStep& step) { return convolution(op, step); }
 
+  // Of the convolutions that have a choice, in training.
+  void choose_algorithms() {
+    const auto convs = training_convs(e_.graph_, infer_shapes(e_.graph_), e_.plan_, e_.options_.batch);
+    const auto algorithms = parse_algorithms(e_.options_.algorithms, convs);
+    for (std::size_t i = 0; i < convs.size(); ++i) algorithms_[convs[i].node] = algorithms[i];
+  }
+  // Evaluation sums directly: its results are compared with others' to the digit.
+  ConvAlgorithms algorithms(int node) const {
+    const auto chosen = algorithms_.find(node);
+    return chosen == algorithms_.end() ? ConvAlgorithms{} : chosen->second;
+  }
+
   template <class Op>
   Step convolution(const Op& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
@@ -232,7 +247,9 @@ class ExecRecorder {
       const Parameter weight = parameter(step, ".weight"), bias = parameter(step, ".bias", op.bias);
       const std::shared_ptr<ConvKernel<T>> conv = make_conv_kernel<T>(
           x_shape(step), op,
-          {.kernels = e_.options_.kernels, .training = training_, .needs_dx = training_ && step.inputs[0] != 0});
+          {.kernels = e_.options_.kernels,
+           .passes = {.backward_data = training_ && step.inputs[0] != 0, .backward_weights = training_},
+           .algorithms = algorithms(step.node)});
       const auto data =
           into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) { conv->backward_data(dx, dy(piece)); });
       return Step{.begin_forward = [=] { conv->begin_forward(weight.value); },
@@ -455,6 +472,7 @@ class ExecRecorder {
   BufferUse place_;                             // and its place
   std::vector<Reader> first_reader_;            // of each value, in backward order
   std::map<int, std::shared_ptr<void>> norms_;  // batch norm -> BatchNormSaved<T>
+  std::map<int, ConvAlgorithms> algorithms_;    // of convolutions that have a choice
 };
 
 void record_steps(Exec& exec) {

@@ -26,33 +26,34 @@ PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
 // dx += dy at the maximum of each channel's window, which covers rows by columns of `x`; `width` is x's row length in
 // pixels, x and dx start at the window's first pixel inside the picture.
 template <class T>
-PLEAT_SIMD void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t columns, int64_t width,
-                        int64_t channels) {
-  using V = Vec<compute_t<T>>;
-  const auto block = [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
-    V best, value, left;
-    load(best, x + c, lanes);
-    load(left, dy + c, lanes);  // until the first maximum has taken it
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t column = 0; column < columns; ++column) {
-        load(value, x + (row * width + column) * channels + c, lanes);
-        keep_where_less(best, value, best, value);
-      }
-    const V zero{};
-    for (int64_t row = 0; row < rows; ++row)
-      for (int64_t column = 0; column < columns; ++column) {
-        const int64_t offset = (row * width + column) * channels + c;
-        V taken{}, sum;
-        load(value, x + offset, lanes);
-        load(sum, dx + offset, lanes);
-        keep_where_less(taken, value, best, left);
-        keep_where_less(left, value, best, zero);
-        store(dx + offset, sum + taken, lanes);
-      }
-  };
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) block(c, kLanes);
-  if (c < channels) block(c, channels - c);
+void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels) {
+  with_registers([&](auto bytes) __attribute__((always_inline)) {
+    using V = Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>;
+    const auto block = [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+      V best, value, left;
+      load(best, x + c, lanes);
+      load(left, dy + c, lanes);  // until the first maximum has taken it
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t column = 0; column < columns; ++column) {
+          load(value, x + (row * width + column) * channels + c, lanes);
+          keep_where_less(best, value, best, value);
+        }
+      for (int64_t row = 0; row < rows; ++row)
+        for (int64_t column = 0; column < columns; ++column) {
+          const int64_t offset = (row * width + column) * channels + c;
+          V taken{}, sum;
+          load(value, x + offset, lanes);
+          load(sum, dx + offset, lanes);
+          keep_where_less(taken, value, best, left);
+          keep_where_less(left, value, best, V{});
+          store(dx + offset, sum + taken, lanes);
+        }
+    };
+    constexpr int64_t kLanes = kWidthOf<V>;
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes) block(c, kLanes);
+    if (c < channels) block(c, channels - c);
+  });
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ struct WinogradConv2d<T>::Impl {
   const WinogradTransforms<T>& transforms;
   const Tiling forward, backward;
   const int64_t in, out;  // channels, in whole panels
-  const bool training, needs_dx;
+  const ConvPasses passes;
   const int threads = num_threads();
   Blocks blocks, gradient_blocks;  // for convolutions, and for the gradient of the weights
   Packed packed = Packed::nothing;
@@ -77,7 +77,7 @@ struct WinogradConv2d<T>::Impl {
   AlignedVector<float> dweight, dbias;  // part after part, and thread after thread
   AlignedVector<T> outside;             // zeros: a pixel beyond the borders
 
-  Impl(const Nhwc& x, const Conv2d& op_, int tile, const ConvKernelOptions& options)
+  Impl(const Nhwc& x, const Conv2d& op_, int tile, const ConvPasses& passes_)
       : op(op_),
         transforms(winograd_transforms<T>(tile, x.h == 2 && x.w == 2 && op.pad == Padding::uniform(1))),
         forward(x, slide(x, op.out, 3, 1, op.pad), op.pad.top - transforms.border, op.pad.left - transforms.border,
@@ -85,18 +85,17 @@ struct WinogradConv2d<T>::Impl {
         backward(forward.out, x, 2 - op.pad.top - transforms.border, 2 - op.pad.left - transforms.border, tile),
         in(whole_panels(x.c)),
         out(whole_panels(op.out)),
-        training(options.training),
-        needs_dx(options.training && options.needs_dx) {
+        passes(passes_) {
     const int64_t tile_bytes = sizeof(float) * transforms.points() * (in + out);
     const int64_t weight_bytes = sizeof(float) * weight_points();
     blocks = choose_blocks(forward, tile_bytes, weight_bytes <= kMostWeights);
     gradient_blocks = choose_blocks(forward, tile_bytes, weight_bytes <= kMostGradients);
-    weight.resize(weight_points());
+    if (passes.forward || passes.backward_data) weight.resize(weight_points());
     left.resize(std::max(blocks.parts * block_points(blocks), gradient_blocks.parts * block_points(gradient_blocks)));
     right.resize(left.size());
     outside.resize(std::max(x.c, static_cast<int64_t>(op.out)));
-    if (training) dweight.resize(gradient_blocks.parts * weight_points());
-    if (training && op.bias) dbias.resize(threads * op.out);
+    if (passes.backward_weights) dweight.resize(gradient_blocks.parts * weight_points());
+    if (passes.backward_weights && op.bias) dbias.resize(threads * op.out);
   }
 
   int64_t weight_size() const { return op.out * forward.in.c * 9; }
@@ -110,7 +109,7 @@ struct WinogradConv2d<T>::Impl {
     check("weight", values.size(), weight_size());
     packed = pass;
     const bool rotated = pass == Packed::backward;
-    if (rotated && !needs_dx) return;
+    if (rotated && !passes.backward_data) return;
     const int64_t from_out = 9 * forward.in.c, from_in = 9;
     const Tiling& tiling = rotated ? backward : forward;
     const int64_t row_step = rotated ? from_out : from_in, column_step = rotated ? from_in : from_out;
@@ -221,10 +220,10 @@ struct WinogradConv2d<T>::Impl {
 };
 
 template <class T>
-WinogradConv2d<T>::WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvKernelOptions& options) {
+WinogradConv2d<T>::WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes) {
   PLEAT_CHECK(op.kernel == 3 && op.stride == 1 && op.groups == 1, "conv2d (Winograd): kernel=", op.kernel,
               " stride=", op.stride, " groups=", op.groups, ", expected 3, 1, 1");
-  impl_ = std::make_unique<Impl>(x_shape, op, tile, options);
+  impl_ = std::make_unique<Impl>(x_shape, op, tile, passes);
 }
 template <class T>
 WinogradConv2d<T>::~WinogradConv2d() = default;
@@ -236,7 +235,7 @@ void WinogradConv2d<T>::begin_forward(std::span<const float> weight) {
 
 template <class T>
 void WinogradConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
-  check_order("forward", impl_->packed == Impl::Packed::forward);
+  check_order("forward", impl_->packed == Impl::Packed::forward && impl_->passes.forward);
   check("y", y.size(), impl_->forward.out.size());
   check("x", x.size(), impl_->forward.in.size());
   check("bias", bias.size(), impl_->bias_size());
@@ -246,7 +245,7 @@ void WinogradConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<
 template <class T>
 void WinogradConv2d<T>::begin_backward(std::span<const float> weight, std::span<float> dweight,
                                        std::span<float> dbias) {
-  check_order("begin_backward", impl_->training);
+  check_order("begin_backward", impl_->passes.backward_data || impl_->passes.backward_weights);
   check("dweight", dweight.size(), impl_->weight_size());
   check("dbias", dbias.size(), impl_->bias_size());
   impl_->pack(weight, Impl::Packed::backward);
@@ -258,7 +257,7 @@ void WinogradConv2d<T>::begin_backward(std::span<const float> weight, std::span<
 
 template <class T>
 void WinogradConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
-  check_order("backward_data", impl_->packed == Impl::Packed::backward && impl_->needs_dx);
+  check_order("backward_data", impl_->packed == Impl::Packed::backward && impl_->passes.backward_data);
   check("dx", dx.size(), impl_->backward.out.size());
   check("dy", dy.size(), impl_->backward.in.size());
   impl_->convolve(dx.data(), dy.data(), nullptr, impl_->backward);
@@ -266,7 +265,7 @@ void WinogradConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
 
 template <class T>
 void WinogradConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x) {
-  check_order("backward_weights", impl_->packed == Impl::Packed::backward);
+  check_order("backward_weights", impl_->packed == Impl::Packed::backward && impl_->passes.backward_weights);
   check("dy", dy.size(), impl_->forward.out.size());
   check("x", x.size(), impl_->forward.in.size());
   impl_->add_gradients(dy.data(), x.data());

@@ -20,7 +20,7 @@ class WinogradConv2d final : public ConvKernel<T> {
  public:
   /// `tile` is 2 or 4, for F(2x2) or F(4x4). Throws std::invalid_argument for another kernel than 3x3, a stride or
   /// groups.
-  WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvKernelOptions& options);
+  WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes);
   ~WinogradConv2d() override;
 
   void begin_forward(std::span<const float> weight) override;

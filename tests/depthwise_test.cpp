@@ -94,8 +94,7 @@ void bench(const Layer& layer, int64_t batch) {
   const Nhwc shape{batch, layer.side, layer.side, layer.channels};
   const DepthwiseConv2d op{layer.kernel, layer.stride, Padding::uniform(layer.kernel / 2), false};
   Run<T> own(shape, op);
-  OnednnConv2d<T> onednn(shape, {layer.channels, op.kernel, op.stride, op.pad, layer.channels, false},
-                         {.training = true, .needs_dx = true});
+  OnednnConv2d<T> onednn(shape, {layer.channels, op.kernel, op.stride, op.pad, layer.channels, false}, kAllPasses);
   onednn.begin_forward(own.weight);
   onednn.begin_backward(own.weight, own.dweight, {});
   const int64_t size = shape.size();

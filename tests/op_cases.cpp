@@ -187,8 +187,7 @@ OpRun<T>::OpRun(const OpCase& c, Kernels kernels) : case_(c) {
   if (std::holds_alternative<BatchNorm>(c.op)) saved_.emplace(channels);
   if constexpr (std::is_same_v<T, float>)
     if (kernels == Kernels::onednn)
-      onednn_ = std::make_unique<OnednnConv2d<float>>(c.inputs[0], as_conv2d(c).value(),
-                                                      ConvKernelOptions{.training = true, .needs_dx = true});
+      onednn_ = std::make_unique<OnednnConv2d<float>>(c.inputs[0], as_conv2d(c).value(), kAllPasses);
 }
 
 template <class T>

@@ -279,7 +279,7 @@ TEST_CASE("convolutions refuse buffers of the wrong size") {
   CHECK_THROWS_WITH_AS(depthwise_conv2d_forward<float>(y, x, weight, none, shape, depthwise, workspace),
                        "depthwise_conv2d: weight has 144 elements, expected 36", std::invalid_argument);
 
-  OnednnConv2d<float> onednn(shape, op, {.training = true});
+  OnednnConv2d<float> onednn(shape, op, {.backward_weights = true});
   CHECK_THROWS_WITH_AS(onednn.begin_forward(In(weight).first(9)),
                        "conv2d (oneDNN): weight has 9 elements, expected 144", std::invalid_argument);
   onednn.begin_forward(weight);

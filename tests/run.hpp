@@ -38,9 +38,9 @@ inline std::string program(const std::string& name) {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
 }
 
-/// Runs a shell command in `dir`; $PLEAT and $RUN are the programs.
+/// Runs a shell command in `dir`, which holds the cache, too; $PLEAT and $RUN are the programs.
 inline Result shell(const TempDir& dir, const std::string& command) {
-  const std::string script = "cd '" + dir.path() + "' && PLEAT='" + program("pleat") + "' RUN='" +
+  const std::string script = "cd '" + dir.path() + "' && export XDG_CACHE_HOME=cache && PLEAT='" + program("pleat") + "' RUN='" +
                              program("pleat-run") + "'; { " + command + "; } >'" + dir.path("stdout") + "' 2>'" +
                              dir.path("stderr") + "'";
   const int status = std::system(script.c_str());

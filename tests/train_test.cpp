@@ -167,6 +167,44 @@ TEST_CASE("a run goes on only as it began, from a whole state") {
   check_failure(resumed(train + "0.05"), 1, {"a/state.safetensors: ", "not the state of a training run"});
 }
 
+TEST_CASE("--tune: what was found is noted, remembered, obeyed and gone on with") {
+  const TempDir dir;
+  write_cifar(dir, 80, 10);
+  const std::string train = "train resnet20 --epochs 2 --out ", cache = dir.path("cache/pleat/tune.json");
+  const auto letters = [](const Result& r) { return r.json()["algorithms"].get<std::string>(); };
+  const Result off = run(dir, train + "off --tune off");
+  REQUIRE(off.code == 0);
+  CHECK(!fs::exists(cache));
+  CHECK(letters(off).size() == 3 * 17);  // all but the two of stride 2
+  CHECK(letters(off).find_first_not_of("d24") == std::string::npos);
+
+  REQUIRE(run(dir, train + "a").code == 0);
+  Json timed = Json::parse(slurp(cache));
+  REQUIRE(timed.size() == 1);
+  for (Json& choice : timed.front()) choice = "2d4";
+  std::ofstream(cache) << timed;
+  const Result obeyed = run(dir, train + "b");
+  std::string expected;
+  for (int conv = 0; conv < 17; ++conv) expected += "2d4";
+  CHECK(letters(obeyed) == expected);
+
+  // From the letters alone the same run, on a machine that remembers otherwise; and so when it is taken up again.
+  for (Json& choice : timed.front()) choice = "ddd";
+  std::ofstream(cache) << timed;
+  REQUIRE(run(dir, train + "c --tune " + expected).code == 0);
+  check_same_run(dir, "b", "c");
+  std::ofstream(cache) << "{damaged";
+  REQUIRE(stopped(dir, train + "d --tune " + expected, epochs_logged("d", 1), "INT").code == 130);
+  const Result resumed = run(dir, train + "d --resume");
+  CHECK(letters(resumed) == expected);
+  check_same_run(dir, "b", "d");
+  CHECK(run(dir, train + "e").code == 0);
+  CHECK(Json::parse(slurp(cache)).size() == 1);
+
+  check_failure(run(dir, train + "f --tune dd"), 2, {"--tune", "2 letters, expected 51"});
+  check_failure(run(dir, train + "f --tune x" + expected.substr(1)), 2, {"--tune", "letter 1 is 'x'"});
+}
+
 TEST_CASE("training that breaks down stops at once and names the op; bad numbers are refused") {
   const TempDir dir;
   write_cifar(dir, 160, 10);

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -100,7 +101,7 @@ void step(ConvKernel<T>& conv, Values<T>& v) {
 template <class T>
 Values<T> winograd(const Case& c, int tile) {
   Values<T> v(c);
-  WinogradConv2d<T> conv(c.x, c.op, tile, {.training = true, .needs_dx = true});
+  WinogradConv2d<T> conv(c.x, c.op, tile, kAllPasses);
   // The last step must forget those before it, even one that was given up.
   step(conv, v);
   conv.begin_backward(v.weight, v.dweight, v.dbias);
@@ -164,6 +165,28 @@ TEST_CASE("winograd: many channels, whose blocks all threads share, agree with t
     check_against<float>(native<float>(c), c, 4);
 }
 
+TEST_CASE("convolutions with an algorithm for each pass: every pass is that algorithm's, bit for bit") {
+  const Case c = conv({2, 8, 9, 20}, 17, kSame, /*bias=*/true);
+  const auto with = [&](const ConvAlgorithms& algorithms) {
+    Values<float> v(c);
+    step(*make_conv_kernel<float>(c.x, c.op, {.passes = kAllPasses, .algorithms = algorithms}), v);
+    return v;
+  };
+  std::map<Algorithm, Values<float>> alone;
+  for (const Algorithm a : kAlgorithms) alone.emplace(a, with({a, a, a}));
+  CHECK(alone.at(Algorithm::direct).y != alone.at(Algorithm::winograd2).y);
+  CHECK(alone.at(Algorithm::winograd4).dweight != alone.at(Algorithm::winograd2).dweight);
+  for (const Algorithm forward : kAlgorithms)
+    for (const Algorithm data : kAlgorithms)
+      for (const Algorithm weights : kAlgorithms) {
+        const Values<float> mixed = with({forward, data, weights});
+        CHECK(mixed.y == alone.at(forward).y);
+        CHECK(mixed.dx == alone.at(data).dx);
+        CHECK(mixed.dweight == alone.at(weights).dweight);
+        CHECK(mixed.dbias == alone.at(weights).dbias);
+      }
+}
+
 TEST_CASE("winograd: same threads, same bits") {
   const Threads restore;
   set_num_threads(3);
@@ -178,7 +201,7 @@ TEST_CASE("winograd: same threads, same bits") {
 TEST_CASE("winograd: a step allocates nothing") {
   const Case c = conv({3, 33, 31, 5}, 7, kSame, /*bias=*/true);
   Values<float> v(c);
-  WinogradConv2d<float> conv(c.x, c.op, 4, {.training = true, .needs_dx = true});
+  WinogradConv2d<float> conv(c.x, c.op, 4, kAllPasses);
   step(conv, v);
   CHECK(count_allocations([&] { step(conv, v); }).own == 0);
 }
@@ -198,7 +221,7 @@ TEST_CASE("winograd: refuses other convolutions, buffers of the wrong size and c
   Values<float> v(c);
   const std::span<const float> x = v.x[0], dy = v.dy[0], weight = v.weight;
   const std::span<float> y = v.y[0], dx = v.dx[0], dweight = v.dweight;
-  WinogradConv2d<float> winograd(c.x, c.op, 4, {.training = true, .needs_dx = true});
+  WinogradConv2d<float> winograd(c.x, c.op, 4, kAllPasses);
   refuses("forward" + out_of_order, [&] { winograd.forward(y, x, {}); });
   refuses("weight has 9 elements, expected 144", [&] { winograd.begin_forward(weight.first(9)); });
   winograd.begin_forward(weight);
@@ -254,11 +277,11 @@ TEST_CASE("bench: Winograd's convolution against oneDNN's direct one" * doctest:
   for (const Layer& layer : kLayers) {
     const Case c = conv({kBatch, layer.edge, layer.edge, layer.in}, layer.out, kSame);
     Values<float> v(c);
-    const ConvKernelOptions options{.training = true, .needs_dx = true};
+    const ConvPasses passes = kAllPasses;
     std::array<std::unique_ptr<ConvKernel<float>>, 3> kernels{
-        std::make_unique<OnednnConv2d<float>>(c.x, c.op, options),
-        std::make_unique<WinogradConv2d<float>>(c.x, c.op, 2, options),
-        std::make_unique<WinogradConv2d<float>>(c.x, c.op, 4, options)};
+        std::make_unique<OnednnConv2d<float>>(c.x, c.op, passes),
+        std::make_unique<WinogradConv2d<float>>(c.x, c.op, 2, passes),
+        std::make_unique<WinogradConv2d<float>>(c.x, c.op, 4, passes)};
     std::array<Seconds, 3> seconds;
     for (Seconds& s : seconds) s.fill(1e30);
     for (int i = 0; i < 15; ++i)  // the best of several, in turn: on a shared machine the rest measures the neighbours

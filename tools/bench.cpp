@@ -4,9 +4,11 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/latency.hpp"
+#include "tools/machine.hpp"
 #include "tools/open_model.hpp"
 #include "tools/time_training.hpp"
 #include "tools/train_profile.hpp"
+#include "tools/tune.hpp"
 
 namespace pleat {
 namespace {
@@ -15,18 +17,24 @@ using Json = nlohmann::ordered_json;
 
 Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
   Json models = Json::array();
-  const ExecOptions options{.batch = batch, .training = true, .kernels = cli.kernels(), .dtype = cli.dtype()};
+  ExecOptions options{.batch = batch, .training = true, .kernels = cli.kernels(), .dtype = cli.dtype()};
   for (const std::string& name : cli.arguments("MODEL...")) {
+    Model model = open_model(name, cli.seed());
+    options.algorithms = tune(cli, model.graph, options);
     if (cli.has("profile")) {
-      Json profile = profile_training(open_model(name, cli.seed()), options, runs);
+      Json profile = profile_training(std::move(model), options, runs);
       print_profile(cli.out() << name << ", " << batch << " pictures a step, in pieces\n", profile);
       models.push_back({{"model", name}, {"profile", std::move(profile)}});
       continue;
     }
-    const double median = quantile(time_training(open_model(name, cli.seed()), options, warmup, runs), 0.5);
+    const double median = quantile(time_training(std::move(model), options, warmup, runs), 0.5);
     const double rate = static_cast<double>(batch) / median;
     cli.out() << name << ": " << 1e3 * median << " ms a training step, " << rate << " images/s\n";
-    models.push_back({{"model", name}, {"median_ms", 1e3 * median}, {"images_per_second", rate}});
+    models.push_back({{"model", name},
+                      {"median_ms", 1e3 * median},
+                      {"images_per_second", rate},
+                      {"algorithms", options.algorithms},
+                      {"peak_memory", peak_memory()}});
   }
   return models;
 }
@@ -58,6 +66,7 @@ int bench_command(int argc, char** argv) {
   cli.option("runs", "N", "calls of each model", "200");
   cli.flag("profile", "time every step, too");
   cli.flag("training", "time training steps instead");
+  declare_tune(cli);
   if (!cli.parse(argc, argv)) return 0;
   const int64_t batch = cli.integer("batch", 1, 1 << 16), warmup = cli.integer("warmup", 0, 1'000'000);
   const int64_t runs = cli.integer("runs", 1, 10'000'000);

@@ -34,6 +34,14 @@ void take(SafetensorsFile& file, const std::string& path, const std::string& pre
   }
 }
 
+void check_same(const std::string& path, const Json& saved, const Recipe& recipe) {
+  const Json given = to_json(recipe);
+  for (const auto& [key, value] : given.items())
+    PLEAT_CHECK_FILE(saved.contains(key) && saved[key] == value, path, "the run there has ", key, " ",
+                     saved.contains(key) ? saved[key].dump() : "unset", ", this command ", value.dump(),
+                     "\nhint: resume with the command that started the run");
+}
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, const Recipe& recipe, const RunState& s, const Model& model,
@@ -58,11 +66,7 @@ void save_checkpoint(const std::string& path, const Recipe& recipe, const RunSta
 
 RunState load_checkpoint(const std::string& path, const Recipe& recipe, Model& model, Tensors& velocities) {
   SafetensorsFile file = load_safetensors(path);
-  const Json saved = metadata(file, path, "pleat.recipe"), given = to_json(recipe);
-  for (const auto& [key, value] : given.items())
-    PLEAT_CHECK_FILE(saved.contains(key) && saved[key] == value, path, "the run there has ", key, " ",
-                     saved.contains(key) ? saved[key].dump() : "unset", ", this command ", value.dump(),
-                     "\nhint: resume with the command that started the run");
+  check_same(path, metadata(file, path, "pleat.recipe"), recipe);
   PLEAT_CHECK_FILE(file.metadata["pleat.graph"] == to_text(model.graph), path, "the run there has another graph");
   const Json state = metadata(file, path, "pleat.state");
   RunState s;
@@ -85,6 +89,13 @@ RunState load_checkpoint(const std::string& path, const Recipe& recipe, Model& m
   take(file, path, kParameter, model.tensors);
   take(file, path, kVelocity, velocities);
   return s;
+}
+
+std::string saved_algorithms(const std::string& path, Recipe recipe) {
+  const Json saved = metadata(load_safetensors(path), path, "pleat.recipe");
+  recipe.algorithms = saved.value("algorithms", std::string());
+  check_same(path, saved, recipe);
+  return recipe.algorithms;
 }
 
 bool is_unfinished(const std::string& path) {

@@ -30,6 +30,9 @@ void save_checkpoint(const std::string& path, const Recipe& recipe, const RunSta
 /// and the first setting that differs from `recipe`.
 RunState load_checkpoint(const std::string& path, const Recipe& recipe, Model& model, Tensors& velocities);
 
+/// Recipe::algorithms of the run whose state `path` is. Throws as load_checkpoint does, if `recipe` differs otherwise.
+std::string saved_algorithms(const std::string& path, Recipe recipe);
+
 /// True if `path` is the state of a run that has epochs left: it must not be overwritten by accident.
 bool is_unfinished(const std::string& path);
 

@@ -1,15 +1,10 @@
 // `pleat doctor`: what this machine offers, what this build found, and whether its kernels agree.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <ostream>
-#include <set>
-#include <sstream>
 
 #include "core/check.hpp"
-#include "core/onednn.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "data/dataset.hpp"
@@ -19,40 +14,14 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/machine.hpp"
 #include "tools/open_model.hpp"
 
 namespace pleat {
 namespace {
 
-// Instruction sets that decide which kernels run.
-constexpr std::array kFeatures = {"avx",      "avx2",        "fma",         "f16c",     "avx512f", "avx512bw",
-                                  "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"};
-
 // The logits of start weights differ by rounding alone between kernels: some 1e-6 of their range.
 constexpr double kTolerance = 1e-4;
-
-struct Cpu {
-  std::string model = "unknown";
-  std::vector<std::string> features;
-};
-
-Cpu read_cpu() {
-  Cpu cpu;
-  std::set<std::string> flags;
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t colon = line.find(": ");
-    if (colon == std::string::npos) continue;
-    if (line.starts_with("model name")) cpu.model = line.substr(colon + 2);
-    if (!line.starts_with("flags")) continue;
-    std::istringstream words(line.substr(colon + 2));
-    for (std::string word; words >> word;) flags.insert(word);
-    break;  // all cores say the same
-  }
-  for (const char* feature : kFeatures)
-    if (flags.contains(feature)) cpu.features.emplace_back(feature);
-  return cpu;
-}
 
 // Greatest difference, as a part of the range of `a`.
 double relative_difference(std::span<const float> a, std::span<const float> b) {
@@ -109,10 +78,10 @@ int doctor_command(int argc, char** argv) {
           "pleat doctor --json");
   if (!cli.parse(argc, argv)) return 0;
   std::ostream& out = cli.out();
-  const Cpu cpu = read_cpu();
-  out << "pleat      " << kVersion << ", compiled by GCC " << __VERSION__ << "\ncpu        " << cpu.model
-      << "\nfeatures   " << join(cpu.features) << "\ncores      " << physical_cores() << " physical, " << num_threads()
-      << " threads used\noneDNN     " << onednn::version() << "\nBLAS       " << blas_version() << '\n';
+  const Machine machine = read_machine();
+  out << "pleat      " << kVersion << ", compiled by GCC " << __VERSION__ << "\ncpu        " << machine.cpu
+      << "\nfeatures   " << join(machine.features) << "\ncores      " << physical_cores() << " physical, "
+      << num_threads() << " threads used\noneDNN     " << machine.onednn << "\nBLAS       " << blas_version() << '\n';
 
   nlohmann::ordered_json datasets;
   for (const std::string& name : dataset_names()) {
@@ -129,11 +98,11 @@ int doctor_command(int argc, char** argv) {
   out << "self-test  " << (test.ok() ? "passed" : "FAILED") << ": against our own kernels, oneDNN's differ by "
       << test.onednn << ", the engine by " << test.engine << " of the logits' range (at most " << kTolerance
       << ")\nspeed      " << std::llround(test.gflops) << " GFLOP/s in the engine, ResNet-20\n";
-  cli.finish({{"cpu", cpu.model},
-              {"features", cpu.features},
+  cli.finish({{"cpu", machine.cpu},
+              {"features", machine.features},
               {"physical_cores", physical_cores()},
               {"compiler", __VERSION__},
-              {"onednn", onednn::version()},
+              {"onednn", machine.onednn},
               {"blas", blas_version()},
               {"datasets", datasets},
               {"self_test",

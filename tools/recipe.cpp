@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/parallel.hpp"
+#include "tools/tune.hpp"
 
 namespace pleat {
 
@@ -35,6 +36,7 @@ void declare_recipe(Cli& cli, const std::string& command) {
   cli.option("teacher", "MODEL", "model file whose logits are learned as well (distillation)");
   cli.option("temperature", "X", "softening of both networks' logits for the teacher", "4");
   cli.option("teacher-weight", "X", "the teacher's share of the loss, 0 to 1", "0.7");
+  declare_tune(cli);
   cli.flag("resume", "go on with the run in --out, bit for bit");
 }
 
@@ -70,6 +72,10 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
   return r;
 }
 
+ExecOptions training_options(const Recipe& r) {
+  return {.batch = r.batch, .training = true, .kernels = r.kernels, .algorithms = r.algorithms, .dtype = r.dtype};
+}
+
 nlohmann::ordered_json to_json(const Recipe& r) {
   return {{"command", r.command},
           {"model", r.model},
@@ -92,6 +98,7 @@ nlohmann::ordered_json to_json(const Recipe& r) {
           {"seed", r.seed},
           {"threads", r.threads},
           {"kernels", r.kernels == Kernels::onednn ? "onednn" : "native"},
+          {"algorithms", r.algorithms},
           {"dtype", r.dtype == Dtype::bf16 ? "bf16" : "f32"}};
 }
 

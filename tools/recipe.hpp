@@ -27,6 +27,7 @@ struct Recipe {
   uint64_t seed = 0;
   int threads = 0;
   Kernels kernels = Kernels::onednn;
+  std::string algorithms;  ///< As ExecOptions::algorithms: what --tune found.
   Dtype dtype = Dtype::f32;
 
   bool trains_alphas() const { return command == "prefold"; }
@@ -35,8 +36,11 @@ struct Recipe {
 /// Declares the options of `command`, whose defaults are that command's usual recipe.
 void declare_recipe(Cli& cli, const std::string& command);
 
-/// Reads them. Throws UsageError for values out of range.
+/// Reads them, but for `algorithms`. Throws UsageError for values out of range.
 Recipe read_recipe(const Cli& cli, const std::string& command);
+
+/// How an executor trains by it.
+ExecOptions training_options(const Recipe& recipe);
 
 /// One entry a field.
 nlohmann::ordered_json to_json(const Recipe& recipe);

@@ -1,11 +1,14 @@
 // `pleat train`, `prefold` and `finetune`: one loop, three usual recipes.
+#include <filesystem>
 #include <ostream>
 
 #include "ops/spec.hpp"
+#include "tools/checkpoint.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/open_model.hpp"
 #include "tools/trainer.hpp"
+#include "tools/tune.hpp"
 
 namespace pleat {
 namespace {
@@ -13,16 +16,19 @@ namespace {
 int run(Cli& cli, const std::string& command, int argc, char** argv) {
   declare_recipe(cli, command);
   if (!cli.parse(argc, argv)) return 0;
-  const Recipe recipe = read_recipe(cli, command);
+  Recipe recipe = read_recipe(cli, command);
   Model model = open_model(recipe.model, recipe.seed, recipe.data);
-  const std::string out = cli.text("out");
+  const std::string out = cli.text("out"), state = out + "/state.safetensors";
+  // A run goes on with what it began with, whatever would be fastest today.
+  if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
+    recipe.algorithms = saved_algorithms(state, recipe);
+  else
+    recipe.algorithms = tune(cli, model.graph, training_options(recipe));
   const TrainResult result = run_training(model, recipe, out, cli.has("resume"), cli.quiet());
 
-  nlohmann::ordered_json fields = {{"top1", result.top1},
-                                   {"loss", result.loss},
-                                   {"test_loss", result.test_loss},
-                                   {"images_per_second", result.images_per_second},
-                                   {"seconds", result.seconds}};
+  nlohmann::ordered_json fields = {{"top1", result.top1},           {"loss", result.loss},
+                                   {"test_loss", result.test_loss}, {"images_per_second", result.images_per_second},
+                                   {"seconds", result.seconds},     {"algorithms", recipe.algorithms}};
   if (command == "prefold") {
     fields["alphas"] = nlohmann::ordered_json::object();
     for (const Parameter& p : parameters(model.graph))

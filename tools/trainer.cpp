@@ -72,8 +72,7 @@ class Run {
         train_(load_dataset(recipe.data, Split::train)),
         test_(load_dataset(recipe.data, Split::test)),
         loader_(train_, model.mean, model.std, recipe.batch, augmentation(), true, true, recipe.seed),
-        exec_(model.graph, model.tensors,
-              {.batch = recipe.batch, .training = true, .kernels = recipe.kernels, .dtype = recipe.dtype}),
+        exec_(model.graph, model.tensors, training_options(recipe)),
         test_exec_(model.graph, model.tensors, {.batch = kEvaluationBatch, .kernels = recipe.kernels}),
         classes_(exec_.shape(model.graph.output()).c) {
     PLEAT_CHECK(static_cast<int64_t>(train_.classes.size()) == classes_, "model has ", classes_, " outputs, data set '",

@@ -1,0 +1,69 @@
+#include "ops/conv_algorithms.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+
+namespace pleat {
+namespace {
+
+bool has_choice(const Conv2d& op) {
+  return op.kernel == 3 && op.stride == 1 && op.groups == 1;
+}
+
+}  // namespace
+
+std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<Nhwc>& shapes, const ExecPlan& plan,
+                                         int64_t batch) {
+  std::vector<TrainingConv> convs;
+  for (const PlannedStep& step : plan.steps) {
+    if (step.statistics || step.batch_norm >= 0) continue;
+    const Op& op = graph.nodes[step.node].op;
+    if (!std::holds_alternative<Conv2d>(op) || !has_choice(std::get<Conv2d>(op))) continue;
+    const int input = step.inputs[0];
+    Nhwc x_shape = shapes[input];
+    x_shape.n = plan.pieces[step.group];
+    convs.push_back({.node = step.node,
+                     .op = std::get<Conv2d>(op),
+                     .x_shape = x_shape,
+                     .bf16 = plan.bf16[input],
+                     .needs_dx = input != 0,
+                     .pieces = batch / x_shape.n});
+  }
+  return convs;
+}
+
+ConvAlgorithms usual_algorithms(const TrainingConv& conv) {
+  const int64_t channels = std::min<int64_t>(conv.x_shape.c, conv.op.out), enough = conv.bf16 ? 64 : 16;
+  const Algorithm best = channels < enough                              ? Algorithm::direct
+                         : std::min(conv.x_shape.h, conv.x_shape.w) > 2 ? Algorithm::winograd4
+                                                                        : Algorithm::winograd2;
+  return {best, best, best};
+}
+
+std::string to_text(const ConvAlgorithms& algorithms) {
+  return {static_cast<char>(algorithms.forward), static_cast<char>(algorithms.backward_data),
+          static_cast<char>(algorithms.backward_weights)};
+}
+
+std::vector<ConvAlgorithms> parse_algorithms(std::string_view text, const std::vector<TrainingConv>& convs) {
+  std::vector<ConvAlgorithms> all;
+  if (text.empty()) {
+    for (const TrainingConv& conv : convs) all.push_back(usual_algorithms(conv));
+    return all;
+  }
+  PLEAT_CHECK(text.size() == 3 * convs.size(), "algorithms '", text, "': ", text.size(), " letters, expected ",
+              3 * convs.size(), ", three for each 3x3 convolution of stride 1");
+  for (std::size_t i = 0; i < text.size(); i += 3) {
+    const auto letter = [&](std::size_t pass) {
+      const auto algorithm = static_cast<Algorithm>(text[i + pass]);
+      PLEAT_CHECK(std::ranges::find(kAlgorithms, algorithm) != std::end(kAlgorithms), "algorithms '", text,
+                  "': letter ", i + pass + 1, " is '", text[i + pass], "', expected d, 2 or 4");
+      return algorithm;
+    };
+    all.push_back({letter(0), letter(1), letter(2)});
+  }
+  return all;
+}
+
+}  // namespace pleat

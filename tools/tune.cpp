@@ -1,0 +1,173 @@
+#include "tools/tune.hpp"
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "core/check.hpp"
+#include "core/file.hpp"
+#include "core/parallel.hpp"
+#include "core/rng.hpp"
+#include "ops/conv_kernel.hpp"
+#include "ops/spec.hpp"
+#include "ops/window.hpp"
+#include "tools/machine.hpp"
+#include "tools/progress.hpp"
+
+namespace pleat {
+namespace {
+
+using Json = nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+// Remembers choices by shape, under one key for everything else that decides them.
+class Cache {
+ public:
+  Cache() {
+    const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+    if (cache != nullptr && *cache != '\0')
+      path_ = std::string(cache) + "/pleat/tune.json";
+    else if (home != nullptr && *home != '\0')
+      path_ = std::string(home) + "/.cache/pleat/tune.json";
+    const Machine machine = read_machine();
+    key_ = machine.cpu;
+    for (const std::string& feature : machine.features) key_ += ' ' + feature;
+    key_ += concat(", ", num_threads(), " threads, oneDNN ", machine.onednn, ", Pleat ", kVersion);
+    all_ = Json::parse(std::ifstream(path_), nullptr, /*allow_exceptions=*/false);
+    if (!all_.is_object()) all_ = Json::object();  // no file yet, or a damaged one: timed again
+  }
+
+  // The letters remembered for a convolution; empty if there are none that can be read.
+  std::string find(const std::string& shape, const TrainingConv& conv) const {
+    const auto machine = all_.find(key_);
+    if (machine == all_.end() || !machine->is_object()) return {};
+    const auto letters = machine->find(shape);
+    if (letters == machine->end() || !letters->is_string() || letters->get<std::string>().empty()) return {};
+    try {
+      parse_algorithms(letters->get<std::string>(), {conv});
+    } catch (const std::invalid_argument&) {
+      return {};
+    }
+    return *letters;
+  }
+
+  void remember(const std::string& shape, const std::string& letters) {
+    if (!all_[key_].is_object()) all_[key_] = Json::object();
+    all_[key_][shape] = letters;
+    try {
+      std::filesystem::create_directories(std::filesystem::path(path_).parent_path());
+      write_file(path_, all_.dump(1) + "\n");
+    } catch (const std::exception&) {  // a home that cannot be written costs seconds, not a run
+    }
+  }
+
+ private:
+  std::string path_, key_;
+  Json all_;
+};
+
+std::string describe(const TrainingConv& c) {
+  const Padding& pad = c.op.pad;
+  return concat(c.bf16 ? "bf16 " : "f32 ", to_string(c.x_shape), " out ", c.op.out, " pad ", pad.top, ' ', pad.left,
+                ' ', pad.bottom, ' ', pad.right, c.op.bias ? " bias" : "", c.needs_dx ? " dx" : "", " pieces ",
+                c.pieces);
+}
+
+// One convolution with its buffers, and the best times so far of one algorithm.
+template <class T>
+struct Candidate {
+  Algorithm algorithm;
+  std::unique_ptr<ConvKernel<T>> kernel;
+  double forward = 1e30, backward_data = 1e30, backward_weights = 1e30;  // seconds a batch
+};
+
+double seconds(const auto& call) {
+  const Clock::time_point start = Clock::now();
+  call();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The least of several rounds, in turn: a shared machine's neighbours come and go.
+template <class T>
+ConvAlgorithms fastest(const TrainingConv& c) {
+  constexpr int kRounds = 7;
+  const Nhwc y_shape = slide(c.x_shape, c.op.out, c.op.kernel, c.op.stride, c.op.pad);
+  Rng rng(1);
+  AlignedVector<T> x(c.x_shape.size()), dx(x.size()), y(y_shape.size()), dy(y.size());
+  for (T& value : x) value = T(static_cast<float>(rng.normal()));
+  for (T& value : dy) value = T(static_cast<float>(rng.normal()));
+  AlignedVector<float> weight(int64_t{c.op.out} * c.x_shape.c * c.op.kernel * c.op.kernel, 0.01f);
+  AlignedVector<float> dweight(weight.size()), bias(c.op.bias ? c.op.out : 0), dbias(bias.size());
+  const auto pieces = static_cast<double>(c.pieces);
+
+  std::vector<Candidate<T>> candidates;
+  const ConvPasses passes{.backward_data = c.needs_dx, .backward_weights = true};
+  for (const Algorithm a : kAlgorithms)
+    candidates.push_back({a, make_conv_kernel<T>(c.x_shape, c.op, {.passes = passes, .algorithms = {a, a, a}})});
+  for (int round = 0; round < kRounds; ++round)
+    for (Candidate<T>& candidate : candidates) {
+      ConvKernel<T>& conv = *candidate.kernel;
+      const auto keep_least = [](double& least, double once, double piece, double count) {
+        least = std::min(least, once + count * piece);
+      };
+      double once = seconds([&] { conv.begin_forward(weight); });
+      keep_least(candidate.forward, once, seconds([&] { conv.forward(y, x, bias); }), pieces);
+      once = seconds([&] { conv.begin_backward(weight, dweight, dbias); });
+      if (c.needs_dx) keep_least(candidate.backward_data, once, seconds([&] { conv.backward_data(dx, dy); }), pieces);
+      const double piece = seconds([&] { conv.backward_weights(dy, x); });
+      keep_least(candidate.backward_weights, seconds([&] { conv.end_backward(); }), piece, pieces);
+    }
+  const auto least = [&](double Candidate<T>::*pass) {
+    return std::ranges::min_element(candidates, {}, pass)->algorithm;
+  };
+  return {least(&Candidate<T>::forward), least(&Candidate<T>::backward_data), least(&Candidate<T>::backward_weights)};
+}
+
+std::string time_all(const std::vector<TrainingConv>& convs, bool quiet) {
+  Cache cache;
+  Progress progress("timing convolutions", "convolutions", static_cast<int64_t>(convs.size()), quiet);
+  std::string text;
+  for (std::size_t i = 0; i < convs.size(); ++i) {
+    const std::string shape = describe(convs[i]);
+    std::string letters = cache.find(shape, convs[i]);
+    if (letters.empty()) {
+      letters = to_text(convs[i].bf16 ? fastest<Bf16>(convs[i]) : fastest<float>(convs[i]));
+      cache.remember(shape, letters);
+    }
+    text += letters;
+    progress.update(static_cast<int64_t>(i) + 1);
+  }
+  return text;
+}
+
+}  // namespace
+
+void declare_tune(Cli& cli) {
+  cli.option("tune", "HOW",
+             "algorithms of convolutions: auto (the fastest, timed once and remembered), off (by rule), or letters as "
+             "another run noted them in its recipe",
+             "auto");
+}
+
+std::string tune(const Cli& cli, const Graph& graph, const ExecOptions& options) {
+  if (options.kernels != Kernels::onednn) return {};
+  const std::vector<Nhwc> shapes = infer_shapes(graph);
+  const ExecPlan plan =
+      plan_exec(graph, shapes, {.batch = options.batch, .training = true, .bf16 = options.dtype == Dtype::bf16});
+  const std::vector<TrainingConv> convs = training_convs(graph, shapes, plan, options.batch);
+  const std::string& how = cli.text("tune");
+  if (how == "auto") return time_all(convs, cli.quiet());
+  std::string text;
+  try {
+    for (const ConvAlgorithms& algorithms : parse_algorithms(how == "off" ? "" : how, convs))
+      text += to_text(algorithms);
+  } catch (const std::invalid_argument& error) {
+    cli.usage_error(concat("--tune: ", error.what()));
+  }
+  return text;
+}
+
+}  // namespace pleat
