@@ -241,7 +241,7 @@ TEST_CASE("winograd: refuses other convolutions, buffers of the wrong size and c
   refuses("x has 7 elements, expected 200", [&] { winograd.backward_weights(dy, x.first(7)); });
   refuses("end_backward" + out_of_order, [&] { winograd.end_backward(); });
 
-  WinogradConv2d<float> first(c.x, c.op, 4, {.training = true});
+  WinogradConv2d<float> first(c.x, c.op, 4, {.backward_weights = true});
   first.begin_backward(weight, dweight, {});
   refuses("backward_data" + out_of_order, [&] { first.backward_data(dx, dy); });
   WinogradConv2d<float> evaluation(c.x, c.op, 4, {});
