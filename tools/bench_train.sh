@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Training speed, Pleat against PyTorch (eager and compile): every network below in every precision of this CPU, in
-# interleaved rounds. Prints the medians over the rounds as a table and writes results/bench-train-<cpu>.json.
+# interleaved rounds. Prints the medians over the rounds as a table and writes results/bench-train-<cpu>.json, with the
+# peak memory of the processes.
 # usage: bench_train.sh BUILD [ROUNDS [STEPS]]      (default: 5 rounds; steps a round as below)
 # PyTorch goes into BUILD/torch-venv (python3-venv, and network once); $PLEAT_TORCH_PYTHON names another Python that has it.
 set -euo pipefail
@@ -26,11 +27,11 @@ threads=$(jq .threads <<<"$doctor")
 precisions=(f32)
 if jq -e '.features | any(. == "avx512_bf16" or . == "amx_bf16")' <<<"$doctor" >/dev/null; then precisions+=(bf16); fi
 
-# Images a second of one round: who, network, precision, steps.
+# One round, {images_per_second, peak_memory (bytes)}: who, network, precision, steps.
 run() {
   if [ "$1" = pleat ]; then
     "$build/pleat" bench "$2" --training --dtype "$3" --batch $batch --warmup $warmup --runs "$4" --threads "$threads" \
-      --json | jq -e '.models[0].images_per_second'
+      --json --quiet | jq -e '.models[0] | {images_per_second, peak_memory, algorithms}'
   else
     "$python" "$here/bench_train_torch.py" --mode "$1" --net "$2" --dtype "$3" --batch $batch --warmup $warmup \
       --steps "$4" --threads "$threads"
@@ -41,18 +42,19 @@ for ((round = 1; round <= rounds; ++round)); do
   for net in resnet20 vgg16_bn mobilenet_v2_1.0_cifar; do
     for precision in "${precisions[@]}"; do
       for who in pleat eager compile; do
-        if ! rate=$(run $who $net "$precision" "${3:-${steps[$net]}}" 2>"$log"); then
-          rate=0
+        if ! result=$(run $who $net "$precision" "${3:-${steps[$net]}}" 2>"$log"); then
+          result='{"images_per_second": 0, "peak_memory": 0}'
           echo "round $round: $net $precision: $who failed and counts as 0: $(grep -i error "$log" | tail -n 1)" >&2
         fi
-        echo "round $round: $net $precision $who $rate images/s" >&2
-        jq -n --arg net $net --arg precision "$precision" --arg who $who --argjson rate "$rate" '$ARGS.named' >>"$rates"
+        echo "round $round: $net $precision $who $(jq .images_per_second <<<"$result") images/s" >&2
+        jq --arg net $net --arg precision "$precision" --arg who $who '. + {$net, $precision, $who}' <<<"$result" >>"$rates"
       done
     done
   done
 done
 
-cpu=$(jq -r .cpu <<<"$doctor")
+# Processors of one name differ in what they can do: the best instruction set that counts here is named, too.
+cpu=$(jq -r '.features as $has | .cpu + " " + ([("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx") | select(IN($has[]))][0])' <<<"$doctor")
 result=$here/../results/bench-train-$(tr -cs '[:alnum:]' - <<<"${cpu,,}" | sed 's/-*$//').json
 jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$rounds" \
   --arg torch "$("$python" -c 'import torch; print(torch.__version__)')" '
@@ -60,17 +62,23 @@ jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$round
   {command: "make bench-train", cpu: $doctor.cpu, features: $doctor.features, threads: $doctor.threads,
    onednn: $doctor.onednn, $torch, $batch, $rounds,
    results: [group_by([.net, .precision])[] | . as $all
-     | ([group_by(.who)[] | {key: .[0].who, value: map(.rate)}] | from_entries) as $by_who
-     | ($by_who | map_values(median)) as $medians | ([$medians.eager, $medians.compile] | max) as $best
+     | (reduce group_by(.who)[] as $of ({}; .[$of[0].who] = $of)) as $by_who
+     | ($by_who | map_values(map(.images_per_second) | median)) as $medians
+     | ([$medians.eager, $medians.compile] | max) as $best
      | {network: $all[0].net, precision: $all[0].precision, images_per_second: $medians,
-        ratio_to_best_torch: (if $best > 0 then $medians.pleat / $best else null end), each_round: $by_who}]}' \
+        ratio_to_best_torch: (if $best > 0 then $medians.pleat / $best else null end),
+        peak_memory: ($by_who | map_values(map(.peak_memory) | max)), algorithms: $by_who.pleat[0].algorithms,
+        each_round: ($by_who | map_values(map(.images_per_second)))}]}' \
   "$rates" >"$log"
 mv "$log" "$result"
 chmod 644 "$result"
 
-printf '\n%-24s %-9s %8s %12s %14s  %s\n' network precision pleat "torch eager" "torch compile" "ratio to the better"
-jq -r '.results[] | [.network, .precision, (.images_per_second | .pleat, .eager, .compile), .ratio_to_best_torch] | @tsv' \
-  "$result" | while IFS=$'\t' read -r net precision pleat eager compile ratio; do
-  LC_ALL=C printf '%-24s %-9s %8.1f %12.1f %14.1f  %.2f\n' "$net" "$precision" "$pleat" "$eager" "$compile" "${ratio:-0}"
+printf '\n%-24s %-9s %8s %12s %14s %20s %22s\n' network precision pleat "torch eager" "torch compile" \
+  "ratio to the better" "MB: pleat, least torch"
+jq -r '.results[] | [.network, .precision, (.images_per_second | .pleat, .eager, .compile), .ratio_to_best_torch,
+  (.peak_memory | .pleat, ([.eager, .compile] | map(select(. > 0)) | min)) / 1e6] | @tsv' \
+  "$result" | while IFS=$'\t' read -r net precision pleat eager compile ratio own least; do
+  LC_ALL=C printf '%-24s %-9s %8.1f %12.1f %14.1f %20.2f %15.0f %6.0f\n' "$net" "$precision" "$pleat" "$eager" "$compile" \
+    "${ratio:-0}" "$own" "${least:-0}"
 done
 echo "images a second, batch $batch, $threads threads, medians of $rounds rounds -> $result" >&2

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""One round of training steps in PyTorch, for tools/bench_train.sh: images a second, by the median step.
+"""One round of training steps in PyTorch, for tools/bench_train.sh: images a second, by the median step, and the bytes
+of memory that the process had at most, as JSON.
 
 usage: bench_train_torch.py [--net NAME] [--dtype f32|bf16] [--mode eager|compile] [--batch 128] [--steps 10] [--threads 2]
 
@@ -7,6 +8,8 @@ The networks are those that `pleat bench NAME --training` times, alphas included
 MobileNetV2 with one alpha a block; 32x32 pictures, channels-last, SGD with momentum. bf16 is autocast.
 """
 import argparse
+import json
+import resource
 import statistics
 import time
 
@@ -125,7 +128,8 @@ def main():
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    print(f"{args.batch / statistics.median(times):.1f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"images_per_second": round(args.batch / statistics.median(times), 1), "peak_memory": peak}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #include "tools/tune.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -90,10 +91,12 @@ double seconds(const auto& call) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The least of several rounds, in turn: a shared machine's neighbours come and go.
+// By the least of several rounds, in turn: a shared machine's neighbours come and go. For less than a tenth the usual
+// algorithm is not given up: what was noise today would be remembered.
 template <class T>
 ConvAlgorithms fastest(const TrainingConv& c) {
-  constexpr int kRounds = 7;
+  constexpr int kRounds = 15;
+  constexpr double kWorthIt = 0.9;
   const Nhwc y_shape = slide(c.x_shape, c.op.out, c.op.kernel, c.op.stride, c.op.pad);
   Rng rng(1);
   AlignedVector<T> x(c.x_shape.size()), dx(x.size()), y(y_shape.size()), dy(y.size());
@@ -120,10 +123,14 @@ ConvAlgorithms fastest(const TrainingConv& c) {
       const double piece = seconds([&] { conv.backward_weights(dy, x); });
       keep_least(candidate.backward_weights, seconds([&] { conv.end_backward(); }), piece, pieces);
     }
-  const auto least = [&](double Candidate<T>::*pass) {
-    return std::ranges::min_element(candidates, {}, pass)->algorithm;
+  const auto least = [&](double Candidate<T>::*pass, Algorithm usual) {
+    const auto best = std::ranges::min_element(candidates, {}, pass);
+    const auto known = std::ranges::find(candidates, usual, &Candidate<T>::algorithm);
+    return (*best).*pass < kWorthIt * ((*known).*pass) ? best->algorithm : usual;
   };
-  return {least(&Candidate<T>::forward), least(&Candidate<T>::backward_data), least(&Candidate<T>::backward_weights)};
+  const ConvAlgorithms usual = usual_algorithms(c);
+  return {least(&Candidate<T>::forward, usual.forward), least(&Candidate<T>::backward_data, usual.backward_data),
+          least(&Candidate<T>::backward_weights, usual.backward_weights)};
 }
 
 std::string time_all(const std::vector<TrainingConv>& convs, bool quiet) {
