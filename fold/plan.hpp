@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "fold/groups.hpp"
 
 namespace pleat {
 
@@ -22,6 +23,7 @@ struct FoldOptions {
   std::optional<int> depth = {};         ///< The largest alphas until the network is this deep.
   Merge merge = Merge::all;
   int max_kernel = 7;
+  Borders borders = Borders::exact;  ///< Of groups that are merged: Merge::none moves their padding in any case.
 };
 
 /// A foldable activation of the model before.
@@ -39,8 +41,14 @@ struct GroupRow {
   std::string from, to;      ///< The value it reads and the one it gives.
   std::vector<int> kernels;  ///< Of its convolutions; linear layers count as 1.
   int kernel = 0;            ///< Of the merged op.
-  int64_t macs_before = 0, macs_after = 0;
-  bool exact = true;  ///< Merging it changes nothing, borders included, against the dropped network.
+  int64_t macs_before = 0, macs_after = 0;  ///< After: borders included.
+  /// What became of its borders.
+  enum class Border {
+    same,     ///< Nothing: merging changes nothing there.
+    moved,    ///< Padding moved: the network differs there from the dropped one.
+    bias,     ///< Exact, by another bias.
+    kernels,  ///< Exact, by kernels of their own.
+  } border = Border::same;
   std::string stop;   ///< Why it ends at `to`.
 };
 
@@ -55,8 +63,11 @@ struct Folded {
   FoldPlan plan;
 };
 
-/// Folds. With Merge::all and Merge::cheaper the result equals, everywhere, the one of Merge::none with the same
-/// groups. Notes the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was
+/// The border's name: "same", "moved", "bias", "kernels".
+const char* name(GroupRow::Border border);
+
+/// Folds. With Merge::all and Merge::cheaper the result equals, everywhere: with Borders::exact the network without its
+/// dropped activations, with Borders::reorder the one of Merge::none with the same groups. Notes the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was
 /// folded. Throws std::invalid_argument for options that do not fit the model.
 Folded fold(const Model& model, const FoldOptions& options);
 

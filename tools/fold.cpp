@@ -1,4 +1,5 @@
 // `pleat fold MODEL --out F`: drops activations, merges what is linear between the others, prints the plan.
+#include <array>
 #include <iomanip>
 #include <ostream>
 
@@ -33,6 +34,11 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
   options.merge = merge == "all"       ? FoldOptions::Merge::all
                   : merge == "cheaper" ? FoldOptions::Merge::cheaper
                                        : FoldOptions::Merge::none;
+    if (cli.has("borders")) {
+    const std::string& borders = cli.choice("borders", {"reorder", "exact"});
+    if (merge == "none" && borders == "exact") cli.usage_error("--borders exact: expected --merge all or cheaper with it");
+    options.borders = borders == "exact" ? Borders::exact : Borders::reorder;
+  }
   options.max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
   return options;
 }
@@ -44,10 +50,12 @@ std::string kernel_text(const GroupRow& group) {
   return concat(text, " -> ", group.kernel);
 }
 
+constexpr std::array kBorderText = {"", "; padding moved", "; border biases", "; border kernels"};
+
 void print_group(std::ostream& out, const GroupRow& group, bool with_stop) {
   out << std::left << std::setw(22) << group.op << std::setw(13) << kernel_text(group) << std::right << std::setw(11)
       << group.macs_before << std::setw(12) << group.macs_after;
-  if (with_stop) out << "  " << group.stop << (group.exact ? "" : "; padding moved");
+  if (with_stop) out << "  " << group.stop << kBorderText[static_cast<int>(group.border)];
   out << '\n';
 }
 
@@ -97,7 +105,7 @@ Json plan_json(const FoldPlan& plan) {
                       {"kernel", group.kernel},
                       {"macs_before", group.macs_before},
                       {"macs_after", group.macs_after},
-                      {"exact", group.exact},
+                      {"border", name(group.border)},
                       {"stop", group.stop}});
   return {{"activations", activations}, {"groups", groups}};
 }
@@ -107,10 +115,11 @@ Json plan_json(const FoldPlan& plan) {
 int fold_command(int argc, char** argv) {
   Cli cli(
       "pleat fold",
-      "Drops activations, moves the padding of each linear group to its first convolution and merges the group into "
-      "one.",
+      "Drops activations and merges each linear group between the others into one convolution, exactly, borders included; "
+      "or makes the network ready for fine-tuning first.",
       "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
       "pleat fold finetuned.safetensors --out merged.safetensors              # exactly the same function\n"
+      "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # the same, without training\n"
       "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
   cli.argument("MODEL", "a name of `pleat list` or a file");
   cli.option("out", "FILE", "model file to write");
@@ -121,6 +130,9 @@ int fold_command(int argc, char** argv) {
   cli.option("depth", "N", "drop the largest alphas until the depth, activations left + 1, is N");
   cli.option("merge", "HOW", "all, cheaper (only where MACs do not grow) or none (for fine-tuning before the merge)",
              "all");
+  cli.option("borders", "HOW",
+             "exact (the merged network equals the one before, without training) or reorder (padding moved, which asks "
+             "for fine-tuning, as --merge none always does); without: exact where something is merged");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
