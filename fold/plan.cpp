@@ -73,10 +73,13 @@ std::string whole_mask(const Model& model, const std::string& mask) {
   return whole;
 }
 
-// True if the model was folded with Merge::none, and so perhaps fine-tuned: it may only be merged exactly.
+// True if the model's padding was moved, and it perhaps fine-tuned so: it may only be merged as it is.
 bool is_prepared(const Model& model) {
-  const auto merge = model.notes.find("fold.merge");
-  return merge != model.notes.end() && merge->second == "none";
+  const auto is = [&](const char* key, const char* value) {
+    const auto note = model.notes.find(key);
+    return note != model.notes.end() && note->second == value;
+  };
+  return is("fold.merge", "none") && !is("fold.borders", "exact");
 }
 
 const char* name(Merge merge) {
@@ -112,16 +115,18 @@ Folded fold(const Model& model, const FoldOptions& options) {
   const bool drops = mask.find('.') != std::string::npos;
   const Model dropped = drop_activations(model, mask);
   const Graph& graph = dropped.graph;
-  const bool merges = options.merge != Merge::none, keeps_borders = merges && options.borders == Borders::exact;
-  Refusal refusal = options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel, options.borders)
+  const bool merges = options.merge != Merge::none;
+  const Borders borders = options.borders.value_or(merges ? Borders::exact : Borders::reorder);
+  Refusal refusal = options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel, borders)
                                                     : within_kernel(graph, options.max_kernel);
   if (merges && is_prepared(model) && !drops) refusal = exact(std::move(refusal));
   const std::vector<Region> groups = find_groups(graph, refusal);
-  Folded folded{merges ? merge(dropped, groups, options.borders) : reorder_padding(dropped, groups),
-                describe(model, mask, graph, groups, keeps_borders)};
+  const bool exact_borders = borders == Borders::exact;
+  Folded folded{merges ? merge(dropped, groups, borders) : exact_borders ? dropped : reorder_padding(dropped, groups),
+                describe(model, mask, graph, groups, exact_borders)};
   folded.model.notes["fold.mask"] = whole_mask(model, mask);
   folded.model.notes["fold.merge"] = name(options.merge);
-  folded.model.notes["fold.borders"] = keeps_borders ? "exact" : "reorder";
+  folded.model.notes["fold.borders"] = exact_borders ? "exact" : "reorder";
   folded.model.notes["fold.max_kernel"] = std::to_string(options.max_kernel);
   return folded;
 }

@@ -15,7 +15,7 @@ struct FoldOptions {
   enum class Merge {
     all,      ///< Every group becomes one op.
     cheaper,  ///< Only where multiply-accumulates do not grow; batch norms always.
-    none,     ///< Groups keep their ops, with their padding moved so that merging later is exact: for fine-tuning.
+    none,     ///< Groups keep their ops, for fine-tuning; as `borders` says, merging later is exact.
   };
   // Which activations to drop: at most one of these; none of them drops nothing.
   std::optional<double> threshold = {};  ///< Alphas >= this.
@@ -23,7 +23,7 @@ struct FoldOptions {
   std::optional<int> depth = {};         ///< The largest alphas until the network is this deep.
   Merge merge = Merge::all;
   int max_kernel = 7;
-  Borders borders = Borders::exact;  ///< Of groups that are merged: Merge::none moves their padding in any case.
+  std::optional<Borders> borders = {};  ///< Not given: exact, but reorder with Merge::none.
 };
 
 /// A foldable activation of the model before.
@@ -66,9 +66,10 @@ struct Folded {
 /// The border's name: "same", "moved", "bias", "kernels".
 const char* name(GroupRow::Border border);
 
-/// Folds. With Merge::all and Merge::cheaper the result equals, everywhere: with Borders::exact the network without its
-/// dropped activations, with Borders::reorder the one of Merge::none with the same groups. Notes the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was
-/// folded. Throws std::invalid_argument for options that do not fit the model.
+/// Folds. With Borders::exact the result equals, everywhere, the network without its dropped activations; with
+/// Borders::reorder it does so where their padding is moved, whether merged (Merge::all, Merge::cheaper) or not. Notes
+/// the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was folded. Throws
+/// std::invalid_argument for options that do not fit the model.
 Folded fold(const Model& model, const FoldOptions& options);
 
 }  // namespace pleat

@@ -26,8 +26,8 @@ namespace pleat {
 /// Output positions of one axis: some of the ring, with weights for each and a fixed window (step 0), or all, with the
 /// same weights and a window that slides.
 struct BorderPart {
-  int64_t first, count;        ///< Positions.
-  int64_t sets;                ///< Of weights.
+  int64_t first, count;       ///< Positions.
+  int64_t sets;               ///< Of weights.
   int64_t start, step, taps;  ///< Position p reads the inputs start + step * p and taps - 1 behind.
   bool holds(int64_t p) const { return p >= first && p < first + count; }
   int64_t set(int64_t p) const { return (p - first) % sets; }
@@ -48,12 +48,11 @@ struct BorderGeometry {
   BorderGeometry(const Nhwc& x, const BorderConv2d& op);
   Nhwc x, y;
   Padding ring;
-  std::array<BorderPatch, 8> patches;
-  int64_t taps;                                       ///< Of all patches, all sets.
-  int64_t row_classes, column_classes;                ///< Of the bias.
-  int64_t macs;                                       ///< Of one picture.
-  int64_t bias_class(int64_t r, int64_t c) const;     ///< Row of the bias [classes, out].
-  bool in_ring(int64_t r, int64_t c) const;           ///< Some patch holds (r, c).
+  std::array<BorderPatch, 8> patches;              ///< By rows, in each by columns.
+  int64_t taps;                                    ///< Of all patches, all sets.
+  int64_t row_classes, column_classes;             ///< Of the bias.
+  int64_t macs;                                    ///< Of one picture.
+  int64_t bias_class(int64_t r, int64_t c) const;  ///< Row of the bias [classes, out].
 };
 
 template <class T>

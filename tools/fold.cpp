@@ -34,11 +34,8 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
   options.merge = merge == "all"       ? FoldOptions::Merge::all
                   : merge == "cheaper" ? FoldOptions::Merge::cheaper
                                        : FoldOptions::Merge::none;
-    if (cli.has("borders")) {
-    const std::string& borders = cli.choice("borders", {"reorder", "exact"});
-    if (merge == "none" && borders == "exact") cli.usage_error("--borders exact: expected --merge all or cheaper with it");
-    options.borders = borders == "exact" ? Borders::exact : Borders::reorder;
-  }
+    if (cli.has("borders"))
+    options.borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
   options.max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
   return options;
 }
@@ -131,8 +128,8 @@ int fold_command(int argc, char** argv) {
   cli.option("merge", "HOW", "all, cheaper (only where MACs do not grow) or none (for fine-tuning before the merge)",
              "all");
   cli.option("borders", "HOW",
-             "exact (the merged network equals the one before, without training) or reorder (padding moved, which asks "
-             "for fine-tuning, as --merge none always does); without: exact where something is merged");
+             "exact (the same function as before, borders included) or reorder (padding moved to the first convolution "
+             "of each group: no cost, but asks for fine-tuning); without: reorder with --merge none, else exact");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
