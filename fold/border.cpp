@@ -109,8 +109,7 @@ class Lost {
       return p ? Offsets{-stride * *p, static_cast<int>(size) - 1 - stride * *p} : all;
     };
     const Nhwc& picture = shapes_[region_.from];
-    LinearMap placed =
-        crop(map, inside(map.shape.rows, row, picture.h), inside(map.shape.columns, column, picture.w));
+    LinearMap placed = crop(map, inside(map.shape.rows, row, picture.h), inside(map.shape.columns, column, picture.w));
     const auto shift = [&](Offsets& offsets, At p) {
       if (p && offsets.size() > 0) offsets = {offsets.lo + stride * *p, offsets.hi + stride * *p};
     };
@@ -194,7 +193,8 @@ BorderTensors border_tensors(const Model& model, const Region& region, const std
               patch.tap(r, c) + (row - patch.rows.start) * patch.columns.taps + column - patch.columns.start;
           for (int64_t o = 0; o < op.out; ++o)
             for (int64_t k = 0, k0 = s.first_input(o) - merged.first_input(o); k < s.inputs(); ++k)
-              weight[(tap * merged.inputs() + k0 + k) * op.out + o] = sign * map->weight[s.weight_at(o, row, column) + k];
+              weight[(tap * merged.inputs() + k0 + k) * op.out + o] =
+                  sign * map->weight[s.weight_at(o, row, column) + k];
         }
     }
 

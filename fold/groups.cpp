@@ -131,8 +131,7 @@ std::optional<Region> closed_region(const Graph& graph, const std::vector<std::v
   if (region.nodes.empty() || !find_map(graph, shapes, region)) return std::nullopt;
   for (const int i : region.nodes) region.macs_before += macs(graph, i, shapes);
   const int64_t kernel = region.map.kernel();
-  region.macs_after =
-      shapes[to].h * shapes[to].w * shapes[to].c * kernel * kernel * region.map.inputs();
+  region.macs_after = shapes[to].h * shapes[to].w * shapes[to].c * kernel * kernel * region.map.inputs();
   region.macs_border = BorderGeometry(shapes[from], border_op(region, shapes)).macs;
   return region;
 }
@@ -220,7 +219,8 @@ Refusal cheaper(const Graph& graph, int max_kernel, Borders borders) {
 
 Refusal exact(Refusal refusal) {
   return [refusal = std::move(refusal)](const Region& region) {
-    return region.exact() ? refusal(region) : std::string("merging on would change borders: their padding is not moved");
+    return region.exact() ? refusal(region)
+                          : std::string("merging on would change borders: their padding is not moved");
   };
 }
 

@@ -44,8 +44,8 @@ GroupRow::Border border_of(const Region& group, bool exact) {
 }
 
 // `exact`: borders stay as they are.
-FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped,
-                  const std::vector<Region>& groups, bool exact) {
+FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped, const std::vector<Region>& groups,
+                  bool exact) {
   FoldPlan plan{.mask = mask, .activations = {}, .groups = {}};
   for (const Region& group : groups)
     plan.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
@@ -73,13 +73,14 @@ std::string whole_mask(const Model& model, const std::string& mask) {
   return whole;
 }
 
+bool has_note(const Model& model, const char* key, const char* value) {
+  const auto note = model.notes.find(key);
+  return note != model.notes.end() && note->second == value;
+}
+
 // True if the model's padding was moved, and it perhaps fine-tuned so: it may only be merged as it is.
 bool is_prepared(const Model& model) {
-  const auto is = [&](const char* key, const char* value) {
-    const auto note = model.notes.find(key);
-    return note != model.notes.end() && note->second == value;
-  };
-  return is("fold.merge", "none") && !is("fold.borders", "exact");
+  return has_note(model, "fold.merge", "none") && !has_note(model, "fold.borders", "exact");
 }
 
 const char* name(Merge merge) {
@@ -122,11 +123,14 @@ Folded fold(const Model& model, const FoldOptions& options) {
   if (merges && is_prepared(model) && !drops) refusal = exact(std::move(refusal));
   const std::vector<Region> groups = find_groups(graph, refusal);
   const bool exact_borders = borders == Borders::exact;
-  Folded folded{merges ? merge(dropped, groups, borders) : exact_borders ? dropped : reorder_padding(dropped, groups),
+  Folded folded{merges          ? merge(dropped, groups, borders)
+                : exact_borders ? dropped
+                                : reorder_padding(dropped, groups),
                 describe(model, mask, graph, groups, exact_borders)};
   folded.model.notes["fold.mask"] = whole_mask(model, mask);
   folded.model.notes["fold.merge"] = name(options.merge);
-  folded.model.notes["fold.borders"] = exact_borders ? "exact" : "reorder";
+  if (!has_note(model, "fold.borders", "reorder"))  // moved once is moved
+    folded.model.notes["fold.borders"] = exact_borders ? "exact" : "reorder";
   folded.model.notes["fold.max_kernel"] = std::to_string(options.max_kernel);
   return folded;
 }

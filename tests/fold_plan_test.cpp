@@ -50,8 +50,7 @@ TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
       CAPTURE(mask);
       const Model reordered =
           fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::none, .max_kernel = 7}).model;
-      const Folded merged =
-          fold(model, {.mask = mask, .merge = Merge::all, .borders = Borders::reorder});
+      const Folded merged = fold(model, {.mask = mask, .merge = Merge::all, .borders = Borders::reorder});
       const Values expected = run(reordered, x);
       CHECK(greatest_difference(run(merged.model, x), expected) <= 1e-6 * range(expected));
       CHECK(depth(merged.model.graph) == 2 + std::count(mask.begin(), mask.end(), '#'));
@@ -86,8 +85,7 @@ TEST_CASE("fold: the paper's ResNet-20 of depth 9") {
   CHECK(second.stop == "read by both layer1.1.conv1 and layer1.1.add");
   CHECK(folded.plan.activations[2].kept);
 
-  const Folded cheap =
-      fold(model, {.mask = mask, .merge = Merge::cheaper});
+  const Folded cheap = fold(model, {.mask = mask, .merge = Merge::cheaper});
   CHECK(macs(cheap.model.graph) == macs(model.graph));
   CHECK(conv_count(cheap.model.graph) == 19);
   for (const Node& node : cheap.model.graph.nodes) CHECK(!std::holds_alternative<BatchNorm>(node.op));

@@ -80,7 +80,7 @@ const std::vector<OpCase>& small_cases() {
       {BorderConv2d{70, 3, 1, pad(1), 1, pad(1), {}}, {{2, 4, 5, 3}}},  // bias alone; several blocks of outputs
       {BorderConv2d{68, 5, 1, pad(2), 1, {1, 0, 0, 2}, {1, 0, 0, 2}}, {{1, 6, 5, 2}}},
       {BorderConv2d{4, 7, 2, {3, 2, 1, 3}, 2, {1, 2, 1, 1}, {2, 3, 1, 2}}, {{2, 11, 9, 6}}},
-      {BorderConv2d{6, 3, 1, {-1, 1, 0, -1}, 6, pad(1), pad(2)}, {{2, 7, 6, 6}}},  // crops; depthwise
+      {BorderConv2d{6, 3, 1, {-1, 1, 0, -1}, 6, pad(1), pad(2)}, {{2, 7, 6, 6}}},      // crops; depthwise
       {BorderConv2d{3, 7, 1, pad(3), 1, {2, 3, 0, 0}, {2, 3, 0, 0}}, {{3, 2, 3, 4}}},  // all is ring
       {BatchNorm{}, {{2, 3, 5, 7}}},
       {BatchNorm{1, 0.01}, {{1, 2, 1, 1}}},  // of two pixels little but eps is left in the gradient
@@ -123,7 +123,7 @@ const std::vector<OpCase>& bench_cases() {
       {Conv2d{144, 1, 1, {}, 1, false}, {{8, 56, 56, 24}}},      // MobileNetV2
       {DepthwiseConv2d{3, 1, pad(1), false}, {{8, 56, 56, 144}}},
       {DepthwiseConv2d{3, 2, pad(1), false}, {{8, 56, 56, 144}}},
-      {DepthwiseConv2d{5, 1, pad(2), false}, {{8, 14, 14, 672}}},  // EfficientNet
+      {DepthwiseConv2d{5, 1, pad(2), false}, {{8, 14, 14, 672}}},              // EfficientNet
       {BorderConv2d{16, 5, 1, pad(2), 1, pad(1), pad(1)}, {{1, 32, 32, 16}}},  // blocks of ResNet-20, merged,
       {Conv2d{16, 5, 1, pad(2), 1, false}, {{1, 32, 32, 16}}},                 // and the convolution it is added to
       {BorderConv2d{64, 5, 1, pad(2), 1, pad(1), pad(1)}, {{1, 8, 8, 64}}},
