@@ -24,7 +24,7 @@ endif
 
 # The inference half needs no BLAS; everything else of the library is the training half.
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
-        ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp $(wildcard fold/*.cpp)
+        ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp ops/border_conv2d.cpp $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))

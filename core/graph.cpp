@@ -135,10 +135,11 @@ void check_attribute(const Node& node, const std::string& name, int value) {
   PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value,
               ", expected 1 to ", kMaxAttribute);
 }
-void check_attribute(const Node& node, const std::string&, const Padding& pad) {
-  const int least = std::holds_alternative<Shortcut>(node.op) ? -kMaxAttribute : 0;
+void check_attribute(const Node& node, const std::string& name, const Padding& pad) {
+  const bool crops = std::holds_alternative<Shortcut>(node.op) || std::holds_alternative<BorderConv2d>(node.op);
+  const int least = crops && name == "pad" ? -kMaxAttribute : 0;
   for (int side : {pad.top, pad.left, pad.bottom, pad.right})
-    PLEAT_CHECK(side >= least && side <= kMaxAttribute, kind(node.op), " '", node.name, "': pad is ", side,
+    PLEAT_CHECK(side >= least && side <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", side,
                 ", expected ", least, " to ", kMaxAttribute);
 }
 void check_attribute(const Node& node, const std::string& name, double value) {

@@ -14,7 +14,7 @@
 namespace pleat {
 
 /// Zeros added on each side of a picture (TensorFlow's SAME padding is asymmetric). Negative values crop; only
-/// Shortcut takes those.
+/// Shortcut and BorderConv2d take those.
 struct Padding {
   int top = 0, left = 0, bottom = 0, right = 0;
   static Padding uniform(int p) { return {p, p, p, p}; }
@@ -61,6 +61,26 @@ struct DepthwiseConv2d {
     f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad), f("bias", s.bias);
   }
   bool operator==(const DepthwiseConv2d&) const = default;
+};
+
+/// What zero padding between the ops that a merged convolution stands for changes near the border: a correction to be
+/// added to the convolution, whose window (kernel, stride, pad, groups) and bias it has. Output rows and columns within
+/// `ring` of a side have weights of their own, which read the input within `reach` of that side. Parameters, in
+/// ops/border_conv2d.hpp: weight [taps, in/groups, out], a matrix for every input pixel that a position of the ring
+/// reads; bias [rows of different bias, columns of different bias, out].
+struct BorderConv2d {
+  static constexpr const char* kind = "border_conv2d";
+  static constexpr int arity = 1;
+  int out = 0, kernel = 1, stride = 1;
+  Padding pad = {};
+  int groups = 1;
+  Padding ring = {}, reach = {};
+  template <class Self, class F>
+  static void fields(Self& s, F&& f) {
+    f("out", s.out), f("kernel", s.kernel), f("stride", s.stride), f("pad", s.pad), f("groups", s.groups),
+        f("ring", s.ring), f("reach", s.reach);
+  }
+  bool operator==(const BorderConv2d&) const = default;
 };
 
 /// Batch normalisation. Parameters: weight, bias, running_mean, running_var, each [channels].
@@ -172,8 +192,8 @@ struct Shortcut {
   bool operator==(const Shortcut&) const = default;
 };
 
-using Op = std::variant<Input, Conv2d, DepthwiseConv2d, BatchNorm, AlphaAct, MaxPool2d, AvgPool2d, GlobalAvgPool,
-                        Flatten, Linear, Add, Shortcut>;
+using Op = std::variant<Input, Conv2d, DepthwiseConv2d, BorderConv2d, BatchNorm, AlphaAct, MaxPool2d, AvgPool2d,
+                        GlobalAvgPool, Flatten, Linear, Add, Shortcut>;
 
 /// Joins lambdas into one visitor.
 template <class... Fs>

@@ -11,6 +11,7 @@
 #include "core/parallel.hpp"
 #include "fold/engine_plan.hpp"
 #include "fold/merge.hpp"
+#include "ops/border_conv2d.hpp"
 #include "ops/shortcut.hpp"
 #include "ops/spec.hpp"
 
@@ -177,6 +178,14 @@ void Engine::Impl::add_task(const Task& task) {
             const int channels = static_cast<int>(x.c);
             add_convolution(task, {x, y, op.kernel, op.stride, op.pad, channels, op.bias}, parameter(node, ".weight"),
                             bias(node, op.bias));
+          },
+          [&](const BorderConv2d& op) {
+            const std::string& name = graph_.nodes[node].name;
+            add_step(node, "border_conv2d", "pleat",
+                     [to = value(node), from = value(input), shape = x, op,
+                      weight = tensors_.at(name + ".weight").values, bias = tensors_.at(name + ".bias").values] {
+                       border_conv2d_forward<float>(to, from, weight, bias, shape, op);
+                     });
           },
           [&](const BatchNorm& op) { add_batch_norm(task, op.eps); },
           [&](const AlphaAct&) { add_activation(node, value(input)); },

@@ -10,11 +10,12 @@ namespace {
 /// True for what becomes a oneDNN primitive that sums and activates as it stores.
 bool takes_along(const Op& op) {
   return std::visit(Overloaded{[](const Input&) { return false; }, [](const Conv2d&) { return true; },
-                               [](const DepthwiseConv2d&) { return true; }, [](const BatchNorm&) { return true; },
-                               [](const AlphaAct&) { return false; }, [](const MaxPool2d&) { return false; },
-                               [](const AvgPool2d&) { return false; }, [](const GlobalAvgPool&) { return false; },
-                               [](const Flatten&) { return false; }, [](const Linear&) { return true; },
-                               [](const Add&) { return false; }, [](const Shortcut&) { return false; }},
+                               [](const DepthwiseConv2d&) { return true; }, [](const BorderConv2d&) { return false; },
+                               [](const BatchNorm&) { return true; }, [](const AlphaAct&) { return false; },
+                               [](const MaxPool2d&) { return false; }, [](const AvgPool2d&) { return false; },
+                               [](const GlobalAvgPool&) { return false; }, [](const Flatten&) { return false; },
+                               [](const Linear&) { return true; }, [](const Add&) { return false; },
+                               [](const Shortcut&) { return false; }},
                     op);
 }
 
@@ -24,18 +25,19 @@ struct Window {
   int kernel;
 };
 Window window(Op& op) {
-  return std::visit(Overloaded{[](Conv2d& c) {
-                                 return Window{&c.pad, c.kernel};
-                               },
-                               [](DepthwiseConv2d& c) {
-                                 return Window{&c.pad, c.kernel};
-                               },
-                               [](Input&) { return Window{}; }, [](BatchNorm&) { return Window{}; },
-                               [](AlphaAct&) { return Window{}; }, [](MaxPool2d&) { return Window{}; },
-                               [](AvgPool2d&) { return Window{}; }, [](GlobalAvgPool&) { return Window{}; },
-                               [](Flatten&) { return Window{}; }, [](Linear&) { return Window{}; },
-                               [](Add&) { return Window{}; }, [](Shortcut&) { return Window{}; }},
-                    op);
+  return std::visit(
+      Overloaded{[](Conv2d& c) {
+                   return Window{&c.pad, c.kernel};
+                 },
+                 [](DepthwiseConv2d& c) {
+                   return Window{&c.pad, c.kernel};
+                 },
+                 [](Input&) { return Window{}; }, [](BorderConv2d&) { return Window{}; },
+                 [](BatchNorm&) { return Window{}; }, [](AlphaAct&) { return Window{}; },
+                 [](MaxPool2d&) { return Window{}; }, [](AvgPool2d&) { return Window{}; },
+                 [](GlobalAvgPool&) { return Window{}; }, [](Flatten&) { return Window{}; },
+                 [](Linear&) { return Window{}; }, [](Add&) { return Window{}; }, [](Shortcut&) { return Window{}; }},
+      op);
 }
 
 class Fuser {

@@ -4,6 +4,8 @@
 #include <map>
 
 #include "core/check.hpp"
+#include "fold/border.hpp"
+#include "ops/border_conv2d.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -56,8 +58,8 @@ std::vector<int> collect(const Graph& graph, const std::vector<std::vector<int>>
   return nodes;
 }
 
-// Fills `map`, `pooled` and `exact`; false if there is no map: paths of different strides, global pooling of more than
-// a pointwise map, or a value that is one pixel by nature but read past its border.
+// Fills `map`, `pooled`, `ring` and `reach`; false if there is no map: paths of different strides, global pooling of
+// more than a pointwise map, or a value that is one pixel by nature but read past its border.
 bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& region) {
   std::map<int, MapShape> maps = {{region.from, identity_shape(static_cast<int>(shapes[region.from].c))}};
   bool same_size = true, one_pixel = false;
@@ -74,7 +76,6 @@ bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& regio
       const bool past_border = node.inputs[0] != region.from && (reads_outside(own.rows, own.stride, y.h, x.h) ||
                                                                  reads_outside(own.columns, own.stride, y.w, x.w));
       if (past_border && one_pixel) return false;
-      region.exact = region.exact && !past_border;
       one_pixel = one_pixel || is_one_pixel(node.op);
       maps[i] = compose(own, a);
       const bool pools = is_pool(node.op) && (x.h != 1 || x.w != 1);
@@ -83,7 +84,8 @@ bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& regio
     }
   }
   region.map = maps.at(region.to);
-  return !region.pooled || (region.map.pointwise() && same_size);
+  find_border(graph, shapes, maps, region);
+  return !region.pooled || (region.map.pointwise() && same_size && region.exact());
 }
 
 // What stands in the way after a region that nothing longer continues.
@@ -125,12 +127,12 @@ bool worth_merging(const Graph& graph, const std::vector<Nhwc>& shapes, const Re
 
 std::optional<Region> closed_region(const Graph& graph, const std::vector<std::vector<int>>& readers,
                                     const std::vector<Nhwc>& shapes, int from, int to) {
-  Region region{.from = from, .to = to, .nodes = collect(graph, readers, shapes, from, to), .map = {}, .stop = {}};
+  Region region{.from = from, .to = to, .nodes = collect(graph, readers, shapes, from, to), .stop = {}};
   if (region.nodes.empty() || !find_map(graph, shapes, region)) return std::nullopt;
   for (const int i : region.nodes) region.macs_before += macs(graph, i, shapes);
   const int64_t kernel = region.map.kernel();
-  region.macs_after =
-      shapes[to].h * shapes[to].w * shapes[to].c * kernel * kernel * (region.map.in / region.map.groups);
+  region.macs_after = shapes[to].h * shapes[to].w * shapes[to].c * kernel * kernel * region.map.inputs();
+  region.macs_border = BorderGeometry(shapes[from], border_op(region, shapes)).macs;
   return region;
 }
 
@@ -175,6 +177,7 @@ int weighted_kernel(const Op& op) {
                         [](const DepthwiseConv2d& o) { return o.kernel; },
                         [](const Linear&) { return 1; },
                         [](const Input&) { return 0; },
+                        [](const BorderConv2d&) { return 0; },
                         [](const BatchNorm&) { return 0; },
                         [](const AlphaAct&) { return 0; },
                         [](const MaxPool2d&) { return 0; },
@@ -204,18 +207,20 @@ Refusal within_kernel(const Graph& graph, int max_kernel) {
   };
 }
 
-Refusal cheaper(const Graph& graph, int max_kernel) {
-  return [within = within_kernel(graph, max_kernel)](const Region& region) {
+Refusal cheaper(const Graph& graph, int max_kernel, Borders borders) {
+  return [within = within_kernel(graph, max_kernel), borders](const Region& region) {
     std::string reason = within(region);
-    if (reason.empty() && region.macs_after > region.macs_before)
-      reason = concat("MACs would grow from ", region.macs_before, " to ", region.macs_after);
+    const int64_t after = region.macs_after + (borders == Borders::exact ? region.macs_border : 0);
+    if (reason.empty() && after > region.macs_before)
+      reason = concat("MACs would grow from ", region.macs_before, " to ", after);
     return reason;
   };
 }
 
 Refusal exact(Refusal refusal) {
   return [refusal = std::move(refusal)](const Region& region) {
-    return region.exact ? refusal(region) : std::string("merging on would change borders: their padding is not moved");
+    return region.exact() ? refusal(region)
+                          : std::string("merging on would change borders: their padding is not moved");
   };
 }
 

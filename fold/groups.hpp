@@ -18,13 +18,17 @@ namespace pleat {
 struct Region {
   int from = 0, to = 0;
   std::vector<int> nodes;  ///< In order; without `from`, the last is `to`.
-  MapShape map;            ///< From `from` to `to`.
+  MapShape map = {};       ///< From `from` to `to`.
   bool pooled = false;     ///< Holds global pooling of a picture; the map is pointwise then, and follows the pooling.
-  /// The merged op gives the same everywhere as the region does now. Otherwise (a padded op follows another, whose
-  /// values past the border are not zero) the two differ at the borders until the padding is moved.
-  bool exact = true;
+  /// Output rows and columns of each side where the merged op gives something else than the region does now, because a
+  /// padded op follows another, whose values past the border are not zero; and how far into the input that reads.
+  Padding ring = {}, reach = {};
   int64_t macs_before = 0, macs_after = 0;
+  int64_t macs_border = 0;  ///< Of what makes the merged op exact there (fold/border.hpp).
   std::string stop;  ///< Why it ends at `to`.
+
+  /// The merged op gives the same everywhere.
+  bool exact() const { return ring == Padding{}; }
 };
 
 /// The closed linear region from one node to a later one, if there is one with a map.
@@ -41,8 +45,14 @@ std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal);
 /// Refuses kernels above `max_kernel`, unless an op of the region has that kernel already.
 Refusal within_kernel(const Graph& graph, int max_kernel);
 
-/// Refuses, besides, regions whose merged op costs more multiply-accumulates than they do.
-Refusal cheaper(const Graph& graph, int max_kernel);
+/// How the borders of a group are kept right when it is merged.
+enum class Borders {
+  reorder,  ///< Its padding is moved to its first op, for which a network is fine-tuned: the merged op is all.
+  exact,    ///< The merged network equals the one before, without training: at the borders by a BorderConv2d.
+};
+
+/// Refuses, besides, regions whose merging costs more multiply-accumulates than they do.
+Refusal cheaper(const Graph& graph, int max_kernel, Borders borders);
 
 /// Refuses, besides `refusal`, regions whose merging would change what they give at the borders.
 Refusal exact(Refusal refusal);

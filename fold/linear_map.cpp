@@ -14,19 +14,8 @@ PLEAT_SIMD void accumulate(double* y, const double* x, double a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
-// Position of weight rows: a row holds the inputs of one group, for one output and offset.
-int64_t row_length(const MapShape& s) {
-  return s.in / s.groups;
-}
-int64_t first_input(const MapShape& s, int64_t out) {
-  return out / (s.out / s.groups) * row_length(s);
-}
-int64_t row_start(const MapShape& s, int64_t out, int row, int column) {
-  return ((out * s.rows.size() + row - s.rows.lo) * s.columns.size() + column - s.columns.lo) * row_length(s);
-}
-
 LinearMap zero_map(const MapShape& s) {
-  return {s, std::vector<double>(s.out * row_length(s) * s.rows.size() * s.columns.size()), std::vector<double>(s.out)};
+  return {s, std::vector<double>(s.out * s.inputs() * s.rows.size() * s.columns.size()), std::vector<double>(s.out)};
 }
 
 template <class Body>
@@ -49,8 +38,8 @@ void read_kernel(LinearMap& map, const Node& node, bool bias, const Tensors& ten
   const MapShape& s = map.shape;
   const float* weight = values(node, ".weight", tensors);
   for (int64_t o = 0; o < s.out; ++o)
-    for (int64_t i = 0; i < row_length(s); ++i)
-      each_offset(s, [&](int row, int column) { map.weight[row_start(s, o, row, column) + i] = *weight++; });
+    for (int64_t i = 0; i < s.inputs(); ++i)
+      each_offset(s, [&](int row, int column) { map.weight[s.weight_at(o, row, column) + i] = *weight++; });
   if (bias) std::copy_n(values(node, ".bias", tensors), s.out, map.bias.begin());
 }
 
@@ -60,10 +49,10 @@ int common_groups(const MapShape& a, const MapShape& b) {
 
 void accumulate(LinearMap& sum, const LinearMap& part) {
   for (int64_t o = 0; o < part.shape.out; ++o) {
-    const int64_t shift = first_input(part.shape, o) - first_input(sum.shape, o);
+    const int64_t shift = part.shape.first_input(o) - sum.shape.first_input(o);
     each_offset(part.shape, [&](int row, int column) {
-      accumulate(&sum.weight[row_start(sum.shape, o, row, column) + shift],
-                 &part.weight[row_start(part.shape, o, row, column)], 1, row_length(part.shape));
+      accumulate(&sum.weight[sum.shape.weight_at(o, row, column) + shift],
+                 &part.weight[part.shape.weight_at(o, row, column)], 1, part.shape.inputs());
     });
     sum.bias[o] += part.bias[o];
   }
@@ -98,6 +87,7 @@ std::optional<MapShape> map_shape(const Op& op, const Nhwc& in) {
             return identity_shape(c);
           },
           [](const Input&) -> Shape { return std::nullopt; },
+          [](const BorderConv2d&) -> Shape { return std::nullopt; },  // another map at every border
           [](const AlphaAct&) -> Shape { return std::nullopt; },
           [](const MaxPool2d&) -> Shape { return std::nullopt; },
           [](const Add&) -> Shape { return std::nullopt; },
@@ -131,6 +121,7 @@ LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
           [&](const GlobalAvgPool&) { map = identity_map(shape->in); },
           [&](const Flatten&) { map = identity_map(shape->in); },
           [](const Input&) {},  // map_shape has refused these
+          [](const BorderConv2d&) {},
           [](const AlphaAct&) {},
           [](const MaxPool2d&) {},
           [](const Add&) {},
@@ -162,24 +153,24 @@ LinearMap compose(const LinearMap& second, const LinearMap& first) {
   const auto work = [&](int64_t begin, int64_t end, int) {
     for (int64_t from = begin, to; from < end; from = to) {
       to = std::min({end, from + kBlock, (from / outputs_per_group + 1) * outputs_per_group});
-      const int64_t first_middle = first_input(b, from);
-      for (int64_t m = 0; m < row_length(b); ++m) {
+      const int64_t first_middle = b.first_input(from);
+      for (int64_t m = 0; m < b.inputs(); ++m) {
         const int64_t middle = first_middle + m;
         each_offset(a, [&](int row1, int column1) {
-          const double* x = &first.weight[row_start(a, middle, row1, column1)];
+          const double* x = &first.weight[a.weight_at(middle, row1, column1)];
           for (int64_t o = from; o < to; ++o) {
-            const int64_t shift = first_input(a, middle) - first_input(s, o);
+            const int64_t shift = a.first_input(middle) - s.first_input(o);
             each_offset(b, [&](int row2, int column2) {
-              const double w = second.weight[row_start(b, o, row2, column2) + m];
+              const double w = second.weight[b.weight_at(o, row2, column2) + m];
               if (w == 0) return;
               const int row = row1 + a.stride * row2, column = column1 + a.stride * column2;
-              accumulate(&map.weight[row_start(s, o, row, column) + shift], x, w, row_length(a));
+              accumulate(&map.weight[s.weight_at(o, row, column) + shift], x, w, a.inputs());
             });
           }
         });
         for (int64_t o = from; o < to; ++o)
           each_offset(b, [&](int row, int column) {
-            map.bias[o] += second.weight[row_start(b, o, row, column) + m] * first.bias[middle];
+            map.bias[o] += second.weight[b.weight_at(o, row, column) + m] * first.bias[middle];
           });
       }
       for (int64_t o = from; o < to; ++o) map.bias[o] += second.bias[o];
@@ -187,7 +178,7 @@ LinearMap compose(const LinearMap& second, const LinearMap& first) {
   };
   constexpr int64_t kWorthThreads = 1 << 22;  // multiplications; waking threads costs more than fewer
   const int64_t offsets = int64_t{1} * a.rows.size() * a.columns.size() * b.rows.size() * b.columns.size();
-  if (b.out * row_length(b) * row_length(a) * offsets < kWorthThreads)
+  if (b.out * b.inputs() * a.inputs() * offsets < kWorthThreads)
     work(0, b.out, 0);
   else
     parallel_for(b.out, work);
@@ -198,6 +189,7 @@ MapShape add(const MapShape& a, const MapShape& b) {
   PLEAT_CHECK(a.in == b.in && a.out == b.out && a.stride == b.stride, "fold: cannot add maps of ", a.in, " to ", a.out,
               " channels, stride ", a.stride, ", and of ", b.in, " to ", b.out, ", stride ", b.stride);
   const auto hull = [](const Offsets& p, const Offsets& q) {
+    if (p.size() == 0 || q.size() == 0) return p.size() == 0 ? q : p;
     return Offsets{std::min(p.lo, q.lo), std::max(p.hi, q.hi)};
   };
   return {a.in, a.out, common_groups(a, b), a.stride, hull(a.rows, b.rows), hull(a.columns, b.columns)};
@@ -210,15 +202,33 @@ LinearMap add(const LinearMap& a, const LinearMap& b) {
   return sum;
 }
 
+LinearMap crop(const LinearMap& map, const Offsets& rows, const Offsets& columns) {
+  const auto common = [](const Offsets& a, const Offsets& b) {
+    const Offsets both{std::max(a.lo, b.lo), std::min(a.hi, b.hi)};
+    return both.size() > 0 ? both : Offsets{0, -1};
+  };
+  MapShape shape = map.shape;
+  shape.rows = common(rows, shape.rows);
+  shape.columns = common(columns, shape.columns);
+  LinearMap part = zero_map(shape);
+  part.bias = map.bias;
+  for (int64_t o = 0; o < shape.out; ++o)
+    each_offset(shape, [&](int row, int column) {
+      std::copy_n(&map.weight[map.shape.weight_at(o, row, column)], shape.inputs(),
+                  &part.weight[shape.weight_at(o, row, column)]);
+    });
+  return part;
+}
+
 Tensor kernel_tensor(const LinearMap& map) {
   const MapShape& s = map.shape;
   const int64_t k = s.kernel();
-  Tensor tensor({s.out, row_length(s), k, k});
+  Tensor tensor({s.out, s.inputs(), k, k});
   for (int64_t o = 0; o < s.out; ++o)
-    for (int64_t i = 0; i < row_length(s); ++i)
+    for (int64_t i = 0; i < s.inputs(); ++i)
       each_offset(s, [&](int row, int column) {
-        tensor.values[((o * row_length(s) + i) * k + row - s.rows.lo) * k + column - s.columns.lo] =
-            static_cast<float>(map.weight[row_start(s, o, row, column) + i]);
+        tensor.values[((o * s.inputs() + i) * k + row - s.rows.lo) * k + column - s.columns.lo] =
+            static_cast<float>(map.weight[s.weight_at(o, row, column) + i]);
       });
   return tensor;
 }

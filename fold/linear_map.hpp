@@ -15,7 +15,7 @@
 
 namespace pleat {
 
-/// Offsets along one axis, both ends included.
+/// Offsets along one axis, both ends included. {0, -1} is none at all: a map of bias alone.
 struct Offsets {
   int lo = 0, hi = 0;
   int size() const { return hi - lo + 1; }
@@ -28,6 +28,12 @@ struct MapShape {
   Offsets rows, columns;
   /// Side of the square kernel that holds all offsets.
   int kernel() const { return rows.size() > columns.size() ? rows.size() : columns.size(); }
+  int64_t inputs() const { return in / groups; }  ///< That an output reads: one group's,
+  int64_t first_input(int64_t o) const { return o / (out / groups) * inputs(); }  ///< from this one on.
+  /// Where the weights of output `o` at an offset begin, `inputs()` of them.
+  int64_t weight_at(int64_t o, int row, int column) const {
+    return ((o * rows.size() + row - rows.lo) * columns.size() + column - columns.lo) * inputs();
+  }
   bool pointwise() const { return rows == Offsets{} && columns == Offsets{} && stride == 1; }
   bool operator==(const MapShape&) const = default;
 };
@@ -56,6 +62,9 @@ LinearMap compose(const LinearMap& second, const LinearMap& first);
 /// x -> a(x) + b(x). Throws std::invalid_argument unless channels and strides agree.
 MapShape add(const MapShape& a, const MapShape& b);
 LinearMap add(const LinearMap& a, const LinearMap& b);
+
+/// The map with only those of its weights that lie at both `rows` and `columns`; the bias is the same.
+LinearMap crop(const LinearMap& map, const Offsets& rows, const Offsets& columns);
 
 /// The weights as a square kernel [out, in / groups, kernel, kernel] whose first tap is the lowest offset of each axis.
 Tensor kernel_tensor(const LinearMap& map);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "fold/border.hpp"
 #include "fold/rewrite.hpp"
 #include "ops/spec.hpp"
 
@@ -13,7 +14,8 @@ bool holds(const Graph& graph, const Region& group, bool (*is)(const Op&)) {
   return std::any_of(group.nodes.begin(), group.nodes.end(), [&](int i) { return is(graph.nodes[i].op); });
 }
 
-LinearMap group_map(const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
+// The maps from the group's input to it and to each of its values.
+std::map<int, LinearMap> group_maps(const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
   std::map<int, LinearMap> maps = {{group.from, identity_map(group.map.in)}};
   for (const int i : group.nodes) {
     const Node& node = model.graph.nodes[i];
@@ -25,7 +27,7 @@ LinearMap group_map(const Model& model, const Region& group, const std::vector<N
       maps[i] = x == group.from ? std::move(own) : compose(own, maps.at(x));
     }
   }
-  return std::move(maps.at(group.to));
+  return maps;
 }
 
 // Padding along one axis with which the merged op gives `outputs` from `inputs`.
@@ -35,8 +37,10 @@ AxisPadding axis_padding(const Offsets& offsets, int kernel, int stride, int64_t
 }
 
 // Adds the op that group becomes and returns its index in the new graph.
-int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
-  const LinearMap map = group_map(model, group, shapes);
+int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes,
+               Borders borders) {
+  const std::map<int, LinearMap> maps = group_maps(model, group, shapes);
+  const LinearMap& map = maps.at(group.to);
   const MapShape& s = map.shape;
   const std::string& name = merged_name(model.graph, group);
   const Nhwc y = shapes[group.to];
@@ -50,7 +54,8 @@ int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const 
     x.h = x.w = 1;
   }
   Tensor weight = kernel_tensor(map);
-  rewrite.set(name + ".bias", bias_tensor(map));
+  const bool corrected = borders == Borders::exact && !group.exact();
+  if (!corrected) rewrite.set(name + ".bias", bias_tensor(map));
   const bool linear = s.pointwise() && x.h == 1 && x.w == 1 &&
                       holds(model.graph, group, [](const Op& op) { return std::holds_alternative<Linear>(op); });
   if (linear) {
@@ -61,10 +66,17 @@ int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const 
   rewrite.set(name + ".weight", std::move(weight));
   const int kernel = s.kernel();
   const bool diagonal = s.groups > 1 && s.groups == s.in && s.groups == s.out;
-  const Op op = diagonal ? Op(DepthwiseConv2d{.kernel = kernel, .stride = s.stride, .pad = {}, .bias = true})
-                         : Op(Conv2d{s.out, kernel, s.stride, {}, s.groups, true});
-  return rewrite.add_padded(name, op, input, s.in, axis_padding(s.rows, kernel, s.stride, x.h, y.h),
-                            axis_padding(s.columns, kernel, s.stride, x.w, y.w));
+  const Op op = diagonal ? Op(DepthwiseConv2d{.kernel = kernel, .stride = s.stride, .pad = {}, .bias = !corrected})
+                         : Op(Conv2d{s.out, kernel, s.stride, {}, s.groups, !corrected});
+  const int merged = rewrite.add_padded(name, op, input, s.in, axis_padding(s.rows, kernel, s.stride, x.h, y.h),
+                                        axis_padding(s.columns, kernel, s.stride, x.w, y.w));
+  if (!corrected) return merged;
+  const std::string border = rewrite.unused(name + ".border");
+  BorderTensors tensors = border_tensors(model, group, shapes, maps);
+  rewrite.set(border + ".weight", std::move(tensors.weight));
+  rewrite.set(border + ".bias", std::move(tensors.bias));
+  const int correction = rewrite.add(border, border_op(group, shapes), {input});
+  return rewrite.add(rewrite.unused(name + ".sum"), Add{}, {merged, correction});
 }
 
 }  // namespace
@@ -75,7 +87,7 @@ const std::string& merged_name(const Graph& graph, const Region& group) {
   return graph.nodes[*weighted].name;
 }
 
-Model merge(const Model& model, const std::vector<Region>& groups) {
+Model merge(const Model& model, const std::vector<Region>& groups, Borders borders) {
   const std::vector<Nhwc> shapes = infer_shapes(model.graph);
   std::vector<const Region*> group_of(model.graph.nodes.size());
   for (const Region& group : groups)
@@ -85,7 +97,7 @@ Model merge(const Model& model, const std::vector<Region>& groups) {
     if (!group_of[i])
       rewrite.copy(i);
     else if (group_of[i]->to == i)
-      rewrite.stand_for(i, add_merged(rewrite, model, *group_of[i], shapes));
+      rewrite.stand_for(i, add_merged(rewrite, model, *group_of[i], shapes, borders));
   }
   return rewrite.finish();
 }
@@ -93,11 +105,11 @@ Model merge(const Model& model, const std::vector<Region>& groups) {
 Model fold_batch_norm(const Model& model) {
   const auto refusal = [&](const Region& region) {
     const std::vector<int> sides = kernels(model.graph, region);
-    const bool fits =
-        sides.size() == 1 && region.exact && region.map.kernel() == sides[0] && region.macs_after <= region.macs_before;
+    const bool fits = sides.size() == 1 && region.exact() && region.map.kernel() == sides[0] &&
+                      region.macs_after <= region.macs_before;
     return std::string(fits ? "" : "more than batch norm");
   };
-  return merge(model, find_groups(model.graph, refusal));
+  return merge(model, find_groups(model.graph, refusal), Borders::exact);
 }
 
 }  // namespace pleat

@@ -37,13 +37,20 @@ void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropp
   }
 }
 
-FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped,
-                  const std::vector<Region>& groups) {
+GroupRow::Border border_of(const Region& group, bool exact) {
+  if (group.exact()) return GroupRow::Border::same;
+  if (!exact) return GroupRow::Border::moved;
+  return group.macs_border == 0 ? GroupRow::Border::bias : GroupRow::Border::kernels;
+}
+
+// `exact`: borders stay as they are.
+FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped, const std::vector<Region>& groups,
+                  bool exact) {
   FoldPlan plan{.mask = mask, .activations = {}, .groups = {}};
   for (const Region& group : groups)
     plan.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
-                           kernels(dropped, group), group.map.kernel(), group.macs_before, group.macs_after,
-                           group.exact, group.stop});
+                           kernels(dropped, group), group.map.kernel(), group.macs_before,
+                           group.macs_after + (exact ? group.macs_border : 0), border_of(group, exact), group.stop});
   for (const Foldable& activation : foldable_activations(model)) {
     ActivationRow row{activation.alpha, activation.value, mask[plan.activations.size()] == '#', -1, {}};
     for (const Node& node : model.graph.nodes)
@@ -66,10 +73,14 @@ std::string whole_mask(const Model& model, const std::string& mask) {
   return whole;
 }
 
-// True if the model was folded with Merge::none, and so perhaps fine-tuned: it may only be merged exactly.
+bool has_note(const Model& model, const char* key, const char* value) {
+  const auto note = model.notes.find(key);
+  return note != model.notes.end() && note->second == value;
+}
+
+// True if the model's padding was moved, and it perhaps fine-tuned so: it may only be merged as it is.
 bool is_prepared(const Model& model) {
-  const auto merge = model.notes.find("fold.merge");
-  return merge != model.notes.end() && merge->second == "none";
+  return has_note(model, "fold.merge", "none") && !has_note(model, "fold.borders", "exact");
 }
 
 const char* name(Merge merge) {
@@ -86,19 +97,40 @@ const char* name(Merge merge) {
 
 }  // namespace
 
+const char* name(GroupRow::Border border) {
+  switch (border) {
+    case GroupRow::Border::same:
+      return "same";
+    case GroupRow::Border::moved:
+      return "moved";
+    case GroupRow::Border::bias:
+      return "bias";
+    case GroupRow::Border::kernels:
+      return "kernels";
+  }
+  return "";
+}
+
 Folded fold(const Model& model, const FoldOptions& options) {
   const std::string mask = choose_mask(model, options);
   const bool drops = mask.find('.') != std::string::npos;
   const Model dropped = drop_activations(model, mask);
   const Graph& graph = dropped.graph;
-  Refusal refusal =
-      options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel) : within_kernel(graph, options.max_kernel);
-  if (options.merge != Merge::none && is_prepared(model) && !drops) refusal = exact(std::move(refusal));
+  const bool merges = options.merge != Merge::none;
+  const Borders borders = options.borders.value_or(merges ? Borders::exact : Borders::reorder);
+  Refusal refusal = options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel, borders)
+                                                    : within_kernel(graph, options.max_kernel);
+  if (merges && is_prepared(model) && !drops) refusal = exact(std::move(refusal));
   const std::vector<Region> groups = find_groups(graph, refusal);
-  Folded folded{options.merge == Merge::none ? reorder_padding(dropped, groups) : merge(dropped, groups),
-                describe(model, mask, graph, groups)};
+  const bool exact_borders = borders == Borders::exact;
+  Folded folded{merges          ? merge(dropped, groups, borders)
+                : exact_borders ? dropped
+                                : reorder_padding(dropped, groups),
+                describe(model, mask, graph, groups, exact_borders)};
   folded.model.notes["fold.mask"] = whole_mask(model, mask);
   folded.model.notes["fold.merge"] = name(options.merge);
+  if (!has_note(model, "fold.borders", "reorder"))  // moved once is moved
+    folded.model.notes["fold.borders"] = exact_borders ? "exact" : "reorder";
   folded.model.notes["fold.max_kernel"] = std::to_string(options.max_kernel);
   return folded;
 }

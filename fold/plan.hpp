@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "fold/groups.hpp"
 
 namespace pleat {
 
@@ -14,7 +15,7 @@ struct FoldOptions {
   enum class Merge {
     all,      ///< Every group becomes one op.
     cheaper,  ///< Only where multiply-accumulates do not grow; batch norms always.
-    none,     ///< Groups keep their ops, with their padding moved so that merging later is exact: for fine-tuning.
+    none,     ///< Groups keep their ops, for fine-tuning; as `borders` says, merging later is exact.
   };
   // Which activations to drop: at most one of these; none of them drops nothing.
   std::optional<double> threshold = {};  ///< Alphas >= this.
@@ -22,6 +23,7 @@ struct FoldOptions {
   std::optional<int> depth = {};         ///< The largest alphas until the network is this deep.
   Merge merge = Merge::all;
   int max_kernel = 7;
+  std::optional<Borders> borders = {};  ///< Not given: exact, but reorder with Merge::none.
 };
 
 /// A foldable activation of the model before.
@@ -39,8 +41,14 @@ struct GroupRow {
   std::string from, to;      ///< The value it reads and the one it gives.
   std::vector<int> kernels;  ///< Of its convolutions; linear layers count as 1.
   int kernel = 0;            ///< Of the merged op.
-  int64_t macs_before = 0, macs_after = 0;
-  bool exact = true;  ///< Merging it changes nothing, borders included, against the dropped network.
+  int64_t macs_before = 0, macs_after = 0;  ///< After: borders included.
+  /// What became of its borders.
+  enum class Border {
+    same,     ///< Nothing: merging changes nothing there.
+    moved,    ///< Padding moved: the network differs there from the dropped one.
+    bias,     ///< Exact, by another bias.
+    kernels,  ///< Exact, by kernels of their own.
+  } border = Border::same;
   std::string stop;   ///< Why it ends at `to`.
 };
 
@@ -55,9 +63,13 @@ struct Folded {
   FoldPlan plan;
 };
 
-/// Folds. With Merge::all and Merge::cheaper the result equals, everywhere, the one of Merge::none with the same
-/// groups. Notes the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was
-/// folded. Throws std::invalid_argument for options that do not fit the model.
+/// The border's name: "same", "moved", "bias", "kernels".
+const char* name(GroupRow::Border border);
+
+/// Folds. With Borders::exact the result equals, everywhere, the network without its dropped activations; with
+/// Borders::reorder it does so where their padding is moved, whether merged (Merge::all, Merge::cheaper) or not. Notes
+/// the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was folded. Throws
+/// std::invalid_argument for options that do not fit the model.
 Folded fold(const Model& model, const FoldOptions& options);
 
 }  // namespace pleat

@@ -76,7 +76,7 @@ Model reorder_padding(const Model& model, const std::vector<Region>& groups) {
   const std::vector<Nhwc> shapes = infer_shapes(model.graph);
   std::vector<const Region*> group_of(model.graph.nodes.size());
   for (const Region& group : groups)
-    if (!group.exact)
+    if (!group.exact())
       for (const int i : group.nodes) group_of[i] = &group;
   Rewrite rewrite(model);
   for (int i = 0; i <= model.graph.output(); ++i) {

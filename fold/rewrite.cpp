@@ -33,6 +33,7 @@ bool carry(Op& op, const Padding& pad) {
                           o.pad = pad;
                           return true;
                         },
+                        [&](BorderConv2d&) { return none; },  // made for one size of picture
                         [&](Input&) { return none; },
                         [&](BatchNorm&) { return none; },
                         [&](AlphaAct&) { return none; },
@@ -57,6 +58,11 @@ void Rewrite::copy(int i) {
 
 int Rewrite::add(std::string name, Op op, std::vector<int> inputs) {
   return graph_.add(std::move(name), std::move(op), std::move(inputs));
+}
+
+std::string Rewrite::unused(std::string name) const {
+  while (find(from_.graph, name) >= 0 || find(graph_, name) >= 0) name += '_';
+  return name;
 }
 
 int Rewrite::padded(const std::string& reader, int input, int channels, const AxisPadding& rows,

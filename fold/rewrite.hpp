@@ -31,6 +31,9 @@ class Rewrite {
   /// Adds a node that reads new nodes.
   int add(std::string name, Op op, std::vector<int> inputs);
 
+  /// `name`, or with underscores behind where the old or new network has that.
+  std::string unused(std::string name) const;
+
   /// `input` (a new node of `channels` channels), padded and cropped for `reader`: by a Shortcut node, or not at all
   /// where nothing is needed.
   int padded(const std::string& reader, int input, int channels, const AxisPadding& rows, const AxisPadding& columns);

@@ -25,7 +25,7 @@ void set_padding(Graph& graph, PaddingStyle style) {
     };
     std::visit(
         Overloaded{[&](Conv2d& op) { pad(op); }, [&](DepthwiseConv2d& op) { pad(op); }, [&](MaxPool2d& op) { pad(op); },
-                   [&](AvgPool2d& op) { pad(op); }, [](Input&) {}, [](BatchNorm&) {}, [](AlphaAct&) {},
+                   [&](AvgPool2d& op) { pad(op); }, [](Input&) {}, [](BorderConv2d&) {}, [](BatchNorm&) {}, [](AlphaAct&) {},
                    [](GlobalAvgPool&) {}, [](Flatten&) {}, [](Linear&) {}, [](Add&) {}, [](Shortcut&) {}},
         node.op);
   }

@@ -11,6 +11,7 @@
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/batch_norm.hpp"
+#include "ops/border_conv2d.hpp"
 #include "ops/convert.hpp"
 #include "ops/exec.hpp"
 #include "ops/flatten.hpp"
@@ -259,6 +260,27 @@ class ExecRecorder {
                   .backward =
                       [=](Piece piece) {
                         conv->backward_weights(dy(piece), x(piece));
+                        if (data) data(piece);
+                      }};
+    });
+  }
+
+  Step visit(const BorderConv2d& op, const PlannedStep& step) {
+    return typed(step.inputs[0], [&]<class T>(T) {
+      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
+      const Parameter weight = parameter(step, ".weight"), bias = parameter(step, ".bias");
+      const Nhwc shape = x_shape(step);
+      const auto data = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
+        border_conv2d_backward_data<T>(dx, dy(piece), weight.value, shape, op);
+      });
+      return Step{.forward =
+                      [=](Piece piece) {
+                        border_conv2d_forward<T>(y(piece), x(piece), weight.value, bias.value, shape, op);
+                      },
+                  .backward =
+                      [=](Piece piece) {
+                        border_conv2d_backward_weights<T>(weight.gradient, bias.gradient, dy(piece), x(piece), shape,
+                                                          op);
                         if (data) data(piece);
                       }};
     });

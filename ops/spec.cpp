@@ -1,11 +1,13 @@
 #include "ops/spec.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 #include <utility>
 
 #include "core/check.hpp"
+#include "ops/border_conv2d.hpp"
 #include "ops/window.hpp"
 
 namespace pleat {
@@ -28,18 +30,34 @@ Nhwc slide_inside(const Node& node, const Nhwc& x, int64_t channels, int kernel,
   return slide(x, channels, kernel, stride, pad);
 }
 
+Nhwc conv_shape(const Node& node, const Nhwc& x, int out, int kernel, int stride, const Padding& pad, int groups) {
+  PLEAT_CHECK(x.c % groups == 0 && out % groups == 0, kind(node.op), " '", node.name, "': ", groups,
+              " groups, expected a divisor of ", x.c, " input and ", out, " output channels");
+  return slide_inside(node, x, out, kernel, stride, pad);
+}
+
+Nhwc border_shape(const Node& node, const Nhwc& x, const BorderConv2d& op) {
+  const Nhwc y = conv_shape(node, x, op.out, op.kernel, op.stride, op.pad, op.groups);
+  const auto check = [&](const char* what, int64_t got, const char* of, int64_t most) {
+    PLEAT_CHECK(got <= most, "border_conv2d '", node.name, "': ", what, " covers ", got, ", expected at most ", most,
+                ", the ", of);
+  };
+  check("ring", int64_t{op.ring.top} + op.ring.bottom, "output's rows", y.h);
+  check("ring", int64_t{op.ring.left} + op.ring.right, "output's columns", y.w);
+  check("reach", std::max(op.reach.top, op.reach.bottom), "input's rows", x.h);
+  check("reach", std::max(op.reach.left, op.reach.right), "input's columns", x.w);
+  return y;
+}
+
 Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch) {
   return std::visit(
       Overloaded{
           [&](const Input& op) {
             return Nhwc{batch, op.height, op.width, op.channels};
           },
-          [&](const Conv2d& op) {
-            PLEAT_CHECK(a.c % op.groups == 0 && op.out % op.groups == 0, "conv2d '", node.name, "': ", op.groups,
-                        " groups, expected a divisor of ", a.c, " input and ", op.out, " output channels");
-            return slide_inside(node, a, op.out, op.kernel, op.stride, op.pad);
-          },
+          [&](const Conv2d& op) { return conv_shape(node, a, op.out, op.kernel, op.stride, op.pad, op.groups); },
           [&](const DepthwiseConv2d& op) { return slide_inside(node, a, a.c, op.kernel, op.stride, op.pad); },
+          [&](const BorderConv2d& op) { return border_shape(node, a, op); },
           [&](const BatchNorm&) { return a; },
           [&](const AlphaAct&) { return a; },
           [&](const MaxPool2d& op) {
@@ -73,8 +91,9 @@ Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch)
       node.op);
 }
 
-// The parameters that `node` reads, given its input's channels.
-std::vector<Parameter> node_parameters(const Node& node, int index, int64_t channels) {
+// The parameters that `node` reads, given its input's shape.
+std::vector<Parameter> node_parameters(const Node& node, int index, const Nhwc& x) {
+  const int64_t channels = x.c;
   std::vector<Parameter> all;
   const auto add = [&](const char* suffix, std::vector<int64_t> shape, Role role) {
     all.push_back({node.name + suffix, std::move(shape), role, index});
@@ -88,6 +107,11 @@ std::vector<Parameter> node_parameters(const Node& node, int index, int64_t chan
                  [&](const DepthwiseConv2d& op) {
                    add(".weight", {channels, 1, op.kernel, op.kernel}, Role::weight);
                    if (op.bias) add(".bias", {channels}, Role::bias);
+                 },
+                 [&](const BorderConv2d& op) {
+                   const BorderGeometry g(x, op);
+                   add(".weight", {g.taps, channels / op.groups, op.out}, Role::weight);
+                   add(".bias", {g.row_classes, g.column_classes, op.out}, Role::bias);
                  },
                  [&](const BatchNorm&) {
                    add(".weight", {channels}, Role::norm_weight);
@@ -153,8 +177,8 @@ std::vector<Parameter> parameters(const Graph& graph) {
   std::map<std::string, Role> seen;
   for (int i = 0; i <= graph.output(); ++i) {
     const Node& node = graph.nodes[i];
-    const int64_t channels = node.inputs.empty() ? 0 : shapes[node.inputs[0]].c;
-    for (Parameter& parameter : node_parameters(node, i, channels)) {
+    const Nhwc x = node.inputs.empty() ? Nhwc{} : shapes[node.inputs[0]];
+    for (Parameter& parameter : node_parameters(node, i, x)) {
       double elements = 1;
       for (int64_t extent : parameter.shape) elements *= static_cast<double>(extent);
       check_size(node, "a parameter", elements);
@@ -206,6 +230,7 @@ int64_t macs(const Graph& graph, int i, const std::vector<Nhwc>& shapes) {
                         [](const Input&) { return int64_t{0}; },
                         [&](const Conv2d& op) { return outputs * (channels / op.groups) * op.kernel * op.kernel; },
                         [&](const DepthwiseConv2d& op) { return outputs * op.kernel * op.kernel; },
+                        [&](const BorderConv2d& op) { return BorderGeometry(shapes[node.inputs[0]], op).macs; },
                         [](const BatchNorm&) { return int64_t{0}; },
                         [](const AlphaAct&) { return int64_t{0}; },
                         [](const MaxPool2d&) { return int64_t{0}; },

@@ -334,6 +334,28 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
   Json other = pleat_command(dir, "verify m.safetensors f.safetensors --random 20 --json").json();
   CHECK(other["max_rel_diff"].get<double>() > 1e-3);
 
+  // Without training: the merged network is the one whose activations were dropped and nothing else.
+  Json as_it_was = pleat_command(dir, "fold m.safetensors --mask '" + mask +
+                                          "' --merge none --borders exact --out w.safetensors --json")
+                       .json();
+  CHECK(as_it_was["macs_after"] == as_it_was["macs_before"]);
+  Json exact = pleat_command(dir, "fold m.safetensors --mask '" + mask + "' --out e.safetensors --json").json();
+  CHECK(exact["convs_after"] == merged["convs_after"]);
+  CHECK(exact["plan"]["activations"][2]["group"] == "layer1.1.conv1");
+  const std::string groups = exact["plan"]["groups"].dump();
+  CHECK(groups.find(R"("border":"kernels")") != std::string::npos);
+  CHECK(groups.find(R"("border":"moved")") == std::string::npos);
+  CHECK(exact["macs_after"].get<int64_t>() > merged["macs_after"].get<int64_t>());
+  Json proof = pleat_command(dir, "verify w.safetensors e.safetensors --random 20 --json").json();
+  CHECK(proof["max_rel_diff"].get<double>() < 1e-5);
+  CHECK(proof["same_top1"] == 1);
+  CHECK(proof["borders"] == Json::array({"exact", "exact"}));
+  CHECK(other["borders"] == Json::array({nullptr, "reorder"}));
+  CHECK(pleat_command(dir, "fold m.safetensors --mask '" + mask + "' --borders reorder --out r.safetensors").code == 0);
+  proof = pleat_command(dir, "verify u.safetensors r.safetensors --random 20 --json").json();
+  CHECK(proof["max_rel_diff"].get<double>() < 1e-5);
+  check_failure(pleat_command(dir, "fold m.safetensors --borders some --out x.safetensors"), 2, {"--borders some"});
+
   Json by_threshold = pleat_command(dir, "fold m.safetensors --out t.safetensors --json").json();
   CHECK(!by_threshold.contains("threshold"));  // not given, so 0.9
   CHECK(std::string(by_threshold["mask"]).find('.') != std::string::npos);

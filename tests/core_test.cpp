@@ -42,7 +42,9 @@ Graph every_op() {
   x = g.add("act", AlphaAct{Nonlinearity::relu6, "act.alpha"}, {x});
   const int wide = g.add("block.0/dw", DepthwiseConv2d{3, 1, Padding::uniform(1), true}, {x});
   const int skip = g.add("skip", Shortcut{12, 1, {-1, 0, 1, 0}}, {x});
+  const int ring = g.add("block.0/border", BorderConv2d{12, 3, 1, {-1, 0, 3, 2}, 6, {1, 0, 0, 2}, {2, 0, 0, 1}}, {x});
   x = g.add("sum", Add{}, {wide, skip});
+  x = g.add("corrected", Add{}, {x, ring});
   x = g.add("max", MaxPool2d{3, 2, Padding::uniform(1)}, {x});
   x = g.add("avg", AvgPool2d{2, 1, {0, 0, 1, 1}}, {x});
   const int mean = g.add("mean", GlobalAvgPool{}, {x});
@@ -262,7 +264,10 @@ TEST_CASE("graph: text round trip of every op") {
   CHECK(to_text(parse_graph(text)) == text);
   CHECK(to_text(graph, 1) == "conv2d conv <- input : out=12 kernel=3 stride=2 pad=0,1,2,3 groups=3 bias=1");
   CHECK(to_text(graph, 3) == "alpha_act act <- bn : s=relu6 alpha=act.alpha");
-  CHECK(to_text(graph, 6) == "add sum <- block.0/dw skip");
+  CHECK(to_text(graph, 6) ==
+        "border_conv2d block.0/border <- act : out=12 kernel=3 stride=1 pad=-1,0,3,2 groups=6 ring=1,0,0,2 "
+        "reach=2,0,0,1");
+  CHECK(to_text(graph, 7) == "add sum <- block.0/dw skip");
   // Attributes left out keep their defaults; an empty one is a value.
   const Graph defaults = parse_graph("input x : channels=1 height=2 width=2\nalpha_act a <- x : alpha=\n");
   CHECK(defaults.nodes[1].op == Op{AlphaAct{}});
@@ -276,10 +281,10 @@ TEST_CASE("graph: text round trip of every op") {
 
 TEST_CASE("graph: find and consumers") {
   const Graph graph = every_op();
-  CHECK(find(graph, "sum") == 6);
+  CHECK(find(graph, "sum") == 7);
   CHECK(find(graph, "none") == -1);
   const auto readers = consumers(graph);
-  CHECK(readers[3] == std::vector<int>{4, 5});
+  CHECK(readers[3] == std::vector<int>{4, 5, 6});
   CHECK(readers[graph.output()].empty());
   Graph twice;
   twice.add("x", Input{1, 1, 1}, {});
@@ -321,6 +326,7 @@ TEST_CASE("graph: every parse error names the line and what is wrong") {
       {in + "avg_pool2d y <- x : pad=,\n", "bad value 'pad=,'"},
       {in + "avg_pool2d y <- x : pad=-1\n", "avg_pool2d 'y': pad is -1, expected 0 to"},
       {in + "shortcut y <- x : out=3 pad=-1048577\n", "shortcut 'y': pad is -1048577"},
+      {in + "border_conv2d y <- x : out=3 ring=-1\n", "border_conv2d 'y': ring is -1, expected 0 to"},
       {in + "linear y <- x : out=0\n", "linear 'y': out is 0, expected 1 to 1048576"},
       {in + "linear y <- x\n", "linear 'y': out is 0"},
       {in + "conv2d y <- x : out=4 kernel=1048577\n", "conv2d 'y': kernel is 1048577"},

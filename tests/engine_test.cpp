@@ -89,6 +89,10 @@ constexpr const char* kCases[] = {
     "depthwise_conv2d y <- x : kernel=3 stride=1 pad=1 bias=1",
     "depthwise_conv2d y <- x : kernel=5 stride=2 pad=1,1,2,2",
     "depthwise_conv2d y <- x : kernel=3 stride=1 pad=4",
+    "border_conv2d y <- x : out=5 kernel=5 stride=2 pad=2,1,1,2 ring=1,2,1,1 reach=2,1,1,3",
+    "border_conv2d y <- x : out=20 kernel=3 stride=1 pad=1 ring=1",
+    "conv2d c <- x : out=4 kernel=5 pad=2\nborder_conv2d b <- x : out=4 kernel=5 pad=2 ring=1 reach=1\nadd s <- c b\n"
+    "alpha_act y <- s : s=relu6",
     "batch_norm y <- x",
     "alpha_act y <- x : s=relu",
     "alpha_act y <- x : s=relu alpha=a",

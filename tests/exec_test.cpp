@@ -51,6 +51,9 @@ constexpr const char* kBodies[] = {
     "add y <- r s",
     "depthwise_conv2d c <- x : kernel=3 pad=1 bias=1\nbatch_norm b <- c\nalpha_act r <- b : s=relu6 alpha=a\n"
     "depthwise_conv2d y <- r : kernel=3 stride=2 pad=1",
+    "alpha_act r <- x : s=relu\nconv2d c <- r : out=4 kernel=5 pad=2\nborder_conv2d b <- r : out=4 kernel=5 pad=2 "
+    "ring=1 "
+    "reach=1\nadd y <- c b",
     "conv2d c <- x : out=5 kernel=3 pad=1\nmax_pool2d m <- c : kernel=3 stride=2 pad=1\navg_pool2d q <- c : kernel=3 "
     "stride=2 pad=1\nadd y <- m q",
 };

@@ -50,8 +50,7 @@ TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
       CAPTURE(mask);
       const Model reordered =
           fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::none, .max_kernel = 7}).model;
-      const Folded merged =
-          fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::all, .max_kernel = 7});
+      const Folded merged = fold(model, {.mask = mask, .merge = Merge::all, .borders = Borders::reorder});
       const Values expected = run(reordered, x);
       CHECK(greatest_difference(run(merged.model, x), expected) <= 1e-6 * range(expected));
       CHECK(depth(merged.model.graph) == 2 + std::count(mask.begin(), mask.end(), '#'));
@@ -63,7 +62,7 @@ TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
 TEST_CASE("fold: the paper's ResNet-20 of depth 9") {
   const Model model = real_numbers(resnet_cifar(20, Input{3, 32, 32}, 10, false), 3);
   const std::string mask = "#..#.#.#.#..#..#.#.";
-  const Folded folded = fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::all, .max_kernel = 7});
+  const Folded folded = fold(model, {.mask = mask, .borders = Borders::reorder});
   CHECK(depth(folded.model.graph) == 9);
   CHECK(folded.plan.mask == mask.substr(1));
   CHECK(conv_count(folded.model.graph) == 16);
@@ -80,14 +79,13 @@ TEST_CASE("fold: the paper's ResNet-20 of depth 9") {
   CHECK(group.kernel == 5);
   CHECK(group.macs_before == 2 * 9 * 16 * 16 * 32 * 32);
   CHECK(group.macs_after == 25 * 16 * 16 * 32 * 32);
-  CHECK(!group.exact);
+  CHECK(group.border == GroupRow::Border::moved);
   const ActivationRow& second = folded.plan.activations[1];
   CHECK(second.group == -1);
   CHECK(second.stop == "read by both layer1.1.conv1 and layer1.1.add");
   CHECK(folded.plan.activations[2].kept);
 
-  const Folded cheap =
-      fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::cheaper, .max_kernel = 7});
+  const Folded cheap = fold(model, {.mask = mask, .merge = Merge::cheaper});
   CHECK(macs(cheap.model.graph) == macs(model.graph));
   CHECK(conv_count(cheap.model.graph) == 19);
   for (const Node& node : cheap.model.graph.nodes) CHECK(!std::holds_alternative<BatchNorm>(node.op));
@@ -129,7 +127,7 @@ TEST_CASE("fold: activations that share an alpha go together; what is kept keeps
                   "alpha=t\ndepthwise_conv2d b <- r : kernel=3 pad=1\nalpha_act s <- b : s=relu6 alpha=t\n"
                   "conv2d c <- s : out=2 kernel=1\nadd d <- c x\nalpha_act u <- d : alpha=v\nconv2d e <- u : out=2\n"),
       1);
-  const Folded folded = fold(model, {.threshold = {}, .mask = ".#", .depth = {}, .merge = Merge::all, .max_kernel = 7});
+  const Folded folded = fold(model, {.mask = ".#", .borders = Borders::reorder});
   CHECK(to_text(folded.model.graph) ==
         "input x : channels=2 height=5 width=5\nconv2d a <- x : out=2 kernel=3 stride=1 pad=1 groups=1 bias=1\n"
         "alpha_act u <- a : s=relu alpha=v\nconv2d e <- u : out=2 kernel=1 stride=1 pad=0 groups=1 bias=0\n");

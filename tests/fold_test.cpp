@@ -192,10 +192,10 @@ TEST_CASE("fold: every composition, interior and border") {
     REQUIRE(groups.size() == 1);
     CHECK(groups[0].from == 0);
     CHECK(groups[0].to == model.graph.output());
-    CHECK(groups[0].exact == (c.ring == Padding{}));
+    CHECK(groups[0].ring == c.ring);
     CHECK(groups[0].stop == "output");
 
-    const Model merged = merge(model, groups), reordered = reorder_padding(model, groups);
+    const Model merged = merge(model, groups, Borders::reorder), reordered = reorder_padding(model, groups);
     CHECK(to_text(merged.graph, merged.graph.output()) == c.merged);
     CHECK(macs(merged.graph) == groups[0].macs_after);
 
@@ -204,7 +204,10 @@ TEST_CASE("fold: every composition, interior and border") {
     const Values ordinary = run(model, x), folded = run(merged, x);
     CHECK(folded == run_on_plane(model, x, groups[0].map.stride));
     CHECK(folded == run(reordered, x));
-    if (groups[0].exact) CHECK(reordered.graph == model.graph);
+    if (groups[0].exact()) CHECK(reordered.graph == model.graph);
+    const Model exact = merge(model, groups, Borders::exact);
+    CHECK(run(exact, x) == ordinary);
+    CHECK(macs(exact.graph) == groups[0].macs_after + groups[0].macs_border);
 
     int inside = 0, ring_differs = 0;
     for (int64_t h = 0, i = 0; h < y.h; ++h)
@@ -229,8 +232,9 @@ TEST_CASE("fold: random linear networks merge to what they are on an endless pla
     const std::vector<Region> groups = all_groups(model.graph, 99);
     if (groups.size() != 1 || groups[0].from != 0 || groups[0].to != model.graph.output()) continue;
     const Values x = whole_picture(infer_shapes(model.graph)[0], seed);
-    const Model one = merge(model, groups);
+    const Model one = merge(model, groups, Borders::reorder);
     CHECK(run(one, x) == run_on_plane(model, x, groups[0].map.stride));
+    CHECK(run(merge(model, groups, Borders::exact), x) == run(model, x));
     cropped += one.graph.nodes.size() > 2;
     ++merged;
   }
@@ -239,7 +243,7 @@ TEST_CASE("fold: random linear networks merge to what they are on an endless pla
 }
 
 TEST_CASE("fold: random networks give the same reordered, merged at once and merged later") {
-  int inexact = 0, several = 0;
+  int inexact = 0, several = 0, corrected = 0, differs = 0;
   for (uint64_t seed = 0; seed < 300; ++seed) {
     CAPTURE(seed);
     const Model model = whole_numbers(random_graph(seed, 7, true), seed);
@@ -247,7 +251,7 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     const Values x = whole_picture(infer_shapes(model.graph)[0], seed);
     const std::string mask(foldable_activations(model).size(), seed % 3 ? '#' : '.');
     const auto folded = [&](const Model& from, Merge merge) {
-      return fold(from, {.threshold = {}, .mask = {}, .depth = {}, .merge = merge, .max_kernel = 7});
+      return fold(from, {.merge = merge, .borders = Borders::reorder});
     };
     const Model dropped = drop_activations(model, mask);
     const Folded reordered = folded(dropped, Merge::none), merged = folded(dropped, Merge::all);
@@ -260,27 +264,38 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     REQUIRE(again.plan.groups.size() == reordered.plan.groups.size());
     for (size_t i = 0; i < again.plan.groups.size(); ++i) {
       const GroupRow &a = reordered.plan.groups[i], &b = again.plan.groups[i];
-      CHECK(b.exact);
+      CHECK(b.border == GroupRow::Border::same);
       CHECK(a.op == b.op);
       CHECK(a.from == b.from);
       CHECK(a.to == b.to);
       CHECK(a.kernel == b.kernel);
-      inexact += !a.exact;
+      inexact += a.border != GroupRow::Border::same;
     }
     CHECK(later.model.graph == merged.model.graph);
     CHECK(later.model.tensors == merged.model.tensors);
     several += merged.plan.groups.size() > 1;
 
-    const std::vector<Region> cheap = find_groups(dropped.graph, cheaper(dropped.graph, 7));
-    const Model cheap_merged = merge(dropped, cheap);
+    const std::vector<Region> cheap = find_groups(dropped.graph, cheaper(dropped.graph, 7, Borders::reorder));
+    const Model cheap_merged = merge(dropped, cheap, Borders::reorder);
     CHECK(run(cheap_merged, x) == run(reorder_padding(dropped, cheap), x));
     CHECK(macs(cheap_merged.graph) <= macs(dropped.graph));
     CHECK(run(folded(reordered.model, Merge::cheaper).model, x) == expected);
+
+    const Values as_it_was = run(dropped, x);
+    for (const Merge merge : {Merge::all, Merge::cheaper}) {
+      const Folded exact = fold(dropped, {.merge = merge, .max_kernel = 9});
+      CHECK(run(exact.model, x) == as_it_was);
+      for (const GroupRow& group : exact.plan.groups) corrected += group.border == GroupRow::Border::kernels;
+      if (merge == Merge::cheaper) CHECK(macs(exact.model.graph) <= macs(dropped.graph));
+    }
+    differs += expected != as_it_was;
 
     CHECK(run(fold_batch_norm(model), x) == run(model, x));
   }
   CHECK(inexact > 100);
   CHECK(several > 50);
+  CHECK(corrected > 100);
+  CHECK(differs > 100);
 }
 
 TEST_CASE("fold: an activation, a second reader or max pooling stops a group") {
@@ -318,7 +333,7 @@ TEST_CASE("fold: an activation, a second reader or max pooling stops a group") {
   CHECK(all_groups(two, 5)[0].map.kernel() == 5);
   CHECK(all_groups(two, 1).empty());
   CHECK(error_of<std::invalid_argument>([&] { all_groups(two, 0); }) == "fold: max kernel is 0, expected at least 1");
-  CHECK(find_groups(two, cheaper(two, 7)).empty());
+  CHECK(find_groups(two, cheaper(two, 7, Borders::reorder)).empty());
   const Graph norm = parse_graph(head + "batch_norm an <- a\n");
   CHECK(all_groups(norm, 1).size() == 1);  // folding a batch norm makes no kernel larger
 }
@@ -328,7 +343,7 @@ TEST_CASE("fold: linear layers merge, through global pooling with the 1x1 convol
       parse_graph("input x : channels=3 height=4 width=4\nconv2d a <- x : out=6 kernel=1\nbatch_norm an <- a : eps=0\n"
                   "global_avg_pool p <- an\nflatten f <- p\nlinear l <- f : out=5\nlinear m <- l : out=2\n"),
       1);
-  const Model one = merge(pooled, all_groups(pooled.graph));
+  const Model one = merge(pooled, all_groups(pooled.graph), Borders::exact);
   CHECK(to_text(one.graph) ==
         "input x : channels=3 height=4 width=4\nglobal_avg_pool p <- x\nlinear a <- p : out=2 bias=1\n");
   const Values x = whole_picture({1, 4, 4, 3}, 1);

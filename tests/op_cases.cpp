@@ -7,6 +7,7 @@
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/batch_norm.hpp"
+#include "ops/border_conv2d.hpp"
 #include "ops/conv2d.hpp"
 #include "ops/depthwise_conv2d.hpp"
 #include "ops/flatten.hpp"
@@ -74,6 +75,13 @@ const std::vector<OpCase>& small_cases() {
       {DepthwiseConv2d{5, 2, pad(2), false}, {{2, 9, 6, 17}}},
       {DepthwiseConv2d{5, 2, {1, 1, 2, 2}, true}, {{1, 8, 9, 33}}},
       {DepthwiseConv2d{7, 2, {3, 2, 2, 3}, true}, {{1, 9, 8, 17}}},
+      // out, kernel, stride, pad, groups, ring, reach
+      {BorderConv2d{5, 5, 1, pad(2), 1, pad(1), pad(1)}, {{2, 7, 6, 3}}},
+      {BorderConv2d{70, 3, 1, pad(1), 1, pad(1), {}}, {{2, 4, 5, 3}}},  // bias alone; several blocks of outputs
+      {BorderConv2d{68, 5, 1, pad(2), 1, {1, 0, 0, 2}, {1, 0, 0, 2}}, {{1, 6, 5, 2}}},
+      {BorderConv2d{4, 7, 2, {3, 2, 1, 3}, 2, {1, 2, 1, 1}, {2, 3, 1, 2}}, {{2, 11, 9, 6}}},
+      {BorderConv2d{6, 3, 1, {-1, 1, 0, -1}, 6, pad(1), pad(2)}, {{2, 7, 6, 6}}},      // crops; depthwise
+      {BorderConv2d{3, 7, 1, pad(3), 1, {2, 3, 0, 0}, {2, 3, 0, 0}}, {{3, 2, 3, 4}}},  // all is ring
       {BatchNorm{}, {{2, 3, 5, 7}}},
       {BatchNorm{1, 0.01}, {{1, 2, 1, 1}}},  // of two pixels little but eps is left in the gradient
       {BatchNorm{}, {{2, 4, 3, 5}}, AlphaAct{relu, "a"}},
@@ -115,7 +123,13 @@ const std::vector<OpCase>& bench_cases() {
       {Conv2d{144, 1, 1, {}, 1, false}, {{8, 56, 56, 24}}},      // MobileNetV2
       {DepthwiseConv2d{3, 1, pad(1), false}, {{8, 56, 56, 144}}},
       {DepthwiseConv2d{3, 2, pad(1), false}, {{8, 56, 56, 144}}},
-      {DepthwiseConv2d{5, 1, pad(2), false}, {{8, 14, 14, 672}}},  // EfficientNet
+      {DepthwiseConv2d{5, 1, pad(2), false}, {{8, 14, 14, 672}}},              // EfficientNet
+      {BorderConv2d{16, 5, 1, pad(2), 1, pad(1), pad(1)}, {{1, 32, 32, 16}}},  // blocks of ResNet-20, merged,
+      {Conv2d{16, 5, 1, pad(2), 1, false}, {{1, 32, 32, 16}}},                 // and the convolution it is added to
+      {BorderConv2d{64, 5, 1, pad(2), 1, pad(1), pad(1)}, {{1, 8, 8, 64}}},
+      {Conv2d{64, 5, 1, pad(2), 1, false}, {{1, 8, 8, 64}}},
+      {BorderConv2d{96, 3, 1, pad(1), 1, pad(1), {}}, {{1, 14, 14, 96}}},  // a block of MobileNetV2, merged
+      {Conv2d{96, 3, 1, pad(1), 1, false}, {{1, 14, 14, 96}}},
       {BatchNorm{}, {{128, 32, 32, 16}}},
       {BatchNorm{}, {{128, 32, 32, 16}, {128, 32, 32, 16}}, act},
       {act, {{128, 32, 32, 16}}},
@@ -215,6 +229,7 @@ void OpRun<T>::forward() {
                  [&](const DepthwiseConv2d& op) {
                    depthwise_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
                  },
+                 [&](const BorderConv2d& op) { border_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op); },
                  [&](const BatchNorm& op) {
                    const std::span<const T> first_pixel = std::span(x).first(shape.c);
                    if (case_.evaluation) {
@@ -260,6 +275,10 @@ void OpRun<T>::backward() {
                  [&](const DepthwiseConv2d& op) {
                    depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
                    depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                 },
+                 [&](const BorderConv2d& op) {
+                   border_conv2d_backward_data<T>(dx, dy, p.weight, shape, op);
+                   border_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op);
                  },
                  [&](const BatchNorm&) {
                    const bool residual = dinputs.size() == 2;

@@ -2,16 +2,20 @@
 // mobilenet_v2_1.0_imagenet.safetensors) are looked for in $PLEAT_WEIGHTS, CIFAR-10 as always.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 
 #include "core/check.hpp"
 #include "core/rng.hpp"
 #include "data/dataset.hpp"
+#include "fold/engine.hpp"
+#include "fold/mask.hpp"
 #include "fold/plan.hpp"
 #include "fold/proof.hpp"
 #include "ops/exec.hpp"
 #include "ops/model_file.hpp"
+#include "ops/spec.hpp"
 #include "tests/run.hpp"
 
 using namespace pleat;
@@ -121,6 +125,39 @@ TEST_CASE("published: ResNet-20 with random masks gives the same top-1, merged o
     CHECK(proof.images() == 10000);
     CHECK(proof.max_rel_diff() <= 1e-4);
     CHECK(proof.same_top1() == 1);
+  }
+}
+
+TEST_CASE("published: MobileNetV2 without five blocks' activations, merged exactly without training") {
+  const auto path = weights("mobilenet_v2_1.0_imagenet");
+  if (!path) return;
+  const TempDir dir;
+  REQUIRE(shell(dir, "\"$PLEAT\" import '" + *path +
+                         "' --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out net.safetensors "
+                         "--quiet")
+              .code == 0);
+  const std::string mask = "#.#.###...#######";  // blocks 2, 4, 8, 9 and 10
+  const Model net = load_model(dir.path("net.safetensors"));
+  Model dropped = drop_activations(net, mask);
+  AlignedVector<float> images(2 * 224 * 224 * 3);
+  Rng rng(1);
+  for (float& pixel : images) pixel = static_cast<float>(std::clamp(0.5 * rng.normal(), -1.0, 1.0));
+  Exec unmerged(dropped.graph, dropped.tensors, {.batch = 2});
+  const auto expected = unmerged.run(images);
+  for (const int max_kernel : {3, 5}) {
+    CAPTURE(max_kernel);
+    Model merged = fold(net, {.mask = mask, .max_kernel = max_kernel, .borders = Borders::exact}).model;
+    CHECK(conv_count(merged.graph) < conv_count(dropped.graph));
+    Exec exec(merged.graph, merged.tensors, {.batch = 2});
+    Engine engine(merged, 2);
+    std::ranges::copy(images, engine.input().begin());
+    Proof by_exec, by_engine;
+    by_exec.add_logits(expected, exec.run(images), 1000);
+    by_engine.add_logits(expected, engine.run(), 1000);
+    for (const Proof& proof : {by_exec, by_engine}) {
+      CHECK(proof.max_rel_diff() <= 1e-4);
+      CHECK(proof.same_top1() == 1);
+    }
   }
 }
 

@@ -59,6 +59,62 @@ Values convolve(const Values& x, const Nhwc& xs, const Nhwc& ys, const Reference
   return y;
 }
 
+// One side of the ring along one axis: positions [first, first + count), which read inputs [from, from + taps).
+struct Side {
+  int64_t first, count, from, taps;
+};
+
+Values border(const Values& x, const Nhwc& xs, const Nhwc& ys, const ReferenceParams& p, const BorderConv2d& o) {
+  const Padding &ring = o.ring, &reach = o.reach;
+  const Side top{0, ring.top, 0, reach.top}, bottom{ys.h - ring.bottom, ring.bottom, xs.h - reach.bottom, reach.bottom};
+  const Side left{0, ring.left, 0, reach.left}, right{ys.w - ring.right, ring.right, xs.w - reach.right, reach.right};
+  const int64_t in = xs.c / o.groups, out = ys.c / o.groups;
+  Values y(ys.size());
+  const auto add = [&](int64_t tap, int64_t h, int64_t w, int64_t row, int64_t column) {  // y(h, w) += weight x
+    if (row < 0 || row >= xs.h || column < 0 || column >= xs.w) return;
+    for (int64_t n = 0; n < ys.n; ++n)
+      for (int64_t c = 0; c < ys.c; ++c)
+        for (int64_t i = 0; i < in; ++i)
+          y[at(ys, n, h, w, c)] += p.weight[(tap * in + i) * ys.c + c] * x[at(xs, n, row, column, c / out * in + i)];
+  };
+  int64_t tap = 0;
+  const auto edge_rows = [&](const Side& side) {
+    for (int64_t h = side.first; h < side.first + side.count; ++h)
+      for (int64_t row = side.from; row < side.from + side.taps; ++row)
+        for (int v = 0; v < o.kernel; ++v, ++tap)
+          for (int64_t w = 0; w < ys.w; ++w) add(tap, h, w, row, w * o.stride - o.pad.left + v);
+  };
+  const auto edge_columns = [&](const Side& side) {
+    for (int64_t w = side.first; w < side.first + side.count; ++w)
+      for (int u = 0; u < o.kernel; ++u)
+        for (int64_t column = side.from; column < side.from + side.taps; ++column, ++tap)
+          for (int64_t h = 0; h < ys.h; ++h) add(tap, h, w, h * o.stride - o.pad.top + u, column);
+  };
+  const auto corner = [&](const Side& a, const Side& b) {
+    for (int64_t h = a.first; h < a.first + a.count; ++h)
+      for (int64_t w = b.first; w < b.first + b.count; ++w)
+        for (int64_t row = a.from; row < a.from + a.taps; ++row)
+          for (int64_t column = b.from; column < b.from + b.taps; ++column, ++tap) add(tap, h, w, row, column);
+  };
+  corner(top, left), edge_rows(top), corner(top, right);
+  edge_columns(left), edge_columns(right);
+  corner(bottom, left), edge_rows(bottom), corner(bottom, right);
+
+  const auto classes = [](int64_t size, const Side& before, const Side& after) {
+    std::vector<int64_t> of(size, before.count);
+    for (int64_t i = 0; i < before.count; ++i) of[i] = i;
+    const int64_t inner = size > before.count + after.count;
+    for (int64_t i = 0; i < after.count; ++i) of[after.first + i] = before.count + inner + i;
+    return of;
+  };
+  const auto rows = classes(ys.h, top, bottom), columns = classes(ys.w, left, right);
+  const int64_t column_classes = columns.back() + 1;
+  each(ys, [&](int64_t, int64_t h, int64_t w, int64_t c, int64_t i) {
+    y[i] += p.bias[(rows[h] * column_classes + columns[w]) * ys.c + c];
+  });
+  return y;
+}
+
 double nonlinear(Nonlinearity s, double x) {
   return s == Nonlinearity::relu ? std::max(x, 0.0) : std::clamp(x, 0.0, 6.0);
 }
@@ -77,6 +133,7 @@ Nhwc reference_shape(const Op& op, const std::vector<Nhwc>& input_shapes) {
                         },
                         [&](const Conv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
                         [&](const DepthwiseConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                        [&](const BorderConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
                         [&](const MaxPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
                         [&](const AvgPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
                         [&](const Shortcut& o) { return windowed(x, 1, o.stride, o.pad, o.out); },
@@ -109,6 +166,7 @@ std::vector<double> reference_forward(const Op& op, const std::vector<std::vecto
           [&](const DepthwiseConv2d& o) {
             return convolve(x, xs, ys, p, o.kernel, o.stride, o.pad, static_cast<int>(xs.c));
           },
+          [&](const BorderConv2d& o) { return border(x, xs, ys, p, o); },
           [&](const BatchNorm& o) {
             Values y(ys.size());
             each(ys, [&](int64_t, int64_t, int64_t, int64_t c, int64_t i) {

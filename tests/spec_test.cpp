@@ -90,6 +90,21 @@ TEST_CASE("costs and depth") {
   CHECK(depth(graph) == 4);  // stem, the block's two that go together, skip; and one
 }
 
+TEST_CASE("a border costs its ring alone, and has a weight for each input that its positions read") {
+  const Graph graph = parse_graph(
+      "input x : channels=4 height=9 width=8\nborder_conv2d b <- x : out=6 kernel=5 pad=2 groups=2 "
+      "ring=1,1,1,2 reach=1,1,1,2\n");
+  CHECK(infer_shapes(graph)[1] == Nhwc{1, 9, 8, 6});
+  const auto all = parameters(graph);
+  REQUIRE(all.size() == 2);
+  // Taps: above and below 1 row of 5, left 1 column of 5, right two positions with 2 columns of 5; corners 1 of 1 on
+  // the left, two of 2 on the right.
+  CHECK(to_string(all[0].shape) == to_string(std::vector<int64_t>{2 * 5 + 5 + 2 * 10 + 2 * (1 + 2 * 2), 2, 6}));
+  CHECK(to_string(all[1].shape) == "[3, 4, 6]");
+  CHECK(macs(graph) == (2 * 8 * 5 + 9 * 5 + 2 * 9 * 10 + 2 * (1 + 2 * 2)) * 2 * 6);
+  CHECK(conv_count(graph) == 0);
+}
+
 TEST_CASE("start values: He-normal weights, the rest constant, each by its name alone") {
   const Graph graph = parse_graph(
       "input x : channels=32 height=4 width=4\n"
@@ -135,6 +150,12 @@ TEST_CASE("graphs that do not fit are refused by name") {
   CHECK(shape_error("shortcut s <- x : out=3") == "shortcut 's': out is 3, expected at least the 4 input channels");
   CHECK(shape_error("shortcut s <- x : out=4 pad=-3") ==
         "shortcut 's': window 1x1 is larger than its padded input 0x-1");
+  CHECK(shape_error("border_conv2d b <- x : out=4 groups=3") ==
+        "border_conv2d 'b': 3 groups, expected a divisor of 4 input and 4 output channels");
+  CHECK(shape_error("border_conv2d b <- x : out=4 kernel=3 pad=1 ring=3,0,4,0") ==
+        "border_conv2d 'b': ring covers 7, expected at most 6, the output's rows");
+  CHECK(shape_error("border_conv2d b <- x : out=4 kernel=3 pad=1 ring=1 reach=0,6,0,0") ==
+        "border_conv2d 'b': reach covers 6, expected at most 5, the input's columns");
   CHECK(shape_error("conv2d c <- x : out=1048576 pad=100").find("an output of") != std::string::npos);
   CHECK(error_of<std::invalid_argument>([] {
           parameters(parse_graph("input x : channels=65536 height=1 width=1\nconv2d c <- x : out=65536"));

@@ -1,4 +1,5 @@
 // `pleat fold MODEL --out F`: drops activations, merges what is linear between the others, prints the plan.
+#include <array>
 #include <iomanip>
 #include <ostream>
 
@@ -33,6 +34,8 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
   options.merge = merge == "all"       ? FoldOptions::Merge::all
                   : merge == "cheaper" ? FoldOptions::Merge::cheaper
                                        : FoldOptions::Merge::none;
+  if (cli.has("borders"))
+    options.borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
   options.max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
   return options;
 }
@@ -44,31 +47,44 @@ std::string kernel_text(const GroupRow& group) {
   return concat(text, " -> ", group.kernel);
 }
 
-void print_group(std::ostream& out, const GroupRow& group, bool with_stop) {
-  out << std::left << std::setw(22) << group.op << std::setw(13) << kernel_text(group) << std::right << std::setw(11)
-      << group.macs_before << std::setw(12) << group.macs_after;
-  if (with_stop) out << "  " << group.stop << (group.exact ? "" : "; padding moved");
-  out << '\n';
+constexpr std::array kBorderText = {"", "; padding moved", "; border biases", "; border kernels"};
+
+// Widths of the table's columns of text.
+struct Columns {
+  explicit Columns(const FoldPlan& plan) {
+    const auto widen = [](int& width, const std::string& text) {
+      width = std::max(width, static_cast<int>(text.size()));
+    };
+    for (const ActivationRow& row : plan.activations) widen(activation, row.alpha);
+    for (const GroupRow& row : plan.groups) widen(group, row.op), widen(kernels, kernel_text(row));
+  }
+  int activation = 10, group = 5, kernels = 7;
+};
+
+void print_group(std::ostream& out, const Columns& columns, const GroupRow& group, const std::string& stop) {
+  out << std::left << std::setw(columns.group + 2) << group.op << std::setw(columns.kernels) << kernel_text(group)
+      << std::right << std::setw(13) << group.macs_before << std::setw(12) << group.macs_after
+      << (stop.empty() ? "" : "  ") << stop << '\n';
 }
 
 void print_plan(std::ostream& out, const FoldPlan& plan) {
-  std::size_t width = 10;
-  for (const ActivationRow& row : plan.activations) width = std::max(width, row.alpha.size());
-  const auto column = static_cast<int>(width);
-  out << std::left << std::setw(column) << "activation"
-      << "  alpha  fate     group                 kernels"
-      << "      MACs before       after  ends at\n";
+  const Columns columns(plan);
+  out << std::left << std::setw(columns.activation) << "activation"
+      << "  alpha  fate     " << std::setw(columns.group + 2) << "group" << std::setw(columns.kernels) << "kernels"
+      << "  MACs before       after  ends at\n";
   std::vector<bool> shown(plan.groups.size());
   for (const ActivationRow& row : plan.activations) {
-    out << std::left << std::setw(column) << row.alpha << std::right << std::fixed << std::setprecision(3)
+    out << std::left << std::setw(columns.activation) << row.alpha << std::right << std::fixed << std::setprecision(3)
         << std::setw(7) << row.value << (row.kept ? "  kept" : "  dropped  ");
-    if (row.kept)
+    if (row.kept) {
       out << '\n';
-    else if (row.group < 0)
+    } else if (row.group < 0) {
       out << "none: " << row.stop << '\n';
-    else
-      print_group(out, plan.groups[row.group], true);
-    if (row.group >= 0) shown[row.group] = true;
+    } else {
+      const GroupRow& group = plan.groups[row.group];
+      print_group(out, columns, group, group.stop + kBorderText[static_cast<int>(group.border)]);
+      shown[row.group] = true;
+    }
   }
   // Groups without a dropped activation: batch norms, mostly.
   for (std::size_t g = 0, first = 1; g < plan.groups.size(); ++g) {
@@ -76,7 +92,7 @@ void print_plan(std::ostream& out, const FoldPlan& plan) {
     if (first) out << "\nwithout a dropped activation between them\n";
     first = 0;
     out << "  ";
-    print_group(out, plan.groups[g], false);
+    print_group(out, columns, plan.groups[g], "");
   }
   out.unsetf(std::ios::fixed);
 }
@@ -97,7 +113,7 @@ Json plan_json(const FoldPlan& plan) {
                       {"kernel", group.kernel},
                       {"macs_before", group.macs_before},
                       {"macs_after", group.macs_after},
-                      {"exact", group.exact},
+                      {"border", name(group.border)},
                       {"stop", group.stop}});
   return {{"activations", activations}, {"groups", groups}};
 }
@@ -105,13 +121,14 @@ Json plan_json(const FoldPlan& plan) {
 }  // namespace
 
 int fold_command(int argc, char** argv) {
-  Cli cli(
-      "pleat fold",
-      "Drops activations, moves the padding of each linear group to its first convolution and merges the group into "
-      "one.",
-      "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
-      "pleat fold finetuned.safetensors --out merged.safetensors              # exactly the same function\n"
-      "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
+  Cli cli("pleat fold",
+          "Drops activations and merges each linear group between the others into one convolution, exactly, borders "
+          "included; "
+          "or makes the network ready for fine-tuning first.",
+          "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
+          "pleat fold finetuned.safetensors --out merged.safetensors              # exactly the same function\n"
+          "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # the same, without training\n"
+          "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
   cli.argument("MODEL", "a name of `pleat list` or a file");
   cli.option("out", "FILE", "model file to write");
   cli.option(
@@ -121,6 +138,9 @@ int fold_command(int argc, char** argv) {
   cli.option("depth", "N", "drop the largest alphas until the depth, activations left + 1, is N");
   cli.option("merge", "HOW", "all, cheaper (only where MACs do not grow) or none (for fine-tuning before the merge)",
              "all");
+  cli.option("borders", "HOW",
+             "exact (the same function as before, borders included) or reorder (padding moved to the first convolution "
+             "of each group: no cost, but asks for fine-tuning); without: reorder with --merge none, else exact");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");

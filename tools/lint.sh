@@ -34,9 +34,9 @@ expect_nothing "core includes core" "$(includes_besides core 'core/')"
 expect_nothing "ops include core, ops" "$(includes_besides ops '(core|ops)/')"
 expect_nothing "models include core, models, ops/spec" "$(includes_besides models '(core|models)/|ops/spec\.hpp"')"
 expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/')"
-# The skip without parameters is plain C++ that the engine runs too.
-expect_nothing "fold includes core, fold, ops/spec, ops/shortcut" \
-  "$(includes_besides fold '(core|fold)/|ops/(spec|shortcut)\.hpp"')"
+# The skip without parameters and the borders of merged convolutions are plain C++ that the engine runs too.
+expect_nothing "fold includes core, fold, ops/spec, ops/shortcut, ops/border_conv2d" \
+  "$(includes_besides fold '(core|fold)/|ops/(spec|shortcut|border_conv2d)\.hpp"')"
 
 expect_nothing "BLAS in ops/gemm alone" "$(users_besides cblas 'ops/gemm\.cpp')"
 expect_nothing "oneDNN in core/onednn alone" "$(users_besides 'dnnl|oneapi' 'core/onednn\.hpp')"

@@ -47,6 +47,12 @@ class Side {
   Exec exec_;
 };
 
+// How a model was folded at its borders: reorder or exact; null if it was not.
+nlohmann::ordered_json borders(const Side& side) {
+  const auto note = side.model().notes.find("fold.borders");
+  return note == side.model().notes.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(note->second);
+}
+
 void compare(Proof& proof, Side& a, Side& b, std::span<const float> images, int64_t n) {
   const int64_t classes = a.shape(false).c;
   const auto first = [&](std::span<const float> values, int64_t each) { return values.first(n * each); };
@@ -111,11 +117,14 @@ int verify_command(int argc, char** argv) {
             << 100 * proof.same_top1() << "%\n"
             << "last spatial map: greatest difference " << proof.max_abs_diff_map() << ", "
             << proof.max_abs_diff_interior() << " without its outermost pixels\n";
+  if ((borders(a) == "reorder") != (borders(b) == "reorder"))
+    cli.out() << "the padding of one of them was moved (fold --borders reorder): at the borders they may differ\n";
   cli.finish({{"max_abs_diff", proof.max_abs_diff()},
               {"max_rel_diff", proof.max_rel_diff()},
               {"max_abs_diff_map", proof.max_abs_diff_map()},
               {"max_abs_diff_interior", proof.max_abs_diff_interior()},
               {"same_top1", proof.same_top1()},
+              {"borders", {borders(a), borders(b)}},
               {"images", proof.images()}});
   return 0;
 }
