@@ -14,6 +14,24 @@ PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, compute_t<T> scale) {
   for (int64_t c = 0; c < channels; ++c) y[c] = T(y[c] + scale * x[c]);
 }
 
+// y = scale * the sum of the window, `rows` by `columns` pixels from x in a picture `width` pixels wide; summed before
+// it is stored.
+template <class T>
+PLEAT_SIMD void scaled_sum(T* y, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels,
+                           compute_t<T> scale) {
+  constexpr int64_t kBlock = 64;
+  for (int64_t begin = 0; begin < channels; begin += kBlock) {
+    const int64_t count = std::min(kBlock, channels - begin);
+    compute_t<T> sum[kBlock] = {};
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t column = 0; column < columns; ++column) {
+        const T* pixel = x + (row * width + column) * channels + begin;
+        for (int64_t c = 0; c < count; ++c) sum[c] += pixel[c];
+      }
+    for (int64_t c = 0; c < count; ++c) y[begin + c] = T(scale * sum[c]);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -23,11 +41,7 @@ void avg_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shap
   const compute_t<T> scale = compute_t<T>{1} / static_cast<compute_t<T>>(op.kernel * op.kernel);
   parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
     for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
-      T* target = y.data() + to * channels;
-      std::fill_n(target, channels, T{0});
-      for (int64_t row = 0; row < rows; ++row)
-        for (int64_t column = 0; column < columns; ++column)
-          axpy(target, x.data() + (first + row * x_shape.w + column) * channels, channels, scale);
+      scaled_sum(y.data() + to * channels, x.data() + first * channels, rows, columns, x_shape.w, channels, scale);
     });
   });
 }

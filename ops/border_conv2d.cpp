@@ -29,6 +29,7 @@ int64_t classes(int64_t positions, int64_t before, int64_t after) {
   return before + after + (before + after < positions);
 }
 
+constexpr int64_t kLanes = 16;  // outputs
 constexpr int64_t kPixels = 4;  // that are summed at once, so that a weight read serves them all
 
 // sum[p][o] += sum over k of x[p * x_step + k] * w[k][o] for kCount pixels p and kLanes outputs o; rows of w are `ld`

@@ -163,17 +163,50 @@ bool is_convolution(const OpCase& c) {
   return as_conv2d(c).has_value();
 }
 
+namespace {
+
+// Convolutions of our own and linear layers compute in no Bf16.
+template <class T>
+constexpr bool kHasNative = !std::is_same_v<T, Bf16>;
+
+// A buffer in the type that is computed in, for ops that leave Bf16: what they write goes back at the end.
+template <class T>
+class Computed {
+ public:
+  explicit Computed(std::vector<T>& values) : values_(values), computed_(values.begin(), values.end()) {}
+  ~Computed() { std::copy(computed_.begin(), computed_.end(), values_.begin()); }
+  Computed(const Computed&) = delete;
+  Computed& operator=(const Computed&) = delete;
+  template <class C>
+  operator std::span<C>() {
+    return computed_;
+  }
+
+ private:
+  std::vector<T>& values_;
+  std::vector<compute_t<T>> computed_;
+};
+template <class T>
+auto computed(std::vector<T>& values) {
+  if constexpr (std::is_same_v<T, compute_t<T>>)
+    return std::span<T>(values);
+  else
+    return Computed<T>(values);
+}
+
+}  // namespace
+
 template <class T>
 OpRun<T>::OpRun(const OpCase& c, Kernels kernels) : case_(c) {
-  const T nan = std::numeric_limits<T>::quiet_NaN();
+  const C nan = std::numeric_limits<C>::quiet_NaN();
   const Graph graph = graph_of(c);
   const int64_t batch = c.inputs[0].n, channels = c.inputs[0].c;
-  for (const Nhwc& shape : c.inputs) inputs.emplace_back(shape.size(), nan);
+  for (const Nhwc& shape : c.inputs) inputs.emplace_back(shape.size(), T(nan));
   dinputs = inputs;
-  y.assign(infer_shapes(graph, batch).back().size(), nan);
+  y.assign(infer_shapes(graph, batch).back().size(), T(nan));
   dy = y;
   for (const Parameter& p : parameters(graph)) {
-    const std::vector<T> values(num_elements(p.shape), nan);
+    const std::vector<C> values(num_elements(p.shape), nan);
     switch (p.role) {
       case Role::weight:
       case Role::norm_weight:
@@ -199,9 +232,9 @@ OpRun<T>::OpRun(const OpCase& c, Kernels kernels) : case_(c) {
   if (const auto* op = std::get_if<DepthwiseConv2d>(&c.op)) workspace = depthwise_conv2d_workspace(c.inputs[0], *op);
   workspace_.assign(workspace, nan);
   if (std::holds_alternative<BatchNorm>(c.op)) saved_.emplace(channels);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (!std::is_same_v<T, double>)
     if (kernels == Kernels::onednn)
-      onednn_ = std::make_unique<OnednnConv2d<float>>(c.inputs[0], as_conv2d(c).value(), kAllPasses);
+      onednn_ = std::make_unique<OnednnConv2d<T>>(c.inputs[0], as_conv2d(c).value(), kAllPasses);
 }
 
 template <class T>
@@ -217,15 +250,17 @@ template <class T>
 void OpRun<T>::forward() {
   const Nhwc& shape = case_.inputs[0];
   const std::vector<T>& x = inputs[0];
-  const OpParams<T>& p = params;
-  if constexpr (std::is_same_v<T, float>)
+  const OpParams<C>& p = params;
+  if constexpr (!std::is_same_v<T, double>)
     if (onednn_) {
       onednn_->begin_forward(p.weight);
       return onednn_->forward(y, x, p.bias);
     }
   std::visit(Overloaded{
                  [&](const Input&) { y = x; },
-                 [&](const Conv2d& op) { conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_); },
+                 [&](const Conv2d& op) {
+                   if constexpr (kHasNative<T>) conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
+                 },
                  [&](const DepthwiseConv2d& op) {
                    depthwise_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
                  },
@@ -244,9 +279,11 @@ void OpRun<T>::forward() {
                  [&](const AlphaAct& op) { alpha_act_forward<T>(y, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_forward<T>(y, x, shape, op); },
                  [&](const AvgPool2d& op) { avg_pool2d_forward<T>(y, x, shape, op); },
-                 [&](const GlobalAvgPool&) { global_avg_pool_forward<T>(y, x, shape); },
-                 [&](const Flatten&) { flatten_forward<T>(y, x, shape); },
-                 [&](const Linear& op) { linear_forward<T>(y, x, p.weight, p.bias, shape.n, shape.c, op); },
+                 [&](const GlobalAvgPool&) { global_avg_pool_forward<T>(computed(y), x, shape); },
+                 [&](const Flatten&) { flatten_forward<T>(computed(y), x, shape); },
+                 [&](const Linear& op) {
+                   if constexpr (kHasNative<T>) linear_forward<T>(y, x, p.weight, p.bias, shape.n, shape.c, op);
+                 },
                  [&](const Add&) { add_forward<T>(y, x, inputs[1]); },
                  [&](const Shortcut& op) { shortcut_forward<T>(y, x, shape, op); },
              },
@@ -258,8 +295,8 @@ void OpRun<T>::backward() {
   const Nhwc& shape = case_.inputs[0];
   const std::vector<T>& x = inputs[0];
   std::vector<T>& dx = dinputs[0];
-  const OpParams<T>& p = params;
-  if constexpr (std::is_same_v<T, float>)
+  const OpParams<C>& p = params;
+  if constexpr (!std::is_same_v<T, double>)
     if (onednn_) {
       onednn_->begin_backward(p.weight, dparams.weight, dparams.bias);
       onednn_->backward_data(dx, dy);
@@ -269,8 +306,10 @@ void OpRun<T>::backward() {
   std::visit(Overloaded{
                  [&](const Input&) { dx = dy; },
                  [&](const Conv2d& op) {
-                   conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
-                   conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                   if constexpr (kHasNative<T>) {
+                     conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                     conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                   }
                  },
                  [&](const DepthwiseConv2d& op) {
                    depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
@@ -293,10 +332,11 @@ void OpRun<T>::backward() {
                  [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },
                  [&](const AvgPool2d& op) { avg_pool2d_backward<T>(dx, dy, shape, op); },
-                 [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, dy, shape); },
-                 [&](const Flatten&) { flatten_backward<T>(dx, dy, shape); },
+                 [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, computed(dy), shape); },
+                 [&](const Flatten&) { flatten_backward<T>(dx, computed(dy), shape); },
                  [&](const Linear& op) {
-                   linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
+                   if constexpr (kHasNative<T>)
+                     linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
                  },
                  [&](const Add&) {
                    dinputs = {dy, dy};
@@ -308,5 +348,6 @@ void OpRun<T>::backward() {
 
 template class OpRun<float>;
 template class OpRun<double>;
+template class OpRun<Bf16>;
 
 }  // namespace pleat::testing

@@ -43,14 +43,15 @@ struct OpParams {
 };
 
 /// A row with all its buffers, of the right sizes and filled with NaN, so that a test sees what a kernel leaves out.
-/// forward() and backward() call the kernels and nothing else.
+/// forward() and backward() call the kernels and nothing else; but Bf16, where an op's output is float, is converted.
 template <class T>
 class OpRun {
  public:
+  using C = compute_t<T>;
   explicit OpRun(const OpCase& c, Kernels kernels = Kernels::native);
 
   std::vector<std::vector<T>> inputs, dinputs;
-  OpParams<T> params, dparams;
+  OpParams<C> params, dparams;
   std::vector<T> y, dy;
 
   void forward();
@@ -60,9 +61,9 @@ class OpRun {
   BatchNormTail<T> tail() const;
 
   const OpCase& case_;
-  std::vector<T> workspace_;
+  std::vector<C> workspace_;
   std::optional<BatchNormSaved<T>> saved_;
-  std::unique_ptr<OnednnConv2d<float>> onednn_;
+  std::unique_ptr<ConvKernel<T>> onednn_;
 };
 
 /// True where oneDNN has a kernel of its own for the row.

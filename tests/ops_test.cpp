@@ -99,7 +99,12 @@ OpRun<double> random_run(const OpCase& c) {
 template <class To, class From>
 void assign(std::vector<To>& to, const std::vector<From>& from) {
   REQUIRE(to.size() == from.size());
-  std::transform(from.begin(), from.end(), to.begin(), [](From v) { return static_cast<To>(v); });
+  std::transform(from.begin(), from.end(), to.begin(), [](From v) {
+    if constexpr (std::is_same_v<To, Bf16>)
+      return Bf16(static_cast<float>(v));
+    else
+      return static_cast<To>(v);
+  });
 }
 
 // Forward and backward of `values` on any kernels.
@@ -111,11 +116,12 @@ OpRun<T> finished_run(const OpCase& c, const OpRun<double>& values, Kernels kern
   assign(run.params.bias, values.params.bias);
   assign(run.params.running_mean, values.params.running_mean);
   assign(run.params.running_var, values.params.running_var);
-  run.params.alpha = static_cast<T>(values.params.alpha);
+  run.params.alpha = static_cast<compute_t<T>>(values.params.alpha);
   assign(run.dy, values.dy);
-  std::fill(run.dparams.weight.begin(), run.dparams.weight.end(), T(kGradientStart));
-  std::fill(run.dparams.bias.begin(), run.dparams.bias.end(), T(kGradientStart));
-  run.dparams.alpha = T(kGradientStart);
+  using C = compute_t<T>;
+  std::fill(run.dparams.weight.begin(), run.dparams.weight.end(), C(kGradientStart));
+  std::fill(run.dparams.bias.begin(), run.dparams.bias.end(), C(kGradientStart));
+  run.dparams.alpha = C(kGradientStart);
   run.forward();
   if (!c.evaluation) run.backward();
   return run;
@@ -188,6 +194,38 @@ TEST_CASE("reference: kernels agree with the naive evaluator") {
       check_backward(c, wide, serial, 1e-12);
       check_backward(c, narrow, wide, 5e-6);
     }
+  }
+}
+
+// Every product and sum is in float; what is stored is rounded to eight bits, by half a unit of the last of them. Some
+// backward passes add to what they have stored, or read it.
+TEST_CASE("bf16: kernels agree with the double ones on the same stored values") {
+  constexpr double kStored = 1.0 / 256, kSummed = 2e-5;
+  const Threads restore;
+  set_num_threads(3);
+  if (!cpu_has_bf16()) MESSAGE("skipped: dense convolutions, for this CPU multiplies no bf16");
+  for (const OpCase& c : small_cases()) {
+    const bool dense = std::holds_alternative<Conv2d>(c.op);
+    if (std::holds_alternative<Linear>(c.op) || (dense && !cpu_has_bf16())) continue;  // linear layers stay in f32
+    CAPTURE(describe(c));
+    OpRun<double> values = random_run(c);
+    const auto store = [](Values& all) {
+      for (double& v : all) v = Bf16(static_cast<float>(v));
+    };
+    for (Values& x : values.inputs) store(x);
+    store(values.dy);
+    if (dense) store(values.params.weight);
+    if (near_kink(c, values)) continue;  // a value moved to a kink: nothing to compare gradients with
+    const OpRun<double> expected = finished_run<double>(c, values);
+    const OpRun<Bf16> got = finished_run<Bf16>(c, values, dense ? Kernels::onednn : Kernels::native);
+    CHECK(difference(got.y, expected.y) <= kStored);
+    if (c.evaluation) continue;
+    for (std::size_t i = 0; i < c.inputs.size(); ++i)
+      CHECK(difference(got.dinputs[i], expected.dinputs[i]) <= 2 * kStored);
+    CHECK(difference(got.dparams.weight, expected.dparams.weight) <= kSummed);
+    CHECK(difference(got.dparams.bias, expected.dparams.bias) <= kSummed);
+    if (const AlphaAct* act = activation(c); act != nullptr && !act->alpha.empty())
+      CHECK(difference(std::vector{got.dparams.alpha}, std::vector{expected.dparams.alpha}) <= kSummed);
   }
 }
 
