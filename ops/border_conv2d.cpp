@@ -170,8 +170,7 @@ BorderGeometry::BorderGeometry(const Nhwc& x_shape, const BorderConv2d& op)
       ring(op.ring),
       taps(0),
       row_classes(classes(y.h, ring.top, ring.bottom)),
-      column_classes(classes(y.w, ring.left, ring.right)),
-      macs(0) {
+      column_classes(classes(y.w, ring.left, ring.right)) {
   const Parts rows =
       parts(x.h, y.h, op.kernel, op.stride, op.pad.top, ring.top, ring.bottom, op.reach.top, op.reach.bottom);
   const Parts columns =
@@ -180,11 +179,15 @@ BorderGeometry::BorderGeometry(const Nhwc& x_shape, const BorderConv2d& op)
   for (std::size_t i = 0; i < 3; ++i)
     for (std::size_t j = 0; j < 3; ++j) {
       if (i == 1 && j == 1) continue;
-      const int64_t window = rows[i].taps * columns[j].taps;
       patches[patch++] = {rows[i], columns[j], taps};
-      taps += rows[i].sets * columns[j].sets * window;
-      macs += rows[i].count * columns[j].count * window * (x.c / op.groups) * op.out;
+      taps += rows[i].sets * columns[j].sets * rows[i].taps * columns[j].taps;
     }
+}
+
+int64_t BorderGeometry::macs(const BorderConv2d& op) const {
+  int64_t products = 0;
+  for (const BorderPatch& p : patches) products += p.rows.count * p.columns.count * p.rows.taps * p.columns.taps;
+  return products * (x.c / op.groups) * op.out;
 }
 
 int64_t BorderGeometry::bias_class(int64_t r, int64_t c) const {
