@@ -51,7 +51,7 @@ $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat-infer.a
 	$(Q)$(link) $(DNNL_LIBS)
 # Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
-# backward half of the one op that the engine shares with training.
+# backward halves of the two ops that the engine shares with training.
 $(BUILD)/pleat-run: $(call objects,$(RUN)) $(BUILD)/libpleat-infer.a
 	$(Q)$(link) -Wl,--gc-sections $(DNNL_LIBS) -l:libz.a
 
@@ -73,6 +73,12 @@ demo: setup  ## set up, build, then train, fold and time a small network
 	@tools/setup.sh demo
 	@$(MAKE) all
 	@tools/demo.sh $(BUILD)
+
+NETWORKS ?=
+check-networks: setup  ## every network trained briefly, resumed, folded with random masks and proved (NETWORKS=, MASKS=)
+	@tools/setup.sh demo
+	@$(MAKE) all
+	@tools/check_networks.sh $(BUILD) $(NETWORKS)
 
 bench: setup  ## latency and training speed of two networks on this machine
 	@$(MAKE) all
@@ -126,4 +132,4 @@ clean:  ## remove what was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo bench bench-ops bench-train lint asan fuzz format compile_commands.json install clean help
+.PHONY: check-networks all setup test demo bench bench-ops bench-train lint asan fuzz format compile_commands.json install clean help

@@ -132,7 +132,8 @@ std::optional<Region> closed_region(const Graph& graph, const std::vector<std::v
   for (const int i : region.nodes) region.macs_before += macs(graph, i, shapes);
   const int64_t kernel = region.map.kernel();
   region.macs_after = shapes[to].h * shapes[to].w * shapes[to].c * kernel * kernel * region.map.inputs();
-  region.macs_border = BorderGeometry(shapes[from], border_op(region, shapes)).macs;
+  const BorderConv2d border = border_op(region, shapes);
+  region.macs_border = BorderGeometry(shapes[from], border).macs(border);
   return region;
 }
 

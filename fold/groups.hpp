@@ -25,7 +25,7 @@ struct Region {
   Padding ring = {}, reach = {};
   int64_t macs_before = 0, macs_after = 0;
   int64_t macs_border = 0;  ///< Of what makes the merged op exact there (fold/border.hpp).
-  std::string stop;  ///< Why it ends at `to`.
+  std::string stop;         ///< Why it ends at `to`.
 
   /// The merged op gives the same everywhere.
   bool exact() const { return ring == Padding{}; }

@@ -37,10 +37,10 @@ struct ActivationRow {
 
 /// A run of linear nodes, by the names in the model before.
 struct GroupRow {
-  std::string op;            ///< The merged op (with Merge::none: what it will be called).
-  std::string from, to;      ///< The value it reads and the one it gives.
-  std::vector<int> kernels;  ///< Of its convolutions; linear layers count as 1.
-  int kernel = 0;            ///< Of the merged op.
+  std::string op;                           ///< The merged op (with Merge::none: what it will be called).
+  std::string from, to;                     ///< The value it reads and the one it gives.
+  std::vector<int> kernels;                 ///< Of its convolutions; linear layers count as 1.
+  int kernel = 0;                           ///< Of the merged op.
   int64_t macs_before = 0, macs_after = 0;  ///< After: borders included.
   /// What became of its borders.
   enum class Border {
@@ -49,7 +49,7 @@ struct GroupRow {
     bias,     ///< Exact, by another bias.
     kernels,  ///< Exact, by kernels of their own.
   } border = Border::same;
-  std::string stop;   ///< Why it ends at `to`.
+  std::string stop;  ///< Why it ends at `to`.
 };
 
 struct FoldPlan {

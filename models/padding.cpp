@@ -23,11 +23,11 @@ void set_padding(Graph& graph, PaddingStyle style) {
       const int rows = total(x.h), columns = total(x.w);
       op.pad = {rows / 2, columns / 2, rows - rows / 2, columns - columns / 2};
     };
-    std::visit(
-        Overloaded{[&](Conv2d& op) { pad(op); }, [&](DepthwiseConv2d& op) { pad(op); }, [&](MaxPool2d& op) { pad(op); },
-                   [&](AvgPool2d& op) { pad(op); }, [](Input&) {}, [](BorderConv2d&) {}, [](BatchNorm&) {}, [](AlphaAct&) {},
-                   [](GlobalAvgPool&) {}, [](Flatten&) {}, [](Linear&) {}, [](Add&) {}, [](Shortcut&) {}},
-        node.op);
+    std::visit(Overloaded{[&](Conv2d& op) { pad(op); }, [&](DepthwiseConv2d& op) { pad(op); },
+                          [&](MaxPool2d& op) { pad(op); }, [&](AvgPool2d& op) { pad(op); }, [](Input&) {},
+                          [](BorderConv2d&) {}, [](BatchNorm&) {}, [](AlphaAct&) {}, [](GlobalAvgPool&) {},
+                          [](Flatten&) {}, [](Linear&) {}, [](Add&) {}, [](Shortcut&) {}},
+               node.op);
   }
   PLEAT_CHECK(infer_shapes(graph) == shapes, "padding: this style would change the shapes of this network");
 }

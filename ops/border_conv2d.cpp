@@ -150,17 +150,15 @@ void for_each_tap(const BorderGeometry& g, int64_t pixel, const Run& run) {
       for_each_tap(g, patch, one, [&](int64_t tap, Taps, int64_t at, int64_t) { run(tap, at); });
 }
 
-template <class T>
-void check(const BorderGeometry& g, const BorderConv2d& op, std::span<const T> x, std::span<const T> y,
-           std::span<const compute_t<T>> weight, std::span<const compute_t<T>> bias) {
-  const auto size = [](const char* what, std::size_t got, int64_t expected) {
-    PLEAT_CHECK(static_cast<int64_t>(got) == expected, "border_conv2d: ", what, " has ", got, " elements, expected ",
-                expected);
-  };
-  size("x", x.size(), g.x.size());
-  size("y", y.size(), g.y.size());
-  size("weight", weight.size(), g.taps * (g.x.c / op.groups) * op.out);
-  if (!bias.empty()) size("bias", bias.size(), g.row_classes * g.column_classes * op.out);
+void check_size(const char* what, std::size_t got, int64_t expected) {
+  PLEAT_CHECK(static_cast<int64_t>(got) == expected, "border_conv2d: ", what, " has ", got, " elements, expected ",
+              expected);
+}
+
+void check_sizes(const BorderGeometry& g, const BorderConv2d& op, std::size_t x, std::size_t y, std::size_t weight) {
+  check_size("x", x, g.x.size());
+  check_size("y", y, g.y.size());
+  check_size("weight", weight, g.taps * (g.x.c / op.groups) * op.out);
 }
 
 }  // namespace
@@ -171,8 +169,7 @@ BorderGeometry::BorderGeometry(const Nhwc& x_shape, const BorderConv2d& op)
       ring(op.ring),
       taps(0),
       row_classes(classes(y.h, ring.top, ring.bottom)),
-      column_classes(classes(y.w, ring.left, ring.right)),
-      macs(0) {
+      column_classes(classes(y.w, ring.left, ring.right)) {
   const Parts rows =
       parts(x.h, y.h, op.kernel, op.stride, op.pad.top, ring.top, ring.bottom, op.reach.top, op.reach.bottom);
   const Parts columns =
@@ -181,11 +178,15 @@ BorderGeometry::BorderGeometry(const Nhwc& x_shape, const BorderConv2d& op)
   for (std::size_t i = 0; i < 3; ++i)
     for (std::size_t j = 0; j < 3; ++j) {
       if (i == 1 && j == 1) continue;
-      const int64_t window = rows[i].taps * columns[j].taps;
       patches[patch++] = {rows[i], columns[j], taps};
-      taps += rows[i].sets * columns[j].sets * window;
-      macs += rows[i].count * columns[j].count * window * (x.c / op.groups) * op.out;
+      taps += rows[i].sets * columns[j].sets * rows[i].taps * columns[j].taps;
     }
+}
+
+int64_t BorderGeometry::macs(const BorderConv2d& op) const {
+  int64_t products = 0;
+  for (const BorderPatch& p : patches) products += p.rows.count * p.columns.count * p.rows.taps * p.columns.taps;
+  return products * (x.c / op.groups) * op.out;
 }
 
 int64_t BorderGeometry::bias_class(int64_t r, int64_t c) const {
@@ -197,7 +198,8 @@ void border_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const
                            std::span<const compute_t<T>> bias, const Nhwc& x_shape, const BorderConv2d& op) {
   using C = compute_t<T>;
   const BorderGeometry g(x_shape, op);
-  check<T>(g, op, x, y, weight, bias);
+  check_sizes(g, op, x.size(), y.size(), weight.size());
+  check_size("bias", bias.size(), g.row_classes * g.column_classes * op.out);
   parallel_for(g.y.n * g.y.h, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row)
       for (int64_t c = 0; c < g.y.w; ++c)
@@ -243,7 +245,7 @@ template <class T>
 void border_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
                                  const Nhwc& x_shape, const BorderConv2d& op) {
   const BorderGeometry g(x_shape, op);
-  check<T>(g, op, dx, dy, weight, {});
+  check_sizes(g, op, dx.size(), dy.size(), weight.size());
   const int64_t in = x_shape.c / op.groups, out = op.out / op.groups;
   parallel_for(g.x.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
     std::fill_n(dx.data() + begin * g.x.h * g.x.w * g.x.c, (end - begin) * g.x.h * g.x.w * g.x.c, T{0});
@@ -261,7 +263,8 @@ void border_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<c
                                     std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
                                     const BorderConv2d& op) {
   const BorderGeometry g(x_shape, op);
-  check<T>(g, op, x, dy, dweight, dbias);
+  check_sizes(g, op, x.size(), dy.size(), dweight.size());
+  check_size("bias", dbias.size(), g.row_classes * g.column_classes * op.out);
   const int64_t in = x_shape.c / op.groups, out = op.out / op.groups;
   parallel_for(op.out, [&](int64_t begin, int64_t end, int) {  // a thread has its outputs of every pixel
     for (int64_t pixel = 0; pixel < g.y.pixels(); ++pixel) {

@@ -48,10 +48,10 @@ struct BorderGeometry {
   BorderGeometry(const Nhwc& x, const BorderConv2d& op);
   Nhwc x, y;
   Padding ring;
-  std::array<BorderPatch, 8> patches;              ///< By rows, in each by columns.
-  int64_t taps;                                    ///< Of all patches, all sets.
-  int64_t row_classes, column_classes;             ///< Of the bias.
-  int64_t macs;                                    ///< Of one picture.
+  std::array<BorderPatch, 8> patches;          ///< By rows, in each by columns.
+  int64_t taps;                                ///< Of all patches, all sets.
+  int64_t row_classes, column_classes;         ///< Of the bias.
+  int64_t macs(const BorderConv2d& op) const;  ///< Of one picture; once the weights are known to be of a possible size.
   int64_t bias_class(int64_t r, int64_t c) const;  ///< Row of the bias [classes, out].
 };
 

@@ -59,11 +59,12 @@ std::vector<PlannedStep> fuse(const Graph& graph, bool training) {
 // Steps that are but a pass or two over memory.
 bool is_cheap(const Op& op) {
   return std::visit(Overloaded{[](const Conv2d&) { return false; }, [](const DepthwiseConv2d&) { return false; },
-                               [](const BorderConv2d&) { return false; }, [](const Linear&) { return false; }, [](const Input&) { return true; },
-                               [](const BatchNorm&) { return true; }, [](const AlphaAct&) { return true; },
-                               [](const MaxPool2d&) { return true; }, [](const AvgPool2d&) { return true; },
-                               [](const GlobalAvgPool&) { return true; }, [](const Flatten&) { return true; },
-                               [](const Add&) { return true; }, [](const Shortcut&) { return true; }},
+                               [](const BorderConv2d&) { return false; }, [](const Linear&) { return false; },
+                               [](const Input&) { return true; }, [](const BatchNorm&) { return true; },
+                               [](const AlphaAct&) { return true; }, [](const MaxPool2d&) { return true; },
+                               [](const AvgPool2d&) { return true; }, [](const GlobalAvgPool&) { return true; },
+                               [](const Flatten&) { return true; }, [](const Add&) { return true; },
+                               [](const Shortcut&) { return true; }},
                     op);
 }
 
@@ -145,11 +146,12 @@ std::vector<int64_t> choose_pieces(const Graph& graph, const ExecPlan& plan, con
 
 bool backward_reads_inputs(const Op& op) {
   return std::visit(Overloaded{[](const Conv2d&) { return true; }, [](const DepthwiseConv2d&) { return true; },
-                               [](const BorderConv2d&) { return true; }, [](const Linear&) { return true; }, [](const BatchNorm&) { return true; },
-                               [](const AlphaAct&) { return true; }, [](const MaxPool2d&) { return true; },
-                               [](const Input&) { return false; }, [](const AvgPool2d&) { return false; },
-                               [](const GlobalAvgPool&) { return false; }, [](const Flatten&) { return false; },
-                               [](const Add&) { return false; }, [](const Shortcut&) { return false; }},
+                               [](const BorderConv2d&) { return true; }, [](const Linear&) { return true; },
+                               [](const BatchNorm&) { return true; }, [](const AlphaAct&) { return true; },
+                               [](const MaxPool2d&) { return true; }, [](const Input&) { return false; },
+                               [](const AvgPool2d&) { return false; }, [](const GlobalAvgPool&) { return false; },
+                               [](const Flatten&) { return false; }, [](const Add&) { return false; },
+                               [](const Shortcut&) { return false; }},
                     op);
 }
 

@@ -273,16 +273,14 @@ class ExecRecorder {
       const auto data = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
         border_conv2d_backward_data<T>(dx, dy(piece), weight.value, shape, op);
       });
-      return Step{.forward =
-                      [=](Piece piece) {
-                        border_conv2d_forward<T>(y(piece), x(piece), weight.value, bias.value, shape, op);
-                      },
-                  .backward =
-                      [=](Piece piece) {
-                        border_conv2d_backward_weights<T>(weight.gradient, bias.gradient, dy(piece), x(piece), shape,
-                                                          op);
-                        if (data) data(piece);
-                      }};
+      return Step{
+          .forward =
+              [=](Piece piece) { border_conv2d_forward<T>(y(piece), x(piece), weight.value, bias.value, shape, op); },
+          .backward =
+              [=](Piece piece) {
+                border_conv2d_backward_weights<T>(weight.gradient, bias.gradient, dy(piece), x(piece), shape, op);
+                if (data) data(piece);
+              }};
     });
   }
 

@@ -230,7 +230,7 @@ int64_t macs(const Graph& graph, int i, const std::vector<Nhwc>& shapes) {
                         [](const Input&) { return int64_t{0}; },
                         [&](const Conv2d& op) { return outputs * (channels / op.groups) * op.kernel * op.kernel; },
                         [&](const DepthwiseConv2d& op) { return outputs * op.kernel * op.kernel; },
-                        [&](const BorderConv2d& op) { return BorderGeometry(shapes[node.inputs[0]], op).macs; },
+                        [&](const BorderConv2d& op) { return BorderGeometry(shapes[node.inputs[0]], op).macs(op); },
                         [](const BatchNorm&) { return int64_t{0}; },
                         [](const AlphaAct&) { return int64_t{0}; },
                         [](const MaxPool2d&) { return int64_t{0}; },

@@ -14,6 +14,7 @@
 
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "ops/border_conv2d.hpp"
 #include "ops/conv2d.hpp"
 #include "ops/depthwise_conv2d.hpp"
 #include "ops/spec.hpp"
@@ -316,6 +317,12 @@ TEST_CASE("convolutions refuse buffers of the wrong size") {
   const DepthwiseConv2d depthwise{3, 1, padding, false};
   CHECK_THROWS_WITH_AS(depthwise_conv2d_forward<float>(y, x, weight, none, shape, depthwise, workspace),
                        "depthwise_conv2d: weight has 144 elements, expected 36", std::invalid_argument);
+
+  const BorderConv2d border{4, 3, 1, padding, 1, padding, padding};  // four edges of 3 taps, four corners of one
+  CHECK_THROWS_WITH_AS(border_conv2d_forward<float>(y, x, weight, none, shape, border),
+                       "border_conv2d: weight has 144 elements, expected 256", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(border_conv2d_forward<float>(y, x, std::vector<float>(256), none, shape, border),
+                       "border_conv2d: bias has 0 elements, expected 36", std::invalid_argument);
 
   OnednnConv2d<float> onednn(shape, op, {.backward_weights = true});
   CHECK_THROWS_WITH_AS(onednn.begin_forward(In(weight).first(9)),

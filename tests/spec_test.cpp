@@ -156,6 +156,11 @@ TEST_CASE("graphs that do not fit are refused by name") {
         "border_conv2d 'b': ring covers 7, expected at most 6, the output's rows");
   CHECK(shape_error("border_conv2d b <- x : out=4 kernel=3 pad=1 ring=1 reach=0,6,0,0") ==
         "border_conv2d 'b': reach covers 6, expected at most 5, the input's columns");
+  CHECK(error_of<std::invalid_argument>([] {
+          macs(
+              parse_graph("input x : channels=1 height=1048576 width=1\nborder_conv2d b <- x : out=1 kernel=1048576 "
+                          "pad=524288,524288,524288,524288 ring=1048576,0,0,0 reach=1048576,0,0,0"));
+        }).find("a parameter of") != std::string::npos);
   CHECK(shape_error("conv2d c <- x : out=1048576 pad=100").find("an output of") != std::string::npos);
   CHECK(error_of<std::invalid_argument>([] {
           parameters(parse_graph("input x : channels=65536 height=1 width=1\nconv2d c <- x : out=65536"));
