@@ -26,7 +26,7 @@ endif
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
         ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp progress.cpp) $(wildcard data/*.cpp)
+RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 TESTS ?= $(wildcard tests/*.cpp) tools/open_model.cpp
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
