@@ -88,6 +88,11 @@ bench-train: setup  ## training of three networks against PyTorch, interleaved (
 	@$(MAKE) all
 	@tools/bench_train.sh $(BUILD)
 
+bench-data: setup  ## loading of pictures against Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
+	@tools/setup.sh pillow
+	@$(MAKE) all
+	@tools/bench_data.sh $(BUILD) $(PICTURES)
+
 lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
 	@tools/setup.sh lint
 	@$(MAKE) all
@@ -126,4 +131,4 @@ clean:  ## remove what was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo bench bench-ops bench-train lint asan fuzz format compile_commands.json install clean help
+.PHONY: all setup test demo bench bench-ops bench-train bench-data lint asan fuzz format compile_commands.json install clean help

@@ -119,7 +119,7 @@ TEST_CASE("eval on class folders: by kernels, by the engine, by pleat-run, and a
   CHECK(skipped["broken"].size() == 1);
 }
 
-TEST_CASE("data info describes picture folders, whole and of one split") {
+TEST_CASE("data info describes picture folders, whole and of one split, and bench reads one") {
   const TempDir dir;
   copy_pictures(dir);
   Json set = run(dir, "\"$PLEAT\" data info set").json();
@@ -127,6 +127,9 @@ TEST_CASE("data info describes picture folders, whole and of one split") {
   CHECK(set["test_images"] == 4);
   CHECK(set["class_names"] == Json{"n01", "n02"});
   CHECK(set["mean"].size() == 3);
+  Json timed = run(dir, "\"$PLEAT\" data bench set --batch 4").json();
+  CHECK(timed["images"] == 6);
+  CHECK(timed["images_per_second"] > 0);
   Json val = run(dir, "\"$PLEAT\" data info set/val").json();
   CHECK(val["images"] == 0);
   CHECK(val["test_images"] == 4);

@@ -1,13 +1,16 @@
-// `pleat data fetch|info NAME`: gets a data set, or describes one.
+// `pleat data fetch|info|bench NAME`: gets a data set, describes one, or times its loading.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <ostream>
 #include <vector>
 
 #include "core/check.hpp"
+#include "core/parallel.hpp"
 #include "data/dataset.hpp"
 #include "data/fetch.hpp"
+#include "data/loader.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 
@@ -55,18 +58,46 @@ void describe(const Cli& cli, const std::string& name, const std::string& dir) {
               {"std", statistics.std}});
 }
 
+// One epoch of the training pictures as a network of ImageNet's would get them, or of their own size, and no network.
+void bench(const Cli& cli, const std::string& name) {
+  const DatasetInfo info = dataset_info(name);
+  const Dataset data = load_dataset(name, Split::train);
+  const bool files = !data.files.empty();
+  const PictureFormat format{files ? 224 : data.height, files ? 224 : data.width, data.channels, info.mean, info.std};
+  Loader loader(data, format,
+                {.batch = cli.integer("batch", 1, data.size()),
+                 .augment = Augment{.resized_crop = files},
+                 .shuffle = true,
+                 .seed = cli.seed(),
+                 .threads = num_threads()});
+  const auto start = std::chrono::steady_clock::now();
+  loader.start_epoch(0);
+  while (loader.next() != nullptr) continue;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double rate = static_cast<double>(data.size()) / seconds;
+  cli.out() << data.size() << " pictures in " << seconds << " s, " << rate << " a second, by " << num_threads()
+            << " threads\n";
+  cli.finish({{"images", data.size()}, {"seconds", seconds}, {"images_per_second", rate}});
+}
+
 }  // namespace
 
 int data_command(int argc, char** argv) {
-  Cli cli("pleat data", "Gets a data set from its official address into ./local, or describes one.",
-          "pleat data fetch cifar10\npleat data info cifar10 --json");
-  cli.argument("ACTION", "fetch or info");
-  cli.argument("NAME", "cifar10, cifar100, mnist, fashion-mnist; for info also a folder");
+  Cli cli("pleat data", "Gets a data set from its official address into ./local, describes one, or times its loading.",
+          "pleat data fetch cifar10\npleat data info cifar10 --json\npleat data bench imagenette --threads 2");
+  cli.argument("ACTION", "fetch, info or bench");
+  cli.argument("NAME", "cifar10, cifar100, mnist, fashion-mnist; for info and bench also a folder");
+  cli.option("batch", "N", "pictures a batch, for bench", "32");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& action = cli.argument("ACTION");
   const std::string& name = cli.argument("NAME");
-  if (action != "fetch" && action != "info") cli.usage_error("unknown action '" + action + "', expected fetch or info");
+  if (action != "fetch" && action != "info" && action != "bench")
+    cli.usage_error("unknown action '" + action + "', expected fetch, info or bench");
 
+  if (action == "bench") {
+    bench(cli, name);
+    return 0;
+  }
   const DatasetInfo info = dataset_info(name);
   if (action == "info") {
     describe(cli, info.name, info.name == name ? find_dataset(name) : name);
