@@ -26,7 +26,7 @@ endif
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
         ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp ops/border_conv2d.cpp $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp progress.cpp) $(wildcard data/*.cpp)
+RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 TESTS ?= $(wildcard tests/*.cpp) tools/open_model.cpp
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
@@ -94,6 +94,11 @@ bench-train: setup  ## training of three networks against PyTorch, interleaved (
 	@$(MAKE) all
 	@tools/bench_train.sh $(BUILD)
 
+bench-data: setup  ## loading of pictures against Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
+	@tools/setup.sh pillow
+	@$(MAKE) all
+	@tools/bench_data.sh $(BUILD) $(PICTURES)
+
 lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
 	@tools/setup.sh lint
 	@$(MAKE) all
@@ -132,4 +137,5 @@ clean:  ## remove what was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: check-networks all setup test demo bench bench-ops bench-train lint asan fuzz format compile_commands.json install clean help
+.PHONY: all setup test demo check-networks bench bench-ops bench-train bench-data lint asan fuzz format \
+        compile_commands.json install clean help

@@ -84,6 +84,19 @@ std::vector<std::byte> read_file(const std::string& path) {
   return bytes;
 }
 
+std::vector<std::string> read_lines(const std::string& path) {
+  std::vector<std::string> lines(1);
+  for (const std::byte byte : read_file(path)) {
+    const char c = static_cast<char>(byte);
+    if (c == '\n')
+      lines.emplace_back();
+    else if (c != '\r')
+      lines.back() += c;
+  }
+  std::erase(lines, "");
+  return lines;
+}
+
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {
   struct stat status;
   if (::stat(path.c_str(), &status) == 0) {

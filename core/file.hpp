@@ -11,6 +11,9 @@ namespace pleat {
 /// The file's bytes. Throws std::runtime_error `path: reason`.
 std::vector<std::byte> read_file(const std::string& path);
 
+/// The lines of a text file that are not empty, without line ends. Throws std::runtime_error `path: reason`.
+std::vector<std::string> read_lines(const std::string& path);
+
 /// Writes the parts one after another: to a temporary name beside `path`, fsync, rename, fsync of the folder. On any
 /// failure (full disk, unwritable folder) the temporary file is removed, an existing `path` stays whole, and
 /// std::runtime_error `path: reason` is thrown.

@@ -1,6 +1,7 @@
 #include "data/augment.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
@@ -20,13 +21,29 @@ void mirror_row(float* row, int width, int channels) {
 
 }  // namespace
 
-Placement draw(const Augment& augment, Rng rng) {
+Placement draw(const Augment& augment, Rng& rng) {
   const uint32_t places = 2 * augment.crop_pad + 1;
   Placement placement;
   placement.dy = static_cast<int>(rng.below(places)) - augment.crop_pad;
   placement.dx = static_cast<int>(rng.below(places)) - augment.crop_pad;
   placement.mirrored = augment.flip && rng.below(2) == 1;
   return placement;
+}
+
+Box draw_part(int height, int width, Rng& rng) {
+  const double area = static_cast<double>(height) * width, widest = 4.0 / 3;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double target = area * (0.08 + 0.92 * rng.uniform());
+    const double ratio = std::exp((2 * rng.uniform() - 1) * std::log(widest));
+    const auto h = std::lrint(std::sqrt(target / ratio)), w = std::lrint(std::sqrt(target * ratio));
+    if (h < 1 || h > height || w < 1 || w > width) continue;
+    const auto top = rng.below(static_cast<uint32_t>(height - h + 1)),
+               left = rng.below(static_cast<uint32_t>(width - w + 1));
+    return {static_cast<int>(top), static_cast<int>(left), static_cast<int>(h), static_cast<int>(w)};
+  }
+  const int h = std::min(height, std::max(1, static_cast<int>(std::lrint(width * widest)))),
+            w = std::min(width, std::max(1, static_cast<int>(std::lrint(height * widest))));
+  return {(height - h) / 2, (width - w) / 2, h, w};
 }
 
 Normalizer::Normalizer(int height, int width, int channels, std::span<const float> mean, std::span<const float> std)

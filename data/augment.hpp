@@ -1,6 +1,6 @@
-// From bytes to what a network sees: normalisation, and the usual CIFAR augmentation (random crop of the padded
-// picture, random flip), as torchvision's RandomCrop, RandomHorizontalFlip, ToTensor and Normalize do in this order.
-// The padding is therefore black pixels, which normalise to -mean/std, not to 0.
+// What training sees of a picture, drawn at random, as torchvision does: RandomCrop of the padded picture for small
+// ones, RandomResizedCrop for photographs, each with RandomHorizontalFlip. And from bytes to numbers: ToTensor and
+// Normalize. The padding is therefore black pixels, which normalise to -mean/std, not to 0.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "core/rng.hpp"
+#include "data/resample.hpp"
 
 namespace pleat {
 
 struct Augment {
-  int crop_pad = 4;  ///< Black pixels added on each side before a crop of the original size.
-  bool flip = true;  ///< Mirror left and right, half of the time.
+  bool resized_crop = false;  ///< Cut a part out, 8% to 100% of the area, sides from 3:4 to 4:3, and scale it; else
+  int crop_pad = 4;           ///< add black pixels on each side before a crop of the original size.
+  bool flip = true;           ///< Mirror left and right, half of the time.
 };
 
 /// What was drawn for one image: output pixel (y, x) is input pixel (y + dy, x + dx), black outside; then mirrored.
@@ -23,7 +25,10 @@ struct Placement {
 };
 
 /// Draws dy, dx uniformly from -crop_pad..crop_pad, then the flip.
-Placement draw(const Augment& augment, Rng rng);
+Placement draw(const Augment& augment, Rng& rng);
+
+/// The part of a picture that a random resized crop takes: ten attempts at a random area and shape, else the centre.
+Box draw_part(int height, int width, Rng& rng);
 
 /// (pixel/255 - mean[c]) / std[c] for images of one size [height, width, channels].
 class Normalizer {

@@ -16,6 +16,7 @@ struct Layout {
   const char* class_names;
   int label_bytes;  // the last of them is the label used
   int classes;
+  std::size_t train_records, test_records;  // of each official file
 };
 
 const Layout kCifar10{
@@ -24,33 +25,28 @@ const Layout kCifar10{
     {"test_batch.bin"},
     "batches.meta.txt",
     1,
-    10};
-const Layout kCifar100{"cifar100", {"train.bin"}, {"test.bin"}, "fine_label_names.txt", 2, 100};
+    10,
+    10000,
+    10000};
+const Layout kCifar100{"cifar100", {"train.bin"}, {"test.bin"}, "fine_label_names.txt", 2, 100, 50000, 10000};
 
-// One name a line; the official CIFAR-10 file ends with an empty one.
 std::vector<std::string> read_class_names(const std::string& path, int expected) {
-  const std::vector<std::byte> bytes = read_file(path);
-  std::vector<std::string> names(1);
-  for (std::byte byte : bytes) {
-    const char c = static_cast<char>(byte);
-    if (c == '\n')
-      names.emplace_back();
-    else if (c != '\r')
-      names.back() += c;
-  }
-  std::erase(names, "");
+  std::vector<std::string> names = read_lines(path);
   PLEAT_CHECK_FILE(static_cast<int>(names.size()) == expected, path, "holds ", names.size(), " class names, expected ",
                    expected);
   return names;
 }
 
-void append_records(Dataset& set, const std::string& path, const Layout& layout) {
+void append_records(Dataset& set, const std::string& path, const Layout& layout, std::size_t official) {
   const std::vector<std::byte> bytes = read_file(path);
   const std::size_t record = layout.label_bytes + kChannels * kPlane;
   PLEAT_CHECK_FILE(!bytes.empty() && bytes.size() % record == 0, path, "is ", bytes.size(),
                    " bytes long, expected records of ", record, " bytes (record ", bytes.size() / record, " at offset ",
                    bytes.size() / record * record, " is incomplete)");
   const std::size_t count = bytes.size() / record;
+  // A miniature may be meant; a file cut off between two records looks the same.
+  if (count != official && set.warning.empty())
+    set.warning = concat(path, ": holds ", count, " records, the official file ", official);
   const std::size_t start = set.images.size();
   set.images.resize(start + count * kChannels * kPlane);
   for (std::size_t r = 0; r < count; ++r) {
@@ -70,7 +66,7 @@ Dataset read_cifar(const Layout& layout, const std::string& dir, Split split) {
   Dataset set{
       layout.name, kSide, kSide, kChannels, {}, {}, read_class_names(dir + '/' + layout.class_names, layout.classes)};
   for (const std::string& file : split == Split::train ? layout.train : layout.test)
-    append_records(set, dir + '/' + file, layout);
+    append_records(set, dir + '/' + file, layout, split == Split::train ? layout.train_records : layout.test_records);
   return set;
 }
 

@@ -1,13 +1,16 @@
 #include "data/dataset.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 
 #include "core/check.hpp"
 #include "data/cifar.hpp"
 #include "data/idx.hpp"
+#include "data/image_folder.hpp"
 
 namespace pleat {
 namespace {
@@ -32,6 +35,9 @@ const std::vector<std::string> kDigits = {"0", "1", "2", "3", "4", "5", "6", "7"
 const std::vector<std::string> kClothes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                                            "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
 
+// What is told by its files, not by a name. Photographs are normalised as torchvision's networks do.
+constexpr const char *kIdx = "idx", *kPictures = "pictures";
+
 // Debian's package dataset-fashion-mnist.
 constexpr const char* kDebianFashion = "/usr/share/datasets/fashion-mnist";
 
@@ -45,19 +51,23 @@ bool holds(const std::string& dir, const char* file) {
   return fs::is_regular_file(fs::path(dir) / file);
 }
 
-// The set whose files lie in `dir`, by their names; null if none. MNIST and Fashion-MNIST differ only in the folder's
-// name.
+bool holds_idx(const std::string& dir) {
+  return !find_idx_file(dir, "train-images-idx3-ubyte").empty() ||
+         !find_idx_file(dir, "t10k-images-idx3-ubyte").empty();
+}
+
+// The set whose files lie in `dir`, by their names; null if none. Sets in idx files differ only in the folder's name.
 const DatasetInfo* detect(const std::string& dir) {
   if (holds(dir, "data_batch_1.bin") || holds(dir, "test_batch.bin")) return find_info("cifar10");
   if (holds(dir, "fine_label_names.txt")) return find_info("cifar100");
-  if (find_idx_file(dir, "train-images-idx3-ubyte").empty() && find_idx_file(dir, "t10k-images-idx3-ubyte").empty())
-    return nullptr;
+  if (!holds_idx(dir)) return nullptr;
   fs::path path = fs::absolute(dir).lexically_normal();
   while (path.filename().empty() || path.filename() == "raw")
     path = path.parent_path();  // torchvision's FashionMNIST/raw
   std::string folder = path.filename().string();
   std::transform(folder.begin(), folder.end(), folder.begin(), [](unsigned char c) { return std::tolower(c); });
-  return find_info(folder.find("fashion") == std::string::npos ? "mnist" : "fashion-mnist");
+  if (folder.find("fashion") != std::string::npos) return find_info("fashion-mnist");
+  return folder.starts_with("mnist") ? find_info("mnist") : nullptr;
 }
 
 // All names in one line, for messages.
@@ -71,8 +81,9 @@ std::string joined_names() {
 
 std::span<const uint8_t> Dataset::image(int64_t index) const {
   const int64_t end = (index + 1) * image_size();
-  PLEAT_CHECK(index >= 0 && index < size() && end <= static_cast<int64_t>(images.size()), "data set ", name,
-              ": no image ", index, ", it has ", size(), " labels and ", images.size(), " bytes of images");
+  PLEAT_CHECK(files.empty() && index >= 0 && index < size() && end <= static_cast<int64_t>(images.size()), "data set ",
+              name, ": no image ", index, " in memory, it has ", size(), " labels and ", images.size(),
+              " bytes of images");
   return std::span(images).subspan(index * image_size(), image_size());
 }
 
@@ -86,13 +97,64 @@ std::vector<std::string> dataset_names() {
   return names;
 }
 
-const DatasetInfo& dataset_info(const std::string& name_or_dir) {
+Pixels Dataset::picture(int64_t index, Picture& decoded) const {
+  if (files.empty()) return {height, width, channels, image(index)};
+  PLEAT_CHECK(index >= 0 && index < size(), "data set ", name, ": no picture ", index, ", it has ", size());
+  decoded = load_picture(root + '/' + files[index].path, channels);
+  return decoded.pixels();
+}
+
+Statistics measure(const Dataset& set, int64_t pictures) {
+  // From a histogram of each channel: exact, and one pass.
+  std::vector<std::array<int64_t, 256>> histograms(set.channels);
+  Picture decoded;
+  int64_t pixels = 0;
+  pictures = std::min(pictures, set.size());
+  for (int64_t i = 0; i < pictures; ++i) {
+    const Pixels picture = set.picture(i * set.size() / pictures, decoded);
+    for (std::size_t p = 0; p < picture.bytes.size(); p += picture.step, ++pixels)
+      for (int c = 0; c < set.channels; ++c) ++histograms[c][picture.bytes[p + c]];
+  }
+  Statistics result;
+  for (const auto& histogram : histograms) {
+    double sum = 0, squares = 0;
+    for (int value = 0; value < 256; ++value) {
+      sum += static_cast<double>(histogram[value]) * value;
+      squares += static_cast<double>(histogram[value]) * value * value;
+    }
+    const double n = static_cast<double>(pixels), mean = sum / n;
+    result.mean.push_back(mean / 255);
+    result.std.push_back(std::sqrt(squares / n - mean * mean) / 255);
+  }
+  return result;
+}
+
+bool holds_image_folder(const std::string& name_or_dir) {
+  return find_info(name_or_dir) == nullptr && fs::is_directory(name_or_dir) && detect(name_or_dir) == nullptr &&
+         !holds_idx(name_or_dir) && is_image_folder(name_or_dir);
+}
+
+DatasetInfo dataset_info(const std::string& name_or_dir) {
   if (const DatasetInfo* const info = find_info(name_or_dir)) return *info;
   PLEAT_CHECK(fs::is_directory(name_or_dir), "data set '", name_or_dir, "': neither a folder nor one of ",
               joined_names());
-  const DatasetInfo* const info = detect(name_or_dir);
-  PLEAT_CHECK(info != nullptr, "data set '", name_or_dir, "': the folder holds the files of none of ", joined_names());
-  return *info;
+  if (const DatasetInfo* const info = detect(name_or_dir)) return *info;
+  if (holds_idx(name_or_dir)) {
+    const Dataset set = load_dataset(name_or_dir, Split::train);
+    const Statistics of = measure(set, set.size());
+    return {kIdx,
+            {},
+            set.height,
+            set.width,
+            1,
+            static_cast<int>(set.classes.size()),
+            {static_cast<float>(of.mean[0])},
+            {static_cast<float>(of.std[0])}};
+  }
+  PLEAT_CHECK(is_image_folder(name_or_dir), "data set '", name_or_dir, "': the folder holds the files of none of ",
+              joined_names(), ", nor folders of pictures");
+  const int classes = static_cast<int>(image_folder_classes(name_or_dir).size());
+  return {kPictures, {}, 0, 0, 3, classes, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
 }
 
 std::string find_dataset(const std::string& name) {
@@ -118,12 +180,23 @@ std::string find_dataset(const std::string& name) {
                                   name == "fashion-mnist" ? " or `apt-get install dataset-fashion-mnist`" : ""));
 }
 
-Dataset load_dataset(const std::string& name_or_dir, Split split) {
-  const DatasetInfo& info = dataset_info(name_or_dir);
-  const std::string dir = info.name == name_or_dir ? find_dataset(info.name) : name_or_dir;
-  if (info.name == "cifar10") return read_cifar10(dir, split);
-  if (info.name == "cifar100") return read_cifar100(dir, split);
-  return read_idx(info, dir, split, info.name == "mnist" ? kDigits : kClothes);
+Dataset load_dataset(const std::string& name_or_dir, Split split, const std::vector<std::string>& class_list) {
+  const DatasetInfo* const named = find_info(name_or_dir);
+  const bool is_folder = fs::is_directory(name_or_dir);
+  PLEAT_CHECK(named != nullptr || is_folder, "data set '", name_or_dir, "': neither a folder nor one of ",
+              joined_names());
+  const DatasetInfo* const info = named != nullptr ? named : detect(name_or_dir);
+  const std::string dir = named != nullptr ? find_dataset(name_or_dir) : name_or_dir;
+  if (info == nullptr && !holds_idx(dir)) {
+    PLEAT_CHECK(is_image_folder(dir), "data set '", dir, "': the folder holds the files of none of ", joined_names(),
+                ", nor folders of pictures");
+    return read_image_folder(dir, split, class_list);
+  }
+  PLEAT_CHECK(class_list.empty(), "data set '", name_or_dir, "' has labels of its own, and takes no class list");
+  if (info == nullptr) return read_idx({kIdx, {}, 0, 0, 1, 0, {}, {}}, dir, split, {});
+  if (info->name == "cifar10") return read_cifar10(dir, split);
+  if (info->name == "cifar100") return read_cifar100(dir, split);
+  return read_idx(*info, dir, split, info->name == "mnist" ? kDigits : kClothes);
 }
 
 }  // namespace pleat

@@ -15,6 +15,7 @@ namespace pleat {
 namespace {
 
 constexpr int64_t kMaxImages = 10'000'000;  // a hundred times what the largest idx set holds
+constexpr int64_t kMaxIdxSide = 4096;
 constexpr int64_t kChunk = int64_t{1} << 20;
 
 // A plain or gzipped file read from start to end.
@@ -82,6 +83,25 @@ std::string require_idx_file(const std::string& dir, const std::string& stem) {
   return path;
 }
 
+// Of these labels and of both splits' files, as far as they are there.
+int greatest_label(const std::string& dir, const std::vector<uint8_t>& labels) {
+  int greatest = *std::max_element(labels.begin(), labels.end());
+  for (const char* prefix : {"train", "t10k"}) {
+    const std::string path = find_idx_file(dir, std::string(prefix) + "-labels-idx1-ubyte");
+    if (path.empty()) continue;
+    IdxFile file(path);
+    const auto [count] = file.read_header<1>();
+    for (uint8_t label : file.read_to_end(count)) greatest = std::max<int>(greatest, label);
+  }
+  return greatest;
+}
+
+std::vector<std::string> numbers_up_to(int greatest) {
+  std::vector<std::string> names;
+  for (int i = 0; i <= greatest; ++i) names.push_back(std::to_string(i));
+  return names;
+}
+
 }  // namespace
 
 std::string find_idx_file(const std::string& dir, const std::string& stem) {
@@ -97,8 +117,11 @@ Dataset read_idx(const DatasetInfo& info, const std::string& dir, Split split, s
 
   IdxFile images(images_path);
   const auto [count, height, width] = images.read_header<3>();
-  PLEAT_CHECK_FILE(height == info.height && width == info.width, images_path, "images are ", height, "x", width,
-                   ", expected ", info.height, "x", info.width);
+  if (info.height > 0)
+    PLEAT_CHECK_FILE(height == info.height && width == info.width, images_path, "images are ", height, "x", width,
+                     ", expected ", info.height, "x", info.width);
+  PLEAT_CHECK_FILE(std::min(height, width) >= 1 && std::max(height, width) <= kMaxIdxSide, images_path, "images are ",
+                   height, "x", width, ", expected sides of 1 to ", kMaxIdxSide);
   PLEAT_CHECK_FILE(count >= 1 && count <= kMaxImages, images_path, "holds ", count, " images, expected 1 to ",
                    kMaxImages);
 
@@ -107,9 +130,11 @@ Dataset read_idx(const DatasetInfo& info, const std::string& dir, Split split, s
   PLEAT_CHECK_FILE(label_count == count, labels_path, "holds ", label_count, " labels, expected ", count, " as in ",
                    images_path);
 
-  Dataset set{info.name, info.height,       info.width, 1, images.read_to_end(count * height * width),
-              {},        std::move(classes)};
+  Dataset set{
+      info.name, static_cast<int>(height), static_cast<int>(width), 1, images.read_to_end(count * height * width),
+      {},        std::move(classes)};
   const std::vector<uint8_t> bytes = labels.read_to_end(count);
+  if (set.classes.empty()) set.classes = numbers_up_to(greatest_label(dir, bytes));
   for (int64_t i = 0; i < count; ++i)
     PLEAT_CHECK_FILE(bytes[i] < set.classes.size(), labels_path, "label ", i, " at offset ", 8 + i, " is ",
                      int{bytes[i]}, ", expected 0 to ", set.classes.size() - 1);

@@ -10,7 +10,8 @@
 namespace pleat {
 
 /// Reads a split from a folder with {train,t10k}-{images-idx3,labels-idx1}-ubyte or .gz files; `classes` are the names
-/// by label. Throws std::runtime_error for bad files, images of another size than `info` says among them.
+/// by label; with none, they are numbers up to the greatest label of both splits. Throws std::runtime_error for bad
+/// files, images of another size than `info` says among them, if it says one.
 Dataset read_idx(const DatasetInfo& info, const std::string& dir, Split split, std::vector<std::string> classes);
 
 /// The plain file `stem` in `dir`, else its .gz; empty if neither is there.

@@ -16,36 +16,45 @@ uint64_t stream(int64_t epoch, uint32_t index) {
   return uint64_t{1} << 63 | static_cast<uint64_t>(epoch) << 32 | index;
 }
 
+// `format`, which must be one that the pictures can have: those in memory have the network's size already.
+const PictureFormat& checked(const Dataset& data, const PictureFormat& format) {
+  PLEAT_CHECK(data.channels == format.channels, "data set '", data.name, "' has pictures of ", data.channels,
+              " channels, the model takes ", format.channels);
+  const bool fits = data.height == format.height && data.width == format.width;
+  PLEAT_CHECK(fits || !data.files.empty(), "data set '", data.name, "' has pictures of ", data.height, "x", data.width,
+              "x", data.channels, ", the model takes ", format.height, "x", format.width, "x", format.channels);
+  return format;
+}
+
 }  // namespace
 
-Loader::Loader(const Dataset& data, std::span<const float> mean, std::span<const float> std, int64_t batch,
-               std::optional<Augment> augment, bool shuffle, bool drop_last, uint64_t seed, int threads)
+Loader::Loader(const Dataset& data, const PictureFormat& format, const LoaderOptions& options)
     : data_(data),
-      normalize_(data.height, data.width, data.channels, mean, std),
-      batch_size_(batch),
-      augment_(augment),
-      shuffle_(shuffle),
-      seed_(seed) {
-  const int64_t images = data.size();
+      options_(options),
+      transform_(checked(data, format), options.augment),
+      image_size_(int64_t{format.height} * format.width * format.channels) {
+  const int64_t images = data.size(), batch = options.batch;
+  const bool drop_last = options.drop_last;
   PLEAT_CHECK(images >= 1 && images < kOrder, "loader: data set '", data.name, "' has ", images,
               " images, expected 1 to ", kOrder - 1);
   PLEAT_CHECK(batch >= 1 && batch <= (drop_last ? images : kOrder), "loader: batch size is ", batch, ", expected 1 to ",
               drop_last ? images : kOrder);
-  PLEAT_CHECK(threads >= 1 && threads <= 1024, "loader: got ", threads, " threads, expected 1 to 1024");
-  PLEAT_CHECK(!augment || (augment->crop_pad >= 0 && augment->crop_pad <= std::max(data.height, data.width)),
-              "loader: crop padding is ", augment->crop_pad, ", expected 0 to ", std::max(data.height, data.width));
+  PLEAT_CHECK(options.threads >= 1 && options.threads <= 1024, "loader: got ", options.threads,
+              " threads, expected 1 to 1024");
+  const int pad = options.augment ? options.augment->crop_pad : 0, side = std::max(format.height, format.width);
+  PLEAT_CHECK(pad >= 0 && pad <= side, "loader: crop padding is ", pad, ", expected 0 to ", side);
   batches_ = drop_last ? images / batch : (images + batch - 1) / batch;
   to_make_ = to_give_ = batches_;
   order_.resize(images);
   std::iota(order_.begin(), order_.end(), 0u);
 
   // One batch in the consumer's hands, one being made by each worker, one ready.
-  slots_.resize(std::min<int64_t>(threads + 2, batches_));
+  slots_.resize(std::min<int64_t>(options.threads + 2, batches_));
   for (Slot& slot : slots_) {
-    slot.images.resize(std::min(batch, images) * data.image_size());
+    slot.images.resize(std::min(batch, images) * image_size_);
     slot.labels.resize(std::min(batch, images));
   }
-  for (int t = 0; t < threads; ++t) workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
+  for (int t = 0; t < options.threads; ++t) workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
 }
 
 void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
@@ -54,7 +63,8 @@ void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
   PLEAT_CHECK(first_batch >= 0 && first_batch <= batches_, "loader: first batch is ", first_batch, ", expected 0 to ",
               batches_);
   std::vector<uint32_t> order = order_;
-  if (shuffle_) order = permutation(static_cast<uint32_t>(data_.size()), Rng(seed_, stream(epoch, kOrder)));
+  if (options_.shuffle)
+    order = permutation(static_cast<uint32_t>(data_.size()), Rng(options_.seed, stream(epoch, kOrder)));
 
   std::unique_lock lock(mutex_);
   to_make_ = batches_;  // no worker takes another batch of the old epoch
@@ -114,16 +124,39 @@ void Loader::work(const std::stop_token& stop) {
   }
 }
 
-void Loader::fill(Slot& slot, int64_t batch) const {
-  const int64_t first = batch * batch_size_, size = std::min(batch_size_, data_.size() - first),
-                image_size = data_.image_size();
-  for (int64_t i = 0; i < size; ++i) {
-    const uint32_t index = order_[first + i];
-    const Placement placement = augment_ ? draw(*augment_, Rng(seed_, stream(epoch_, index))) : Placement{};
-    normalize_(std::span(slot.images).subspan(i * image_size, image_size), data_.image(index), placement);
-    slot.labels[i] = data_.labels[index];
+std::map<int64_t, std::string> Loader::broken() const {
+  const std::lock_guard lock(mutex_);
+  return broken_;
+}
+
+// One picture into `out`; false if it is broken and to be passed over.
+bool Loader::take(std::span<float> out, uint32_t index) {
+  Picture decoded;
+  Pixels picture;
+  try {
+    picture = data_.picture(index, decoded);
+  } catch (const std::runtime_error& error) {
+    if (!options_.skip_broken) throw;
+    const std::lock_guard lock(mutex_);
+    broken_.try_emplace(index, error.what());
+    return false;
   }
-  slot.batch = {std::span(slot.images).first(size * image_size), std::span(slot.labels).first(size), size};
+  transform_(out, picture, Rng(options_.seed, stream(epoch_, index)));
+  return true;
+}
+
+void Loader::fill(Slot& slot, int64_t batch) {
+  const int64_t images = data_.size(), first = batch * options_.batch, size = std::min(options_.batch, images - first);
+  int64_t filled = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    const auto out = std::span(slot.images).subspan(filled * image_size_, image_size_);
+    int64_t at = first + i, tried = 1;
+    bool taken = take(out, order_[at]);
+    for (; !taken && options_.drop_last && tried < images; ++tried) taken = take(out, order_[at = (at + 1) % images]);
+    PLEAT_CHECK_FILE(taken || !options_.drop_last, data_.root, "none of its ", images, " pictures can be read");
+    if (taken) slot.labels[filled++] = data_.labels[order_[at]];
+  }
+  slot.batch = {std::span(slot.images).first(filled * image_size_), std::span(slot.labels).first(filled), filled};
 }
 
 }  // namespace pleat

@@ -1,4 +1,4 @@
-// Pictures from JPEG and PNG files, and their way to a network's input size.
+// Pictures from JPEG and PNG files.
 #pragma once
 
 #include <cstdint>
@@ -8,20 +8,23 @@
 
 namespace pleat {
 
-/// Decodes a JPEG or PNG file to [height, width, channels] bytes; channels is 1 (grey) or 3 (colour), transparency is
-/// dropped. Throws std::runtime_error naming the file and the reason; files beyond 256 MB and pictures beyond 64
-/// million pixels are refused before they are decoded.
-std::vector<uint8_t> load_picture(const std::string& path, int& height, int& width, int channels);
+/// Pixels row by row, `step` bytes each: the channels first, then what means nothing.
+struct Pixels {
+  int height = 0, width = 0, step = 0;
+  std::span<const uint8_t> bytes;  ///< [height, width, step]
+};
 
-/// Bilinear resize with antialiasing: when it shrinks, the triangle filter is as wide as the output's pixels.
-/// [height, width, channels] to [out_height, out_width, channels], bit for bit as Pillow's BILINEAR (and so
-/// torchvision's Resize of a picture). Throws std::invalid_argument for sizes that do not fit.
-std::vector<uint8_t> resize(std::span<const uint8_t> picture, int height, int width, int channels, int out_height,
-                            int out_width);
+/// The same with bytes of its own.
+struct Picture {
+  int height = 0, width = 0, step = 0;
+  std::vector<uint8_t> bytes;
+  Pixels pixels() const { return {height, width, step, bytes}; }
+};
 
-/// To a network's input [out_height, out_width, channels]: resizes so that the middle part `crop` (0 to 1; 0.875 is
-/// usual for ImageNet) of the shorter side becomes the output, proportions kept, and cuts that out of the centre.
-std::vector<uint8_t> fit_picture(std::span<const uint8_t> picture, int height, int width, int channels, int out_height,
-                                 int out_width, double crop = 1);
+/// Decodes a JPEG or PNG file as it is meant to be seen (EXIF's orientation applied): `channels` 1 gives grey of step
+/// 1, 3 gives colour of step 4, which vectors like better; transparency is dropped. Throws std::runtime_error naming
+/// the file and the reason; files beyond 256 MB and pictures beyond 64 million pixels or 65536 a side are refused
+/// before they are decoded, and so are JPEG files that end too early.
+Picture load_picture(const std::string& path, int channels);
 
 }  // namespace pleat

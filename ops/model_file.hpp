@@ -2,6 +2,9 @@
 // `__metadata__`
 //   pleat.graph             the graph's text (core/graph.hpp)
 //   pleat.mean, pleat.std   input normalisation, one number a channel, comma-separated
+//   pleat.crop, pleat.interpolation
+//                           what of a picture file is seen, and how it is scaled; older files have neither, and mean
+//                           the usual crop, bilinear
 //   pleat.classes           class names, one a line; empty where unknown
 //   anything else           provenance (Model::notes)
 #pragma once
@@ -14,8 +17,8 @@
 
 namespace pleat {
 
-/// Graph and parameters agree (ops/spec.hpp), mean and std are finite and one a channel, std > 0, classes are none or
-/// one an output, no note takes a key of the format. Throws std::invalid_argument.
+/// Graph and parameters agree (ops/spec.hpp), mean and std are finite and one a channel, std > 0, crop is above 0 and
+/// at most 1, classes are none or one an output, no note takes a key of the format. Throws std::invalid_argument.
 void verify(const Model& model);
 
 /// Decodes and verifies a model file already in memory; `name` is for messages. Throws std::runtime_error.

@@ -149,6 +149,45 @@ TEST_CASE("idx files are read plain and gzipped") {
   }
 }
 
+TEST_CASE("a CIFAR file with another number of records than the official one is read with a warning") {
+  const std::string dir = kFixtures + "/cifar-10-batches-bin";
+  CHECK(load_dataset(dir, Split::test).warning == dir + "/test_batch.bin: holds 4 records, the official file 10000");
+  const TempDir whole;
+  const std::string record = std::string(2, '\0') + std::string(3072, '\1');
+  std::string records;
+  for (int i = 0; i < 50000; ++i) records += record;
+  write_cifar100(whole.path(), records);
+  CHECK(load_dataset(whole.path(), Split::train).warning.empty());
+  write_cifar100(whole.path(), records.substr(record.size()));
+  CHECK_SAYS(load_dataset(whole.path(), Split::train).warning,
+             "train.bin: holds 49999 records, the official file 50000");
+}
+
+TEST_CASE("idx files of another family: any size, classes counted over both splits") {
+  const TempDir dir;
+  const std::string folder = dir.path("kmnist");
+  fs::create_directory(folder);
+  const auto write = [&](const std::string& split, const std::string& labels) {
+    const auto n = static_cast<char>(labels.size());
+    write_text(
+        folder + '/' + split + "-images-idx3-ubyte",
+        std::string("\0\0\x08\x03\0\0\0", 7) + n + std::string("\0\0\0\3\0\0\0\2", 8) + std::string(6 * n, '\x33'));
+    write_text(folder + '/' + split + "-labels-idx1-ubyte", std::string("\0\0\x08\x01\0\0\0", 7) + n + labels);
+  };
+  write("train", std::string("\0\x0b\2", 3));
+  write("t10k", "\1");
+  const Dataset train = load_dataset(folder, Split::train), test = load_dataset(folder, Split::test);
+  CHECK((train.name == "idx" && train.height == 3 && train.width == 2 && train.size() == 3));
+  CHECK(train.classes.size() == 12);
+  CHECK(test.classes == train.classes);
+  CHECK(test.classes[11] == "11");
+  const DatasetInfo info = dataset_info(folder);
+  CHECK((info.height == 3 && info.width == 2 && info.channels == 1 && info.classes == 12));
+  CHECK(info.mean[0] == doctest::Approx(0.2));  // 0x33 of 255
+  write("train", std::string(256, '\0').substr(0, 0));
+  CHECK_SAYS(error_of<std::runtime_error>([&] { load_dataset(folder, Split::train); }), "holds 0 images");
+}
+
 TEST_CASE("bad CIFAR files are refused") {
   const char* const folder = "cifar-10-batches-bin";
   const auto edit = [&](const char* file, const std::function<std::string(std::string)>& f) {

@@ -182,6 +182,8 @@ TEST_CASE("import: EfficientNet-lite of EfficientNet-PyTorch and of timm") {
   CHECK(model.graph == source.graph);
   CHECK(model.mean == std::vector<float>(3, 127 / 255.f));
   CHECK(model.std == std::vector<float>(3, 128 / 255.f));
+  CHECK(model.interpolation == Interpolation::bicubic);
+  CHECK(model.crop == 0.875);
 
   const auto rename = [](const std::string& name) -> std::string {
     for (const auto& [ours, timm] : {std::pair{"_conv_stem.", "conv_stem."},
@@ -194,7 +196,10 @@ TEST_CASE("import: EfficientNet-lite of EfficientNet-PyTorch and of timm") {
     return timm_block(std::stoi(name.substr(8)), {1, 3, 3, 4, 4, 5, 1}, name.substr(dot + 1),
                       {"_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"});
   };
-  model = import_as("efficientnet_lite1", source, rename, "timm", "--padding torch");
+  model =
+      import_as("efficientnet_lite1", source, rename, "timm", "--padding torch --resize 256 --interpolation bilinear");
+  CHECK(model.interpolation == Interpolation::bilinear);
+  CHECK(model.crop == 240 / 256.0);
   CHECK(model.mean == std::vector<float>(3, 0.5f));
   CHECK(to_text(model.graph, find(model.graph, "_blocks.4._depthwise_conv")).find("stride=2 pad=2 ") !=
         std::string::npos);

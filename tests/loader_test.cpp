@@ -63,8 +63,13 @@ Epoch rest_of_epoch(Loader& loader) {
   return epoch;
 }
 
+PictureFormat format_of(const Dataset& set) {
+  return {set.height, set.width, set.channels, kMean, kStd};
+}
+
 Loader training_loader(const Dataset& set, int threads, uint64_t seed = 7, int64_t batch = 10) {
-  return Loader(set, kMean, kStd, batch, Augment{}, true, false, seed, threads);
+  return Loader(set, format_of(set),
+                {.batch = batch, .augment = Augment{}, .shuffle = true, .seed = seed, .threads = threads});
 }
 
 Epoch whole_epoch(const Dataset& set, int threads, int64_t epoch, uint64_t seed = 7) {
@@ -96,7 +101,8 @@ TEST_CASE("placements are uniform and the flip is even") {
   int mirrored = 0;
   const int draws = 18000;
   for (int i = 0; i < draws; ++i) {
-    const Placement p = draw(Augment{}, Rng(3, i));
+    Rng rng(3, i);
+    const Placement p = draw(Augment{}, rng);
     REQUIRE(std::max(std::abs(p.dy), std::abs(p.dx)) <= 4);
     ++rows[p.dy + 4], ++columns[p.dx + 4];
     mirrored += p.mirrored;
@@ -106,7 +112,8 @@ TEST_CASE("placements are uniform and the flip is even") {
     CHECK(std::abs(columns[i] - 2000) < 5 * 42);
   }
   CHECK(std::abs(mirrored - draws / 2) < 5 * 67);
-  const Placement still = draw({0, false}, Rng(3));
+  Rng rng(3);
+  const Placement still = draw({.crop_pad = 0, .flip = false}, rng);
   CHECK((still.dy == 0 && still.dx == 0 && !still.mirrored));
 }
 
@@ -178,7 +185,7 @@ TEST_CASE("an epoch taken up in the middle goes on as if it had not stopped") {
 
 TEST_CASE("evaluation gives every image in order, plainly normalised") {
   const Dataset set = numbered(23);
-  Loader loader(set, kMean, kStd, 10, std::nullopt, false, false, 0, 2);
+  Loader loader(set, format_of(set), {.batch = 10, .threads = 2});
   CHECK(loader.next() == nullptr);  // no epoch was started
   CHECK(loader.batches() == 3);
   loader.start_epoch(0);
@@ -198,19 +205,20 @@ TEST_CASE("evaluation gives every image in order, plainly normalised") {
 
 TEST_CASE("drop_last leaves the incomplete batch out") {
   const Dataset set = numbered(23);
-  Loader loader(set, kMean, kStd, 10, std::nullopt, true, true, 0);
+  Loader loader(set, format_of(set), {.batch = 10, .shuffle = true, .drop_last = true});
   CHECK(loader.batches() == 2);
   loader.start_epoch(0);
   CHECK(rest_of_epoch(loader).sizes == std::vector<int64_t>{10, 10});
-  CHECK_THROWS_AS(Loader(set, kMean, kStd, 24, std::nullopt, true, true, 0), std::invalid_argument);
-  Loader whole(set, kMean, kStd, 100, std::nullopt, false, false, 0);
+  CHECK_THROWS_AS(Loader(set, format_of(set), {.batch = 24, .shuffle = true, .drop_last = true}),
+                  std::invalid_argument);
+  Loader whole(set, format_of(set), {.batch = 100});
   whole.start_epoch(0);
   CHECK(rest_of_epoch(whole).sizes == std::vector<int64_t>{23});
 }
 
 TEST_CASE("a batch stays whole until the next call, in a ring of few buffers") {
   const Dataset set = numbered(300);
-  Loader loader(set, kMean, kStd, 10, std::nullopt, false, false, 0, 3);
+  Loader loader(set, format_of(set), {.batch = 10, .threads = 3});
   std::set<const float*> buffers;
   for (int64_t epoch = 0; epoch < 3; ++epoch) {
     loader.start_epoch(epoch);
@@ -227,7 +235,7 @@ TEST_CASE("a batch stays whole until the next call, in a ring of few buffers") {
 
 TEST_CASE("what goes wrong in a worker is thrown by next()") {
   Dataset set = numbered(30);
-  Loader loader(set, kMean, kStd, 10, std::nullopt, false, false, 0, 2);
+  Loader loader(set, format_of(set), {.batch = 10, .threads = 2});
   set.images.resize(15 * set.image_size());  // the second batch's images are gone
   loader.start_epoch(0);
   REQUIRE(loader.next() != nullptr);
@@ -252,12 +260,12 @@ TEST_CASE("a loader that is left in the middle of an epoch ends at once") {
 TEST_CASE("a loader refuses sizes out of range") {
   const Dataset set = numbered(5), empty = numbered(0);
   const auto make = [&](const Dataset& data, int64_t batch, Augment augment, int threads) {
-    Loader(data, kMean, kStd, batch, augment, true, false, 0, threads);
+    Loader(data, format_of(data), {.batch = batch, .augment = augment, .shuffle = true, .threads = threads});
   };
   CHECK_THROWS_AS(make(empty, 1, {}, 1), std::invalid_argument);
   CHECK_THROWS_AS(make(set, 0, {}, 1), std::invalid_argument);
-  CHECK_THROWS_AS(make(set, 1, {-1, true}, 1), std::invalid_argument);
-  CHECK_THROWS_AS(make(set, 1, {9, true}, 1), std::invalid_argument);
+  CHECK_THROWS_AS(make(set, 1, {.crop_pad = -1}, 1), std::invalid_argument);
+  CHECK_THROWS_AS(make(set, 1, {.crop_pad = 9}, 1), std::invalid_argument);
   CHECK_THROWS_AS(make(set, 1, {}, 0), std::invalid_argument);
   CHECK_NOTHROW(make(set, 1, {}, 1));
 }

@@ -71,6 +71,8 @@ TEST_CASE("model file: a bad model is not written") {
   CHECK(holds(error([](Model& m) { m.std[2] = 0; }), "channel 2 has mean 1e-20 and std 0"));
   CHECK(holds(error([](Model& m) { m.std[0] = -1; }), "std -1"));
   CHECK(holds(error([](Model& m) { m.std[0] = INFINITY; }), "std inf"));
+  CHECK(holds(error([](Model& m) { m.crop = 0; }), "crop is 0"));
+  CHECK(holds(error([](Model& m) { m.crop = NAN; }), "crop is nan"));
   CHECK(holds(error([](Model& m) { m.classes.pop_back(); }), "1 class names for 2 outputs"));
   CHECK(holds(error([](Model& m) { m.classes[0] = ""; }), "a class name is empty"));
   CHECK(holds(error([](Model& m) { m.classes[0] = "a\nb"; }), "line break"));
@@ -103,11 +105,29 @@ TEST_CASE("model file: a bad file names itself and the reason") {
   CHECK(
       holds(error([](auto& f) { f.metadata["pleat.std"] = "1,2,x"; }), "pleat.std has something that is not a number"));
   CHECK(holds(error([](auto& f) { f.metadata["pleat.std"] = "1,2,nan"; }), "std nan"));
+  CHECK(holds(error([](auto& f) { f.metadata["pleat.crop"] = "1.5"; }), "crop is 1.5"));
+  CHECK(holds(error([](auto& f) { f.metadata["pleat.crop"] = ""; }), "pleat.crop holds 0 numbers"));
+  CHECK(holds(error([](auto& f) { f.metadata["pleat.interpolation"] = "cubic"; }), "neither bilinear nor bicubic"));
   CHECK(holds(error([](auto& f) { f.metadata["pleat.classes"] = "a\nb\nc"; }), "3 class names for 2 outputs"));
   CHECK(holds(error([](auto& f) { f.metadata["pleat.classes"] = "a\n"; }), "a class name is empty"));
   CHECK(holds(error([](auto& f) { f.tensors.erase("fc.weight"); }), "'fc.weight' is missing"));
   CHECK(holds(error([](auto& f) { f.tensors["fc.weight"] = Tensor({4, 2}); }), "shape [4, 2], expected [2, 4]"));
   CHECK(holds(error([](auto& f) { f.tensors["x"] = Tensor({1}); }), "'x' [1] is left over"));
+}
+
+TEST_CASE("model file: how pictures are seen is kept, and older files mean the usual") {
+  const TempDir folder;
+  Model model = small_model();
+  model.crop = 224.0 / 257;
+  model.interpolation = Interpolation::bicubic;
+  save_model(folder.path("m"), model);
+  CHECK(load_model(folder.path("m")).crop == model.crop);
+  CHECK(load_model(folder.path("m")).interpolation == Interpolation::bicubic);
+  SafetensorsFile file = load_safetensors(folder.path("m"));
+  CHECK(file.metadata.erase("pleat.crop") + file.metadata.erase("pleat.interpolation") == 2);
+  save_safetensors(folder.path("m"), file.tensors, file.metadata);
+  CHECK(load_model(folder.path("m")).crop == 1);
+  CHECK(load_model(folder.path("m")).interpolation == Interpolation::bilinear);
 }
 
 TEST_CASE("model file: cut anywhere, or with any bit flipped, it is refused or whole") {

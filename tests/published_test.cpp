@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 
 #include "core/check.hpp"
@@ -19,6 +21,7 @@
 #include "tests/run.hpp"
 
 using namespace pleat;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -175,4 +178,28 @@ TEST_CASE("published: MobileNetV2 from TensorFlow, its batch norms folded, impor
   CHECK(net.mean == std::vector<float>(3, 0.5f));
   CHECK(net.std == std::vector<float>(3, 0.5f));
   CHECK(to_text(net.graph, find(net.graph, "features.2.conv.1.0")).find("stride=2 pad=0,0,1,1") != std::string::npos);
+}
+
+TEST_CASE("published: MobileNetV2's accuracy on folders of ImageNet's pictures, by the engine" *
+          doctest::test_suite("slow")) {
+  const auto path = weights("mobilenet_v2_1.0_imagenet");
+  const char* const root = std::getenv("PLEAT_DATA");
+  const std::string sample = std::string(root ? root : "") + "/imagenet-sample";  // a picture of each class
+  if (!path || !fs::is_directory(sample)) {
+    MESSAGE("skipped: no weights, or no imagenet-sample in $PLEAT_DATA");
+    return;
+  }
+  const TempDir dir;
+  REQUIRE(shell(dir, "\"$PLEAT\" import '" + *path +
+                         "' --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out net.safetensors")
+              .code == 0);
+  const auto top1 = [&](const std::string& data) {
+    Result r = shell(dir, "\"$PLEAT\" eval net.safetensors --engine --quiet --json --data " + data);
+    CAPTURE(r.err);
+    REQUIRE(r.code == 0);
+    return 100 * r.json()["top1"].get<double>();
+  };
+  CHECK(std::abs(top1("'" + sample + "'") - 81.6) < 0.3);
+  const std::string ten = std::string(root) + "/imagenette";
+  if (fs::is_directory(ten)) CHECK(std::abs(top1("'" + ten + "' --class-list '" + sample + "'") - 72.5) < 0.5);
 }

@@ -6,22 +6,15 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "data/augment.hpp"
-#include "data/picture.hpp"
+#include "data/transform.hpp"
 #include "ops/softmax.hpp"
 
 namespace pleat {
 
-double usual_crop(const Model& model) {
-  return std::get<Input>(model.graph.nodes[0].op).height >= 128 ? 0.875 : 1;
-}
-
-Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top, double crop) {
-  const Input& input = std::get<Input>(model.graph.nodes[0].op);
-  int height = 0, width = 0;
-  const std::vector<uint8_t> picture = load_picture(file, height, width, input.channels);
-  const Normalizer normalize(input.height, input.width, input.channels, model.mean, model.std);
-  normalize(engine.input(), fit_picture(picture, height, width, input.channels, input.height, input.width, crop));
+Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top) {
+  const PictureFormat format = picture_format(model);
+  const Picture picture = load_picture(file, format.channels);
+  Transform(format, std::nullopt)(engine.input(), picture.pixels(), Rng(0));
   const std::span<const float> logits = engine.run();
 
   std::vector<int> order(logits.size());

@@ -18,13 +18,9 @@ struct Prediction {
   std::vector<double> scores;        ///< Softmax, 0 to 1.
 };
 
-/// The middle part of a picture's shorter side that a network of this input size usually sees: 0.875 for ImageNet's
-/// sizes, all of it for small ones.
-double usual_crop(const Model& model);
-
 /// `engine` must have been made of `model` with batch 1; `top` may exceed the number of classes. Throws
 /// std::runtime_error for a file that is no picture.
-Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top, double crop);
+Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top);
 
 /// The file, and a line a class.
 void print_prediction(std::ostream& out, const Prediction& prediction);

@@ -1,41 +1,21 @@
-// `pleat data fetch|info NAME`: gets a data set, or describes one.
-#include <array>
+// `pleat data fetch|info|bench NAME`: gets a data set, describes one, or times its loading.
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <ostream>
 #include <vector>
 
 #include "core/check.hpp"
+#include "core/parallel.hpp"
 #include "data/dataset.hpp"
 #include "data/fetch.hpp"
+#include "data/loader.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 
 namespace pleat {
 namespace {
-
-struct Statistics {
-  std::vector<double> mean, std;  // one a channel, of pixel/255
-};
-
-// Over all pixels, from a histogram of each channel: exact, and one pass.
-Statistics measure(const Dataset& set) {
-  std::vector<std::array<int64_t, 256>> histograms(set.channels);
-  for (std::size_t i = 0; i < set.images.size(); i += set.channels)
-    for (int c = 0; c < set.channels; ++c) ++histograms[c][set.images[i + c]];
-  const double pixels = static_cast<double>(set.images.size()) / set.channels;
-  Statistics result;
-  for (const auto& histogram : histograms) {
-    double sum = 0, squares = 0;
-    for (int value = 0; value < 256; ++value) {
-      sum += static_cast<double>(histogram[value]) * value;
-      squares += static_cast<double>(histogram[value]) * value * value;
-    }
-    const double mean = sum / pixels;
-    result.mean.push_back(mean / 255);
-    result.std.push_back(std::sqrt(squares / pixels - mean * mean) / 255);
-  }
-  return result;
-}
 
 std::string joined(const std::vector<double>& values) {
   std::string text;
@@ -43,40 +23,82 @@ std::string joined(const std::vector<double>& values) {
   return text;
 }
 
+// All pictures in memory; of picture files, which take milliseconds each, enough for three digits.
+constexpr int64_t kMeasuredFiles = 1000;
+
 void describe(const Cli& cli, const std::string& name, const std::string& dir) {
-  const Dataset train = load_dataset(dir, Split::train);
   const Dataset test = load_dataset(dir, Split::test);
-  const Statistics statistics = measure(train);
-  cli.out() << name << " in " << dir << "\n  train    " << train.size() << " images of " << train.height << "x"
-            << train.width << "x" << train.channels << "\n  test     " << test.size() << " images\n  classes  "
-            << train.classes.size() << "\n  mean     " << joined(statistics.mean)
-            << "  (training split, pixels from 0 to 1)\n  std      " << joined(statistics.std) << '\n';
+  // Class folders without train and val are a test split alone.
+  const bool whole = test.files.empty() || test.root != dir;
+  const Dataset train = whole ? load_dataset(dir, Split::train) : Dataset{};
+  const Dataset& measured = whole ? train : test;
+  const int64_t pictures = measured.files.empty() ? measured.size() : std::min(measured.size(), kMeasuredFiles);
+  const Statistics statistics = measure(measured, pictures);
+  std::ostream& out = cli.out();
+  out << name << " in " << dir << "\n  train    " << train.size() << " images";
+  if (measured.files.empty())
+    out << " of " << train.height << "x" << train.width << "x" << train.channels;
+  else
+    out << ", JPEG and PNG files";
+  out << "\n  test     " << test.size() << " images\n  classes  " << measured.classes.size() << "\n  mean     "
+      << joined(statistics.mean) << "  (" << pictures << " images of the " << (whole ? "training" : "test")
+      << " split, pixels from 0 to 1)\n  std      " << joined(statistics.std) << '\n';
+  for (const Dataset* set : {&train, &test})
+    if (!set->warning.empty()) out << "  warning: " << set->warning << '\n';
   cli.finish({{"name", name},
               {"folder", dir},
               {"images", train.size()},
               {"test_images", test.size()},
-              {"height", train.height},
-              {"width", train.width},
-              {"channels", train.channels},
-              {"classes", train.classes.size()},
-              {"class_names", train.classes},
+              {"height", measured.height},
+              {"width", measured.width},
+              {"channels", measured.channels},
+              {"classes", measured.classes.size()},
+              {"class_names", measured.classes},
               {"mean", statistics.mean},
               {"std", statistics.std}});
+}
+
+// One epoch of the training pictures as a network of ImageNet's would get them, or of their own size, and no network.
+void bench(const Cli& cli, const std::string& name) {
+  const DatasetInfo info = dataset_info(name);
+  const Dataset data = load_dataset(name, Split::train);
+  const bool files = !data.files.empty();
+  const PictureFormat format{files ? 224 : data.height, files ? 224 : data.width, data.channels, info.mean, info.std};
+  Loader loader(data, format,
+                {.batch = cli.integer("batch", 1, data.size()),
+                 .augment = Augment{.resized_crop = files},
+                 .shuffle = true,
+                 .seed = cli.seed(),
+                 .threads = num_threads()});
+  const auto start = std::chrono::steady_clock::now();
+  loader.start_epoch(0);
+  while (loader.next() != nullptr) continue;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double rate = static_cast<double>(data.size()) / seconds;
+  cli.out() << data.size() << " pictures in " << seconds << " s, " << rate << " a second, by " << num_threads()
+            << " threads\n";
+  cli.finish({{"images", data.size()}, {"seconds", seconds}, {"images_per_second", rate}});
 }
 
 }  // namespace
 
 int data_command(int argc, char** argv) {
-  Cli cli("pleat data", "Gets a data set from its official address into ./local, or describes one.",
-          "pleat data fetch cifar10\npleat data info cifar10 --json");
-  cli.argument("ACTION", "fetch or info");
-  cli.argument("NAME", "cifar10, cifar100, mnist, fashion-mnist; for info also a folder");
+  Cli cli("pleat data", "Gets a data set from its official address into ./local, describes one, or times its loading.",
+          "pleat data fetch cifar10\npleat data info cifar10 --json\npleat data bench imagenette --threads 2");
+  cli.argument("ACTION", "fetch, info or bench");
+  cli.argument("NAME", "cifar10, cifar100, mnist, fashion-mnist; for info and bench also a folder");
+  cli.option("batch", "N", "pictures a batch, for bench", "32");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& action = cli.argument("ACTION");
   const std::string& name = cli.argument("NAME");
-  if (action != "fetch" && action != "info") cli.usage_error("unknown action '" + action + "', expected fetch or info");
+  if (action != "fetch" && action != "info" && action != "bench")
+    cli.usage_error("unknown action '" + action + "', expected fetch, info or bench");
 
-  const DatasetInfo& info = dataset_info(name);
+  if (action == "bench") {
+    bench(cli, name);
+    return 0;
+  }
+  const DatasetInfo info = dataset_info(name);
   if (action == "info") {
     describe(cli, info.name, info.name == name ? find_dataset(name) : name);
     return 0;

@@ -8,6 +8,7 @@
 #include "core/check.hpp"
 #include "data/loader.hpp"
 #include "ops/spec.hpp"
+#include "tools/picture_options.hpp"
 
 namespace pleat {
 namespace {
@@ -30,17 +31,15 @@ int64_t rank_of(std::span<const float> row, int32_t label) {
 
 }  // namespace
 
-Score evaluate(const Dataset& data, const Model& model, int64_t batch, const LogitsFunction& logits,
+Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip_broken, const LogitsFunction& logits,
                Progress& progress) {
-  const Input& input = std::get<Input>(model.graph.nodes[0].op);
-  PLEAT_CHECK(data.channels == input.channels && data.height == input.height && data.width == input.width, "data set '",
-              data.name, "' has pictures of ", data.height, "x", data.width, "x", data.channels, ", the model takes ",
-              input.height, "x", input.width, "x", input.channels);
   const auto classes = static_cast<std::size_t>(infer_shapes(model.graph).back().c);
   PLEAT_CHECK(data.classes.size() == classes, "data set '", data.name, "' has ", data.classes.size(),
-              " classes, the model ", classes, " outputs");
+              " classes, the model ", classes, " outputs",
+              data.files.empty() ? "" : "\nhint: --class-list names the class folders in the order of the outputs");
 
-  Loader loader(data, model.mean, model.std, batch, std::nullopt, false, false, 0);
+  Loader loader(data, picture_format(model),
+                {.batch = batch, .skip_broken = skip_broken, .threads = loader_threads(data)});
   loader.start_epoch(0);
   Score score;
   double seconds = 0;
@@ -58,6 +57,8 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, const Log
     score.images += part->size;
     progress.update(score.images);
   }
+  for (const auto& [index, reason] : loader.broken()) score.broken.push_back(reason);
+  PLEAT_CHECK_FILE(score.images > 0, data.root, "none of its ", data.size(), " pictures can be read");
   const auto n = static_cast<double>(score.images);
   score.top1 /= n;
   score.top5 /= n;
@@ -69,14 +70,13 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, const Log
 void print_score(std::ostream& out, const Score& s) {
   out << "top-1 " << 100 * s.top1 << "%  top-5 " << 100 * s.top5 << "%  loss " << s.loss << "  on " << s.images
       << " pictures, " << s.images_per_second << " a second\n";
+  if (!s.broken.empty()) out << s.broken.size() << " broken files passed over:\n";
+  for (const std::string& reason : s.broken) out << "  " << reason << '\n';
 }
 
 nlohmann::ordered_json to_json(const Score& s) {
-  return {{"top1", s.top1},
-          {"top5", s.top5},
-          {"loss", s.loss},
-          {"images", s.images},
-          {"images_per_second", s.images_per_second}};
+  return {{"top1", s.top1},     {"top5", s.top5},     {"loss", s.loss},
+          {"images", s.images}, {"broken", s.broken}, {"images_per_second", s.images_per_second}};
 }
 
 }  // namespace pleat

@@ -6,6 +6,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <ostream>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "core/model.hpp"
 #include "data/dataset.hpp"
@@ -17,18 +19,20 @@ struct Score {
   double top1 = 0, top5 = 0;  ///< Fractions; among equal logits the lower class counts as ahead.
   double loss = 0;            ///< Mean cross entropy.
   int64_t images = 0;
-  double images_per_second = 0;  ///< Of `logits` alone, without reading and scoring.
+  std::vector<std::string> broken;  ///< Files passed over, with the reasons.
+  double images_per_second = 0;     ///< Of `logits` alone, without reading and scoring.
 };
 
 /// Logits [n, classes] (or more rows) of the first n of the pictures [batch, H, W, C]; those behind are of no matter.
 using LogitsFunction = std::function<std::span<const float>(std::span<const float> images, int64_t n)>;
 
-/// Runs the whole of `data`, normalised as the model wants, in batches. Throws std::invalid_argument if the pictures or
-/// the classes do not fit the model.
-Score evaluate(const Dataset& data, const Model& model, int64_t batch, const LogitsFunction& logits,
+/// Runs the whole of `data`, as the model wants its pictures, in batches. Throws std::invalid_argument if the pictures
+/// or the classes do not fit the model, std::runtime_error for a file that cannot be read (with skip_broken: if none
+/// can).
+Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip_broken, const LogitsFunction& logits,
                Progress& progress);
 
-/// One line for people; top1, top5, loss, images, images_per_second for scripts.
+/// A line, and one for each broken file, for people; top1, top5, loss, images, broken, images_per_second for scripts.
 void print_score(std::ostream& out, const Score& score);
 nlohmann::ordered_json to_json(const Score& score);
 

@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <ostream>
 #include <set>
 #include <sstream>
 
 #include "core/check.hpp"
+#include "core/file.hpp"
 #include "models/models.hpp"
 #include "models/padding.hpp"
 #include "ops/model_file.hpp"
@@ -15,6 +15,7 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/open_model.hpp"
+#include "tools/picture_options.hpp"
 #include "tools/state_dict.hpp"
 
 namespace pleat {
@@ -118,8 +119,9 @@ void set_normalisation(Model& model, const std::string& name) {
     model.mean.assign(std::begin(known->mean), std::end(known->mean));
     model.std.assign(std::begin(known->std), std::end(known->std));
   } else {
-    model.mean = dataset_info(name).mean;
-    model.std = dataset_info(name).std;
+    const DatasetInfo data = dataset_info(name);
+    model.mean = data.mean;
+    model.std = data.std;
   }
 }
 
@@ -128,16 +130,6 @@ std::string choose_normalisation(const Cli& cli, const StateDict& state, int cla
   if (cli.has("normalisation")) return cli.text("normalisation");
   if (state.source.empty()) return "imagenet";
   return state.normalisation == "cifar10" && classes == 100 ? "cifar100" : state.normalisation;
-}
-
-// One a line, as in CIFAR-10's batches.meta.txt.
-std::vector<std::string> read_class_names(const std::string& path) {
-  std::ifstream file(path);
-  PLEAT_CHECK_FILE(file, path, "cannot be read");
-  std::vector<std::string> names;
-  for (std::string line; std::getline(file, line);)
-    if (!line.empty()) names.push_back(line);
-  return names;
 }
 
 }  // namespace
@@ -162,8 +154,11 @@ int import_command(int argc, char** argv) {
   cli.option("padding", "torch|same",
              "torch: symmetric; same: TensorFlow's SAME, asymmetric where the stride is 2 (default: the network's own, "
              "same for EfficientNet-lite)");
+  declare_view_options(cli);
   cli.option("classes", "N", "outputs of the network, where they are not the usual ones");
-  cli.option("class-names", "FILE", "text file with the names of the classes, one a line");
+  cli.option("class-names", "FILE",
+             "text file with the names of the classes, one a line; those of an ImageNet folder's class folders make it "
+             "score on any of them");
   if (!cli.parse(argc, argv)) return 0;
   const std::string &path = cli.argument("FILE"), &name = cli.text("model"), &out = cli.text("out");
   const bool same = cli.has("padding") && cli.choice("padding", {"torch", "same"}) == "same";
@@ -180,9 +175,12 @@ int import_command(int argc, char** argv) {
   if (cli.has("padding")) set_padding(model.graph, same ? PaddingStyle::same : PaddingStyle::symmetric);
   const std::string normalisation = choose_normalisation(cli, state, classes);
   set_normalisation(model, normalisation);
+  model.crop = usual_crop(input);
+  model.interpolation = state.interpolation;
+  set_view(cli, model);
   if (!mean.empty()) model.mean = mean;
   if (!std.empty()) model.std = std;
-  if (cli.has("class-names")) model.classes = read_class_names(cli.text("class-names"));
+  if (cli.has("class-names")) model.classes = read_lines(cli.text("class-names"));
   unfold_batch_norms(model.graph, state.tensors);
   const std::vector<std::string> unused = fill(model, state, path, name);
   model.notes = {{"command", "import"},
@@ -200,7 +198,9 @@ int import_command(int argc, char** argv) {
               {"unused", unused},
               {"missing", nlohmann::ordered_json::array()},
               {"names", state.source},
-              {"normalisation", normalisation}});
+              {"normalisation", normalisation},
+              {"crop", model.crop},
+              {"interpolation", to_string(model.interpolation)}});
   return 0;
 }
 

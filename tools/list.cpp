@@ -16,6 +16,7 @@ int list_command(int argc, char** argv) {
   for (const std::string& name : models) cli.out() << "  " << name << '\n';
   cli.out() << "data sets:\n";
   for (const std::string& name : datasets) cli.out() << "  " << name << '\n';
+  cli.out() << "and by their folders: idx files, and pictures as DIR/{train,val}/<class>/*.{JPEG,jpg,png}\n";
   cli.finish({{"models", models}, {"datasets", datasets}});
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "core/check.hpp"
+#include "data/image_folder.hpp"
 #include "models/models.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
@@ -32,22 +33,29 @@ DatasetInfo usual_dataset(const std::string& name) {
 }
 
 Model named_model(const std::string& name, const DatasetInfo& data, uint64_t seed) {
+  const DatasetInfo usual = usual_dataset(name);
+  const Input input{data.channels, data.height > 0 ? data.height : usual.height,
+                    data.width > 0 ? data.width : usual.width};
   Model model;
-  model.graph = make_model(name, {data.channels, data.height, data.width}, data.classes);
+  model.graph = make_model(name, input, data.classes);
   model.tensors = initial_tensors(model.graph, seed);
   model.mean = data.mean;
   model.std = data.std;
+  model.crop = usual_crop(input);
   return model;
 }
 
-Model open_model(const std::string& name_or_file, uint64_t seed, const std::string& dataset) {
+Model open_model(const std::string& name_or_file, uint64_t seed, const std::string& dataset,
+                 const std::string& class_list) {
   const std::vector<std::string> names = model_names();
   if (std::find(names.begin(), names.end(), name_or_file) == names.end()) {
     PLEAT_CHECK(name_or_file.ends_with(".safetensors") || std::filesystem::exists(name_or_file), "model '",
                 name_or_file, "': neither a known name nor a file\nhint: `pleat list` prints the names");
     return load_model(name_or_file);
   }
-  return named_model(name_or_file, dataset.empty() ? usual_dataset(name_or_file) : dataset_info(dataset), seed);
+  DatasetInfo data = dataset.empty() ? usual_dataset(name_or_file) : dataset_info(dataset);
+  if (!class_list.empty()) data.classes = static_cast<int>(read_class_list(class_list).size());
+  return named_model(name_or_file, data, seed);
 }
 
 }  // namespace pleat

@@ -11,6 +11,7 @@
 #include "tools/cli.hpp"
 #include "tools/evaluate.hpp"
 #include "tools/latency.hpp"
+#include "tools/picture_options.hpp"
 
 namespace pleat {
 namespace {
@@ -21,7 +22,7 @@ Json predict(const Cli& cli, const Model& model) {
   Engine engine(model, 1);
   Json pictures = Json::array();
   for (const std::string& file : cli.arguments("[PICTURE...]")) {
-    const Prediction p = classify(engine, model, file, cli.integer("top", 1), usual_crop(model));
+    const Prediction p = classify(engine, model, file, cli.integer("top", 1));
     print_prediction(cli.out(), p);
     pictures.push_back(to_json(p));
   }
@@ -29,14 +30,14 @@ Json predict(const Cli& cli, const Model& model) {
 }
 
 Json eval(const Cli& cli, const Model& model, int64_t batch) {
-  const Dataset data = load_dataset(cli.text("data"), Split::test);
+  const Dataset data = load_dataset_for(model, cli.text("data"), Split::test, class_list_option(cli), cli.quiet());
   Engine engine(model, batch);
   const auto logits = [&](std::span<const float> images, int64_t) {
     std::copy(images.begin(), images.end(), engine.input().begin());
     return engine.run();
   };
   Progress progress("eval", "images", data.size(), cli.quiet());
-  const Score score = evaluate(data, model, batch, logits, progress);
+  const Score score = evaluate(data, model, batch, skips_broken(cli), logits, progress);
   print_score(cli.out(), score);
   return to_json(score);
 }
@@ -58,15 +59,19 @@ int run(int argc, char** argv) {
   cli.argument("[PICTURE...]", "JPEG or PNG files to classify");
   cli.option("data", "NAME|DIR", "data set whose test split to score");
   cli.flag("bench", "time calls on synthetic pictures");
-  cli.option("batch", "N", "pictures a call (default: 250 with --data, else 1)");
+  cli.option("batch", "N", "pictures a call (default: 250 with --data, 50 if they are large, else 1)");
+  declare_folder_options(cli);
+  declare_view_options(cli);
   cli.option("top", "N", "classes to print for each picture", "5");
   cli.option("warmup", "N", "calls before --bench that do not count", "10");
   cli.option("runs", "N", "calls of --bench", "200");
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty(), data = cli.has("data"), timing = cli.has("bench");
   if (pictures + data + timing != 1) cli.usage_error("expected one of: pictures, --data, --bench");
-  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : data ? 250 : 1;
-  const Model model = load_model(cli.argument("MODEL"));
+  if (cli.has("batch")) cli.integer("batch", 1, 1 << 16);
+  Model model = load_model(cli.argument("MODEL"));
+  set_view(cli, model);
+  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : data ? usual_batch(model) : 1;
   cli.finish(pictures ? predict(cli, model) : data ? eval(cli, model, batch) : bench(cli, model, batch));
   return 0;
 }

@@ -7,6 +7,7 @@
 #include "tools/classify.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/picture_options.hpp"
 
 namespace pleat {
 
@@ -16,17 +17,16 @@ int predict_command(int argc, char** argv) {
   cli.argument("MODEL", "model file");
   cli.argument("PICTURE...", "JPEG or PNG files");
   cli.option("top", "N", "classes to print for each picture", "5");
-  cli.option("crop", "X", "middle part of the shorter side to look at (default: 0.875, for small networks 1)");
+  declare_view_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const int64_t top = cli.integer("top", 1);
-  if (cli.has("crop")) cli.number("crop", 0.01, 1);
 
-  const Model model = load_model(cli.argument("MODEL"));
-  const double crop = cli.has("crop") ? cli.number("crop", 0.01, 1) : usual_crop(model);
+  Model model = load_model(cli.argument("MODEL"));
+  set_view(cli, model);
   Engine engine(model, 1);
   nlohmann::ordered_json pictures = nlohmann::ordered_json::array();
   for (const std::string& file : cli.arguments("PICTURE...")) {
-    const Prediction p = classify(engine, model, file, top, crop);
+    const Prediction p = classify(engine, model, file, top);
     print_prediction(cli.out(), p);
     pictures.push_back(to_json(p));
   }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/parallel.hpp"
+#include "tools/picture_options.hpp"
 #include "tools/tune.hpp"
 
 namespace pleat {
@@ -17,7 +18,9 @@ void declare_recipe(Cli& cli, const std::string& command) {
                                                 : Defaults{"60", "0.02", "cosine", "0.0005"};
   cli.accept_bf16();
   cli.argument("MODEL", "name of `pleat list`, or a model file to start from");
-  cli.option("data", "NAME|DIR", "data set: a name of `pleat list`, or its folder");
+  cli.option("data", "NAME|DIR",
+             "data set: a name of `pleat list`, or its folder, or one of train/<class>/, val/<class>/ pictures");
+  declare_folder_options(cli);
   cli.option("out", "DIR", "folder for model.safetensors, best.safetensors, log.jsonl and state.safetensors");
   cli.option("epochs", "N", "passes over the training pictures", usual.epochs);
   cli.option("batch", "N", "pictures a step", "128");
@@ -46,6 +49,8 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
   r.command = command;
   r.model = cli.argument("MODEL");
   r.data = cli.text("data");
+  r.class_list = class_list_option(cli);
+  r.skip_broken = skips_broken(cli);
   r.epochs = cli.integer("epochs", 1, 1'000'000);
   r.batch = cli.integer("batch", 1, 1 << 16);
   r.lr = cli.number("lr", 0, kHuge);
@@ -80,6 +85,8 @@ nlohmann::ordered_json to_json(const Recipe& r) {
   return {{"command", r.command},
           {"model", r.model},
           {"data", r.data},
+          {"class_list", r.class_list},
+          {"skip_broken", r.skip_broken},
           {"epochs", r.epochs},
           {"batch", r.batch},
           {"lr", r.lr},

@@ -14,6 +14,8 @@ namespace pleat {
 struct Recipe {
   std::string command;  ///< train, prefold or finetune.
   std::string model, data;
+  std::string class_list;    ///< Of a picture folder, or empty.
+  bool skip_broken = false;  ///< Pass over picture files that cannot be read.
   int64_t epochs = 0, batch = 0;
   double lr = 0, momentum = 0, weight_decay = 0;
   double norm_weight_decay = 0;  ///< On batch norm's weight and bias; alphas have none.

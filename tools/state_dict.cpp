@@ -25,6 +25,7 @@ struct Source {
   const char* sign;    // A tensor by which it is told.
   const char* normalisation;
   std::vector<Rule> rules;
+  Interpolation interpolation = Interpolation::bilinear;
 };
 
 // What wrappers put before every name (nn.DataParallel, torch.compile, saved training state).
@@ -59,7 +60,12 @@ const std::vector<Source> kSources = {
       {R"(^conv_head\.)", "features.18.0."},
       {R"(^bn2\.)", "features.18.1."},
       {R"(^classifier\.)", "classifier.1."}}},
-    {"EfficientNet-PyTorch", "efficientnet_lite.", R"(_conv_stem\.weight)", "efficientnet-lite", {}},
+    {"EfficientNet-PyTorch",
+     "efficientnet_lite.",
+     R"(_conv_stem\.weight)",
+     "efficientnet-lite",
+     {},
+     Interpolation::bicubic},
     {"timm",
      "efficientnet_lite.",
      R"(conv_stem\.weight)",
@@ -78,7 +84,8 @@ const std::vector<Source> kSources = {
       {R"(^bn1\.)", "_bn0."},
       {R"(^conv_head\.)", "_conv_head."},
       {R"(^bn2\.)", "_bn1."},
-      {R"(^classifier\.)", "_fc."}}},
+      {R"(^classifier\.)", "_fc."}},
+     Interpolation::bicubic},
 };
 
 // A name in the file and what has become of it.
@@ -130,6 +137,7 @@ StateDict read_state_dict(const std::string& path, const std::string& model) {
   if (const Source* const source = find_source(model, names)) {
     result.source = source->name;
     result.normalisation = source->normalisation;
+    result.interpolation = source->interpolation;
     for (const Rule& rule : source->rules) apply(rule, names);
   }
   for (const Name& name : names) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "core/model.hpp"
 #include "core/tensor.hpp"
 
 namespace pleat {
@@ -13,6 +14,7 @@ struct StateDict {
   std::map<std::string, std::string> names;  ///< Pleat's name to the file's.
   std::string source;                        ///< Whose names they were: a code base; empty if nothing told.
   std::string normalisation;  ///< What that code base's networks expect of their input: see import's --normalisation.
+  Interpolation interpolation = Interpolation::bilinear;  ///< By which its published accuracies scale the pictures.
 };
 
 /// Reads `path` as weights of the network called `model`, whatever code base of those known wrote it. Throws

@@ -17,7 +17,7 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   declare_recipe(cli, command);
   if (!cli.parse(argc, argv)) return 0;
   Recipe recipe = read_recipe(cli, command);
-  Model model = open_model(recipe.model, recipe.seed, recipe.data);
+  Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list);
   const std::string out = cli.text("out"), state = out + "/state.safetensors";
   // A run goes on with what it began with, whatever would be fastest today.
   if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
@@ -28,7 +28,8 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
 
   nlohmann::ordered_json fields = {{"top1", result.top1},           {"loss", result.loss},
                                    {"test_loss", result.test_loss}, {"images_per_second", result.images_per_second},
-                                   {"seconds", result.seconds},     {"algorithms", recipe.algorithms}};
+                                   {"seconds", result.seconds},     {"algorithms", recipe.algorithms},
+                                   {"broken", result.broken}};
   if (command == "prefold") {
     fields["alphas"] = nlohmann::ordered_json::object();
     for (const Parameter& p : parameters(model.graph))
@@ -37,6 +38,8 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   }
   fields["model"] = out + "/model.safetensors";
   cli.out() << "top-1 " << 100 * result.top1 << "% on the test split -> " << out << "/model.safetensors\n";
+  if (!result.broken.empty()) cli.out() << result.broken.size() << " broken files passed over:\n";
+  for (const std::string& reason : result.broken) cli.out() << "  " << reason << '\n';
   cli.finish(fields);
   return 0;
 }

@@ -10,6 +10,7 @@
 #include "core/check.hpp"
 #include "core/run_log.hpp"
 #include "core/sgd.hpp"
+#include "data/image_folder.hpp"
 #include "data/loader.hpp"
 #include "fold/alpha_loss.hpp"
 #include "ops/cross_entropy.hpp"
@@ -19,6 +20,7 @@
 #include "tools/checkpoint.hpp"
 #include "tools/evaluate.hpp"
 #include "tools/interrupt.hpp"
+#include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
 
 namespace pleat {
@@ -59,9 +61,6 @@ class Teacher {
   Exec exec_;
 };
 
-// The batch size that evaluation runs with; one that fits the whole data set's pictures is not needed.
-constexpr int64_t kEvaluationBatch = 250;
-
 class Run {
  public:
   Run(Model& model, const Recipe& recipe, const std::string& out, bool quiet)
@@ -69,11 +68,18 @@ class Run {
         recipe_(recipe),
         out_(out),
         quiet_(quiet),
-        train_(load_dataset(recipe.data, Split::train)),
-        test_(load_dataset(recipe.data, Split::test)),
-        loader_(train_, model.mean, model.std, recipe.batch, augmentation(), true, true, recipe.seed),
+        train_(load_dataset_for(model, recipe.data, Split::train, recipe.class_list, quiet)),
+        test_(load_dataset_for(model, recipe.data, Split::test, recipe.class_list, quiet)),
+        loader_(train_, picture_format(model),
+                {.batch = recipe.batch,
+                 .augment = augmentation(),
+                 .shuffle = true,
+                 .drop_last = true,
+                 .skip_broken = recipe.skip_broken,
+                 .seed = recipe.seed,
+                 .threads = loader_threads(train_)}),
         exec_(model.graph, model.tensors, training_options(recipe)),
-        test_exec_(model.graph, model.tensors, {.batch = kEvaluationBatch, .kernels = recipe.kernels}),
+        test_exec_(model.graph, model.tensors, {.batch = usual_batch(model), .kernels = recipe.kernels}),
         classes_(exec_.shape(model.graph.output()).c) {
     PLEAT_CHECK(static_cast<int64_t>(train_.classes.size()) == classes_, "model has ", classes_, " outputs, data set '",
                 recipe.data, "' has ", train_.classes.size(), " classes");
@@ -91,13 +97,16 @@ class Run {
   TrainResult run(bool resume) {
     std::filesystem::create_directories(out_);
     const std::string state_path = path("state.safetensors");
+    const bool files = !train_.files.empty();
     if (resume && std::filesystem::exists(state_path)) {
+      if (files) check_index(path("pictures.index"), {&train_, &test_});
       state_ = load_checkpoint(state_path, recipe_, model_, velocities_);
       seconds_logged_ = state_.train_seconds;  // the log's rates are of this session's part of an epoch
       images_logged_ = state_.train_images;
     } else {
       PLEAT_CHECK_FILE(resume || !is_unfinished(state_path), out_,
                        "holds a run that has not finished\nhint: --resume goes on with it; or choose another --out");
+      if (files) write_index(path("pictures.index"), {&train_, &test_});
       save();  // so that a run killed in its first epoch resumes like any other, and a full disk is known at once
     }
     RunLog log(path("log.jsonl"), state_.epoch);
@@ -114,13 +123,15 @@ class Run {
             .test_loss = score_.loss,
             .loss = state_.last_loss,
             .images_per_second = static_cast<double>(state_.train_images) / std::max(state_.train_seconds, 1e-9),
-            .seconds = state_.total_seconds};
+            .seconds = state_.total_seconds,
+            .broken = broken()};
   }
 
  private:
   std::optional<Augment> augmentation() const {
-    // Digits are not the same mirrored; everything else is.
-    return Augment{.crop_pad = train_.height >= 32 ? 4 : 2, .flip = train_.name != "mnist"};
+    if (!train_.files.empty()) return Augment{.resized_crop = true};
+    // Digits and letters are not the same mirrored; everything else is.
+    return Augment{.crop_pad = train_.height >= 32 ? 4 : 2, .flip = train_.name != "mnist" && train_.name != "idx"};
   }
   std::string path(const char* file) const { return out_ + "/" + file; }
   void save() const { save_checkpoint(path("state.safetensors"), recipe_, state_, model_, velocities_); }
@@ -228,7 +239,14 @@ class Run {
   Score evaluate_test() {
     Progress progress("test", "images", test_.size(), quiet_);
     const auto logits = [&](std::span<const float> images, int64_t) { return test_exec_.run(images); };
-    return evaluate(test_, model_, kEvaluationBatch, logits, progress);
+    return evaluate(test_, model_, usual_batch(model_), recipe_.skip_broken, logits, progress);
+  }
+
+  // Files that this session has passed over, with the reasons.
+  std::vector<std::string> broken() const {
+    std::vector<std::string> reasons = score_.broken;
+    for (const auto& [index, reason] : loader_.broken()) reasons.push_back(reason);
+    return reasons;
   }
 
   void finish_epoch(RunLog& log) {

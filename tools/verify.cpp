@@ -11,6 +11,7 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/open_model.hpp"
+#include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
 
 namespace pleat {
@@ -95,12 +96,10 @@ int verify_command(int argc, char** argv) {
 
   Proof proof;
   if (cli.has("data")) {
-    same(a.model().mean == b.model().mean && a.model().std == b.model().std, "the normalisation of their input");
-    const Dataset data = load_dataset(cli.text("data"), Split::test);
-    const Input& input = std::get<Input>(a.model().graph.nodes[0].op);
-    PLEAT_CHECK(data.height == input.height && data.width == input.width && data.channels == input.channels,
-                "verify: data set '", data.name, "' has other pictures than the models take");
-    Loader loader(data, a.model().mean, a.model().std, kBatch, std::nullopt, false, false, 0);
+    const PictureFormat format = picture_format(a.model());
+    same(format == picture_format(b.model()), "how they want their pictures: normalisation, crop or interpolation");
+    const Dataset data = load_dataset_for(a.model(), cli.text("data"), Split::test, "", cli.quiet());
+    Loader loader(data, format, {.batch = kBatch, .threads = loader_threads(data)});
     loader.start_epoch(0);
     Progress progress("verify", "images", data.size(), cli.quiet());
     while (const Batch* batch = loader.next()) {
