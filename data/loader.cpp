@@ -18,11 +18,10 @@ uint64_t stream(int64_t epoch, uint32_t index) {
 
 // `format`, which must be one that the pictures can have: those in memory have the network's size already.
 const PictureFormat& checked(const Dataset& data, const PictureFormat& format) {
-  PLEAT_CHECK(data.channels == format.channels, "data set '", data.name, "' has pictures of ", data.channels,
-              " channels, the model takes ", format.channels);
   const bool fits = data.height == format.height && data.width == format.width;
-  PLEAT_CHECK(fits || !data.files.empty(), "data set '", data.name, "' has pictures of ", data.height, "x", data.width,
-              "x", data.channels, ", the model takes ", format.height, "x", format.width, "x", format.channels);
+  PLEAT_CHECK(data.channels == format.channels && (fits || !data.files.empty()), "data set '", data.name,
+              "' has pictures of ", data.height, "x", data.width, "x", data.channels, ", the model takes ",
+              format.height, "x", format.width, "x", format.channels);
   return format;
 }
 

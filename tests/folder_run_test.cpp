@@ -127,7 +127,7 @@ TEST_CASE("data info describes picture folders, whole and of one split, and benc
   CHECK(set["test_images"] == 4);
   CHECK(set["class_names"] == Json{"n01", "n02"});
   CHECK(set["mean"].size() == 3);
-  Json timed = run(dir, "\"$PLEAT\" data bench set --batch 4").json();
+  Json timed = run(dir, "\"$PLEAT\" data bench set").json();
   CHECK(timed["images"] == 6);
   CHECK(timed["images_per_second"] > 0);
   Json val = run(dir, "\"$PLEAT\" data info set/val").json();

@@ -65,7 +65,7 @@ void bench(const Cli& cli, const std::string& name) {
   const bool files = !data.files.empty();
   const PictureFormat format{files ? 224 : data.height, files ? 224 : data.width, data.channels, info.mean, info.std};
   Loader loader(data, format,
-                {.batch = cli.integer("batch", 1, data.size()),
+                {.batch = cli.integer("batch", 1, 1 << 16),
                  .augment = Augment{.resized_crop = files},
                  .shuffle = true,
                  .seed = cli.seed(),
