@@ -9,8 +9,8 @@
 
 namespace pleat {
 
-/// Memory on a 64-byte boundary: a cache line, and one AVX-512 register. Much of it comes in huge pages where the system
-/// grants them on request. Throws std::bad_alloc.
+/// Memory on a 64-byte boundary: a cache line, and one AVX-512 register. Much of it comes in huge pages where the
+/// system grants them on request. Throws std::bad_alloc.
 void* allocate_aligned(std::size_t bytes);
 void free_aligned(void* memory, std::size_t bytes);
 

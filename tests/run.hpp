@@ -40,9 +40,9 @@ inline std::string program(const std::string& name) {
 
 /// Runs a shell command in `dir`, which holds the cache, too; $PLEAT and $RUN are the programs.
 inline Result shell(const TempDir& dir, const std::string& command) {
-  const std::string script = "cd '" + dir.path() + "' && export XDG_CACHE_HOME=cache && PLEAT='" + program("pleat") + "' RUN='" +
-                             program("pleat-run") + "'; { " + command + "; } >'" + dir.path("stdout") + "' 2>'" +
-                             dir.path("stderr") + "'";
+  const std::string script = "cd '" + dir.path() + "' && export XDG_CACHE_HOME=cache && PLEAT='" + program("pleat") +
+                             "' RUN='" + program("pleat-run") + "'; { " + command + "; } >'" + dir.path("stdout") +
+                             "' 2>'" + dir.path("stderr") + "'";
   const int status = std::system(script.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status), slurp(dir.path("stdout")),
           slurp(dir.path("stderr"))};
