@@ -183,7 +183,9 @@ void Engine::Impl::add_task(const Task& task) {
             const std::string& name = graph_.nodes[node].name;
             add_step(node, "border_conv2d", "pleat",
                      [to = value(node), from = value(input), shape = x, op,
-                      weight = tensors_.at(name + ".weight").values, bias = tensors_.at(name + ".bias").values] {
+                      weight = BorderGeometry(x, op).taps > 0 ? tensors_.at(name + ".weight").values
+                                                              : AlignedVector<float>(),
+                      bias = tensors_.at(name + ".bias").values] {
                        border_conv2d_forward<float>(to, from, weight, bias, shape, op);
                      });
           },

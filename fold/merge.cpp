@@ -73,7 +73,7 @@ int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const 
   if (!corrected) return merged;
   const std::string border = rewrite.unused(name + ".border");
   BorderTensors tensors = border_tensors(model, group, shapes, maps);
-  rewrite.set(border + ".weight", std::move(tensors.weight));
+  if (!tensors.weight.values.empty()) rewrite.set(border + ".weight", std::move(tensors.weight));
   rewrite.set(border + ".bias", std::move(tensors.bias));
   const int correction = rewrite.add(border, border_op(group, shapes), {input});
   return rewrite.add(rewrite.unused(name + ".sum"), Add{}, {merged, correction});

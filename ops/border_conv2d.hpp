@@ -7,7 +7,7 @@
 // band of the input within `reach`. So edges have thin kernels and corners small ones: what zero padding takes away
 // passed through positions outside of the picture, and those see little of it.
 // Shapes     x, dx [N,H,W,C]; y, dy [N,OH,OW,out] as of the convolution; weight [taps, C/groups, out] by patch, set,
-//            tap; bias [row classes, column classes, out].
+//            tap (none without taps); bias [row classes, column classes, out].
 // Grads      dx is overwritten; dweight and dbias are accumulated (+=).
 // Errors     std::invalid_argument if a span has the wrong size.
 #pragma once

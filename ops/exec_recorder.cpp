@@ -268,8 +268,9 @@ class ExecRecorder {
   Step visit(const BorderConv2d& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
       const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Parameter weight = parameter(step, ".weight"), bias = parameter(step, ".bias");
       const Nhwc shape = x_shape(step);
+      const bool has_weight = BorderGeometry(shape, op).taps > 0;
+      const Parameter weight = parameter(step, ".weight", has_weight), bias = parameter(step, ".bias");
       const auto data = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
         border_conv2d_backward_data<T>(dx, dy(piece), weight.value, shape, op);
       });

@@ -110,7 +110,7 @@ std::vector<Parameter> node_parameters(const Node& node, int index, const Nhwc& 
                  },
                  [&](const BorderConv2d& op) {
                    const BorderGeometry g(x, op);
-                   add(".weight", {g.taps, channels / op.groups, op.out}, Role::weight);
+                   if (g.taps > 0) add(".weight", {g.taps, channels / op.groups, op.out}, Role::weight);
                    add(".bias", {g.row_classes, g.column_classes, op.out}, Role::bias);
                  },
                  [&](const BatchNorm&) {
