@@ -23,10 +23,11 @@ Q = @
 endif
 
 # The inference half needs no BLAS; everything else of the library is the training half.
-INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp) \
-        ops/spec.cpp ops/model_file.cpp ops/shortcut.cpp ops/border_conv2d.cpp $(wildcard fold/*.cpp)
+INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
+        $(addprefix ops/,border_conv2d.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp winograd.cpp \
+        winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
+RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 TESTS ?= $(wildcard tests/*.cpp) tools/open_model.cpp
 FUZZERS = $(wildcard tests/fuzz/*.cpp)

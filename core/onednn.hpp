@@ -55,6 +55,7 @@ struct Convolution {
   int groups = 1;
   bool bias = false;
   Type type = Type::f32;  ///< Of activations and weights; bias, weight gradients and sums are f32 in any case.
+  Type y_type = type;     ///< Of a forward pass's output.
 };
 
 /// Weights in Pleat's order: OIHW, or GOIHW (the same bytes) with groups. `any` leaves the order to the primitive.
@@ -98,13 +99,13 @@ inline dnnl::convolution_forward::primitive_desc forward(const Convolution& c, d
           activation(c.x, c.type),
           weights(c, c.type, true),
           bias(c),
-          activation(c.y, c.type),
+          activation(c.y, c.y_type),
           strides,
           begin,
           end,
           attr};
 #else
-  return {{kind, algorithm, activation(c.x, c.type), weights(c, c.type, true), bias(c), activation(c.y, c.type),
+  return {{kind, algorithm, activation(c.x, c.type), weights(c, c.type, true), bias(c), activation(c.y, c.y_type),
            strides, begin, end},
           attr,
           engine()};
@@ -162,13 +163,14 @@ inline dnnl::convolution_backward_weights::primitive_desc backward_weights(
 /// A pooling, forward only.
 inline dnnl::pooling_forward::primitive_desc pooling(dnnl::algorithm algorithm, const Nhwc& x, const Nhwc& y,
                                                      const Dims& kernel, const Dims& strides, const Padding& pad,
-                                                     const dnnl::primitive_attr& attr = user_scratchpad()) {
+                                                     Type type, const dnnl::primitive_attr& attr = user_scratchpad()) {
   const auto kind = dnnl::prop_kind::forward_inference;
   const Dims begin{pad.top, pad.left}, end{pad.bottom, pad.right};
 #if DNNL_VERSION_MAJOR >= 3
-  return {engine(), kind, algorithm, activation(x), activation(y), strides, kernel, {0, 0}, begin, end, attr};
+  return {engine(), kind, algorithm, activation(x, type), activation(y, type), strides, kernel, {0, 0},
+          begin,    end,  attr};
 #else
-  return {{kind, algorithm, activation(x), activation(y), strides, kernel, begin, end}, attr, engine()};
+  return {{kind, algorithm, activation(x, type), activation(y, type), strides, kernel, begin, end}, attr, engine()};
 #endif
 }
 

@@ -1,9 +1,9 @@
 // The inference engine: a model prepared for one batch size. All work that does not depend on the pictures is done at
-// construction: batch norms folded away, convolutions fused with bias, residual sum and activation into one oneDNN
-// primitive each, weights put in the order the primitive likes, all activations and scratch memory laid out in one
-// arena. A call runs a list; Pleat allocates nothing in it.
+// construction: batch norms folded away, convolutions fused with bias, residual sum and activation, inverted residual
+// blocks computed in one pass where that is faster, weights put in the order the kernels like, all activations and
+// scratch memory laid out in one arena. A call runs a list; Pleat allocates nothing in it.
 //
-//   Engine engine(load_model("net.safetensors"), 1);
+//   Engine engine(load_model("net.safetensors"));
 //   std::ranges::copy(picture, engine.input().begin());  // NHWC, normalised: (pixel/255 - mean) / std
 //   std::span<const float> logits = engine.run();        // [batch, classes]
 //
@@ -17,19 +17,29 @@
 #include <string>
 #include <vector>
 
+#include "core/bf16.hpp"
 #include "core/model.hpp"
 #include "core/tensor.hpp"
 
 namespace pleat {
 
+struct EngineOptions {
+  int64_t batch = 1;         ///< Pictures a call.
+  Dtype dtype = Dtype::f32;  ///< Of activations and weights; sums, biases and logits are float in any case.
+  bool tune = true;          ///< Time alternatives at construction, remembered on this machine (core/tune_cache.hpp).
+};
+
 class Engine {
  public:
-  /// Prepares `model` (not needed afterwards) for `batch` pictures a call. Throws std::invalid_argument naming the node
-  /// for a batch below 1 or a bad model, std::runtime_error if oneDNN cannot do what a node asks.
-  explicit Engine(const Model& model, int64_t batch = 1);
+  /// Prepares `model` (not needed afterwards). Throws std::invalid_argument naming the node for a batch below 1, a bad
+  /// model, or bf16 on a CPU without it; std::runtime_error if oneDNN cannot do what a node asks.
+  explicit Engine(const Model& model, const EngineOptions& options = {});
   ~Engine();
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
+
+  /// Another instance of the network: the same weights in memory, activations of its own.
+  Engine share() const;
 
   const Nhwc& input_shape() const;
   const Nhwc& output_shape() const;
@@ -54,6 +64,7 @@ class Engine {
 
  private:
   class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

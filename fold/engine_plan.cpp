@@ -139,23 +139,43 @@ std::vector<Task> fuse(const Graph& graph) {
   return tasks;
 }
 
-Buffers assign_buffers(const Graph& graph, const std::vector<Task>& tasks, const std::vector<Nhwc>& shapes) {
+std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& tasks, std::size_t last) {
+  const auto is_pointwise = [&](const Task& task) {
+    const Conv2d* conv = std::get_if<Conv2d>(&graph.nodes[task.op].op);
+    return conv != nullptr && conv->kernel == 1 && conv->stride == 1 && conv->groups == 1 && conv->pad == Padding{};
+  };
+  const std::vector<std::vector<int>> readers = consumers(graph);
+  // The task that task i reads, if it is the one before it and nobody else reads it.
+  const auto follows = [&](std::size_t i) {
+    return i > 0 && graph.nodes[tasks[i].op].inputs[0] == tasks[i - 1].result && tasks[i - 1].residual < 0 &&
+           readers[tasks[i - 1].result].size() == 1;
+  };
+  if (!is_pointwise(tasks[last]) || !follows(last) ||
+      !std::holds_alternative<DepthwiseConv2d>(graph.nodes[tasks[last - 1].op].op))
+    return std::nullopt;
+  Task block = tasks[last];
+  const bool expands = follows(last - 1) && is_pointwise(tasks[last - 2]);
+  block.before.assign(tasks.begin() + static_cast<std::ptrdiff_t>(last) - (expands ? 2 : 1),
+                      tasks.begin() + static_cast<std::ptrdiff_t>(last));
+  return block;
+}
+
+Buffers assign_buffers(const Graph& graph, const std::vector<Task>& tasks, const std::vector<int64_t>& sizes) {
   Buffers buffers{std::vector<int>(graph.nodes.size(), -1), {}};
   const auto create = [&](int node, int time) {
     buffers.of_node[node] = static_cast<int>(buffers.lifetimes.size());
-    buffers.lifetimes.push_back({shapes[node].size(), time, time});
+    buffers.lifetimes.push_back({sizes[node], time, time});
   };
   const auto use = [&](int node, int time) { buffers.lifetimes[buffers.of_node[node]].last = time; };
   create(0, 0);
   for (int time = 0; time < static_cast<int>(tasks.size()); ++time) {
     const Task& task = tasks[time];
-    for (const int input : graph.nodes[task.op].inputs) use(input, time);
-    if (task.residual >= 0) {
-      buffers.of_node[task.result] = buffers.of_node[task.residual];
-      use(task.result, time);
-    } else {
+    for (const int input : graph.nodes[task.first()].inputs) use(input, time);
+    if (task.residual >= 0) use(task.residual, time);
+    if (task.overwritten() >= 0)
+      buffers.of_node[task.result] = buffers.of_node[task.overwritten()];
+    else
       create(task.result, time);
-    }
   }
   use(0, static_cast<int>(tasks.size()));
   return buffers;

@@ -2,6 +2,7 @@
 // memory.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/arena.hpp"
@@ -21,6 +22,13 @@ struct Task {
   int residual = -1;    ///< The node whose value is added; y takes over its memory.
   int activation = -1;  ///< The AlphaAct behind.
   int result = 0;       ///< The node whose value y is: the last of op, the sum and the activation.
+  /// Tasks computed together with this one, in order, each reading the one before: their values are never in memory.
+  std::vector<Task> before = {};
+
+  /// The first node that computes.
+  int first() const { return before.empty() ? op : before.front().op; }
+  /// The value that y takes the memory of, or -1. Tasks computed together read the residual and write elsewhere.
+  int overwritten() const { return before.empty() ? residual : -1; }
 };
 
 /// The graph's tasks in the order to run them. Convolutions, batch norms and linear layers take the sum and the
@@ -29,11 +37,16 @@ struct Task {
 /// it have run before.
 std::vector<Task> fuse(const Graph& graph);
 
+/// The inverted residual block that ends with task `last`, as one task: a 1x1 convolution, a depthwise one before it
+/// and, if there is one, a 1x1 convolution before that, none of whose values others read. Else std::nullopt.
+std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& tasks, std::size_t last);
+
 /// Buffers of the tasks' values; a time is a task's index.
 struct Buffers {
   std::vector<int> of_node;         ///< The buffer that holds a node's value; -1: the value is never in memory.
   std::vector<Lifetime> lifetimes;  ///< By buffer. The input's lasts to the end: it may be run again.
 };
-Buffers assign_buffers(const Graph& graph, const std::vector<Task>& tasks, const std::vector<Nhwc>& shapes);
+/// `sizes` of nodes' values, in floats.
+Buffers assign_buffers(const Graph& graph, const std::vector<Task>& tasks, const std::vector<int64_t>& sizes);
 
 }  // namespace pleat

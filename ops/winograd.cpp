@@ -77,7 +77,7 @@ struct WinogradConv2d<T>::Impl {
   AlignedVector<float> dweight, dbias;  // part after part, and thread after thread
   AlignedVector<T> outside;             // zeros: a pixel beyond the borders
 
-  Impl(const Nhwc& x, const Conv2d& op_, int tile, const ConvPasses& passes_)
+  Impl(const Nhwc& x, const Conv2d& op_, int tile, const ConvPasses& passes_, bool trains)
       : op(op_),
         transforms(winograd_transforms<T>(tile, x.h == 2 && x.w == 2 && op.pad == Padding::uniform(1))),
         forward(x, slide(x, op.out, 3, 1, op.pad), op.pad.top - transforms.border, op.pad.left - transforms.border,
@@ -91,8 +91,10 @@ struct WinogradConv2d<T>::Impl {
     blocks = choose_blocks(forward, tile_bytes, weight_bytes <= kMostWeights);
     gradient_blocks = choose_blocks(forward, tile_bytes, weight_bytes <= kMostGradients);
     if (passes.forward || passes.backward_data) weight.resize(weight_points());
-    left.resize(std::max(blocks.parts * block_points(blocks), gradient_blocks.parts * block_points(gradient_blocks)));
-    right.resize(left.size());
+    if (trains) {
+      left.resize(std::max(half_workspace(), gradient_blocks.parts * block_points(gradient_blocks)));
+      right.resize(left.size());
+    }
     outside.resize(std::max(x.c, static_cast<int64_t>(op.out)));
     if (passes.backward_weights) dweight.resize(gradient_blocks.parts * weight_points());
     if (passes.backward_weights && op.bias) dbias.resize(threads * op.out);
@@ -101,6 +103,7 @@ struct WinogradConv2d<T>::Impl {
   int64_t weight_size() const { return op.out * forward.in.c * 9; }
   int64_t bias_size() const { return op.bias ? op.out : 0; }
   int64_t weight_points() const { return transforms.points() * matrix(in, out); }
+  int64_t half_workspace() const { return blocks.parts * block_points(blocks); }
   int64_t block_points(const Blocks& b) const { return transforms.points() * matrix(b.tiles, std::max(in, out)); }
 
   // Transforms the weights to matrices whose rows are the channels that the pass reads, and whose columns are those
@@ -145,12 +148,12 @@ struct WinogradConv2d<T>::Impl {
   }
 
   // Transforms a block's tiles back to the convolution's output.
-  void points_to_output(T* image, float* points, const float* bias, const Tiling& tiling, const Blocks& b,
+  void points_to_output(T* image, float* points, const Epilogue& epilogue, const Tiling& tiling, const Blocks& b,
                         int64_t first) const {
     b.for_each_tile([&](int64_t tile) {
       T* pixels[kMostPoints];
       find_pixels<T>(pixels, image, tiling.out, tiling.first_output(first + tile), transforms.outputs, nullptr);
-      transforms.output(pixels, tile_points(points, tile, tiling.out.c, b), bias, tiling.out.c);
+      transforms.output(pixels, tile_points(points, tile, tiling.out.c, b), epilogue, tiling.out.c);
     });
   }
 
@@ -171,14 +174,15 @@ struct WinogradConv2d<T>::Impl {
     });
   }
 
-  // Forward, or backward to dx.
-  void convolve(T* to, const T* from, const float* bias, const Tiling& tiling) {
+  // Forward, or backward to dx. `transformed` and `products` are half a workspace each.
+  void convolve(T* to, const T* from, const Epilogue& epilogue, const Tiling& tiling, float* transformed,
+                float* products) const {
     const int64_t rows = whole_panels(tiling.in.c), columns = whole_panels(tiling.out.c);
     blocks.for_each(tiling, [&](int64_t first, int64_t part, bool) {
-      float *v = left.data() + part * block_points(blocks), *m = right.data() + part * block_points(blocks);
+      float *v = transformed + part * block_points(blocks), *m = products + part * block_points(blocks);
       input_to_points(v, from, tiling, blocks, first);
       multiply(m, v, Transpose::no, weight.data(), blocks.tiles, columns, rows, /*accumulate=*/false, blocks);
-      points_to_output(to, m, bias, tiling, blocks, first);
+      points_to_output(to, m, epilogue, tiling, blocks, first);
     });
   }
 
@@ -220,10 +224,11 @@ struct WinogradConv2d<T>::Impl {
 };
 
 template <class T>
-WinogradConv2d<T>::WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes) {
+WinogradConv2d<T>::WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes,
+                                  bool trains) {
   PLEAT_CHECK(op.kernel == 3 && op.stride == 1 && op.groups == 1, "conv2d (Winograd): kernel=", op.kernel,
               " stride=", op.stride, " groups=", op.groups, ", expected 3, 1, 1");
-  impl_ = std::make_unique<Impl>(x_shape, op, tile, passes);
+  impl_ = std::make_unique<Impl>(x_shape, op, tile, passes, trains);
 }
 template <class T>
 WinogradConv2d<T>::~WinogradConv2d() = default;
@@ -239,7 +244,24 @@ void WinogradConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<
   check("y", y.size(), impl_->forward.out.size());
   check("x", x.size(), impl_->forward.in.size());
   check("bias", bias.size(), impl_->bias_size());
-  impl_->convolve(y.data(), x.data(), bias.empty() ? nullptr : bias.data(), impl_->forward);
+  impl_->convolve(y.data(), x.data(), {.bias = bias.empty() ? nullptr : bias.data()}, impl_->forward,
+                  impl_->left.data(), impl_->right.data());
+}
+
+template <class T>
+int64_t WinogradConv2d<T>::workspace_size() const {
+  return 2 * impl_->half_workspace();
+}
+
+template <class T>
+void WinogradConv2d<T>::infer(std::span<T> y, std::span<const T> x, const Epilogue& epilogue,
+                              std::span<float> workspace) const {
+  check_order("infer", impl_->packed == Impl::Packed::forward && impl_->passes.forward);
+  check("y", y.size(), impl_->forward.out.size());
+  check("x", x.size(), impl_->forward.in.size());
+  check("workspace", workspace.size(), workspace_size());
+  impl_->convolve(y.data(), x.data(), epilogue, impl_->forward, workspace.data(),
+                  workspace.data() + impl_->half_workspace());
 }
 
 template <class T>
@@ -260,7 +282,7 @@ void WinogradConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
   check_order("backward_data", impl_->packed == Impl::Packed::backward && impl_->passes.backward_data);
   check("dx", dx.size(), impl_->backward.out.size());
   check("dy", dy.size(), impl_->backward.in.size());
-  impl_->convolve(dx.data(), dy.data(), nullptr, impl_->backward);
+  impl_->convolve(dx.data(), dy.data(), {}, impl_->backward, impl_->left.data(), impl_->right.data());
 }
 
 template <class T>

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "ops/conv_kernel.hpp"
+#include "ops/winograd_transforms.hpp"
 
 namespace pleat {
 
@@ -20,8 +21,16 @@ class WinogradConv2d final : public ConvKernel<T> {
  public:
   /// `tile` is 2 or 4, for F(2x2) or F(4x4). Throws std::invalid_argument for another kernel than 3x3, a stride or
   /// groups.
-  WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes);
+  /// For infer alone, it needs no passes but forward's weights: without `trains` it keeps no workspace of its own.
+  WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes, bool trains = true);
   ~WinogradConv2d() override;
+
+  /// Floats of workspace that infer needs.
+  int64_t workspace_size() const;
+
+  /// y = act(convolution + bias, + y if it adds), with the weights of the last begin_forward. Several threads may call
+  /// it at once, with workspaces of their own.
+  void infer(std::span<T> y, std::span<const T> x, const Epilogue& epilogue, std::span<float> workspace) const;
 
   void begin_forward(std::span<const float> weight) override;
   void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override;

@@ -194,17 +194,24 @@ PLEAT_SIMD void gradient(const TilePoints& v, const T* const* pixels, int64_t ch
 }
 
 template <class F, class T>
-PLEAT_SIMD void output(T* const* pixels, const TilePoints& m, const float* bias, int64_t channels) {
+PLEAT_SIMD void output(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels) {
   for_channels(channels, [&](int64_t c, int64_t n) PLEAT_INLINE {
     const float* from = at(m, c);
     Channels offset{};
-    if (bias != nullptr) load(offset, bias + c, n);
+    if (epilogue.bias != nullptr) load(offset, epilogue.bias + c, n);
     const auto fetch = [&](Channels& value, int row, int column)
                            PLEAT_INLINE { load(value, from + (row * F::kPoints + column) * m.point); };
     const auto put = [&](int row, int column, const Channels& value) PLEAT_INLINE {
       T* to = pixels[row * F::kOutputs + column];
-      const Channels sum = value + offset;
-      if (to != nullptr) store(to + c, sum, n);
+      if (to == nullptr) return;
+      Channels sum = value + offset;
+      if (epilogue.adds) {
+        Channels before;
+        load(before, to + c, n);
+        sum += before;
+      }
+      activate(sum, epilogue.act);
+      store(to + c, sum, n);
     };
     map_tile<F::kOutputs, F::kPoints>(F::output, fetch, put);
   });

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 
+#include "ops/activation.hpp"
+
 namespace pleat {
 
 /// The points of one tile: point p, channel c is data[p * point + c / 16 * panel + c % 16] (ops/panel_gemm.hpp).
@@ -27,6 +29,13 @@ struct Filters {
   int64_t count;  ///< up to 16; the rest of the panel are zeros
 };
 
+/// What becomes of an output before it is stored.
+struct Epilogue {
+  const float* bias = nullptr;  ///< By channel, or none.
+  bool adds = false;            ///< To what is there already.
+  Activation act = {};
+};
+
 /// Pixels are row-major lists of pointers to their channels, of type T: float or Bf16.
 template <class T>
 struct WinogradTransforms {
@@ -36,8 +45,8 @@ struct WinogradTransforms {
 
   /// B^T d B of the tile's inputs.
   void (*input)(const TilePoints& v, const T* const* pixels, int64_t channels);
-  /// A^T m A + bias to the tile's outputs; a null pixel is left out, a null bias is none.
-  void (*output)(T* const* pixels, const TilePoints& m, const float* bias, int64_t channels);
+  /// A^T m A to the tile's outputs; a null pixel is left out.
+  void (*output)(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels);
   /// A dy A^T of the gradients of the tile's outputs.
   void (*gradient)(const TilePoints& v, const T* const* pixels, int64_t channels);
   /// G g G^T, of filters rotated by half a turn if asked for, to one row of a panel a point, the points `point` apart.

@@ -69,7 +69,7 @@ std::vector<float> run_native(const Model& model, const std::vector<float>& x) {
 }
 
 std::vector<float> run_engine(const Model& model, const std::vector<float>& x) {
-  Engine engine(model, kBatch);
+  Engine engine(model, {.batch = kBatch});
   std::ranges::copy(x, engine.input().begin());
   const auto y = engine.run();
   return {y.begin(), y.end()};

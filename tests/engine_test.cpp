@@ -63,7 +63,7 @@ void fill(std::span<float> x, uint64_t seed) {
 /// Greatest difference of the engine's outputs from the naive evaluator's over the greatest output, in the second of
 /// two calls (the first would not notice an input or a constant that a call overwrites).
 double difference(const Model& model, int64_t batch) {
-  Engine engine(model, batch);
+  Engine engine(model, {.batch = batch, .tune = false});
   fill(engine.input(), 5);
   const std::vector<double> x(engine.input().begin(), engine.input().end());
   engine.run();
@@ -236,7 +236,7 @@ TEST_CASE("engine: random networks agree with the naive evaluator") {
 
 TEST_CASE("engine: a ResNet's block is two primitives, and nothing of ResNet-20 stays unfused") {
   const Model model = random_model(make_model("resnet20", {3, 32, 32}, 10), 3);
-  Engine engine(model);
+  Engine engine(model, {.tune = false});
   for (const Engine::Step& step : engine.steps()) CHECK(step.kind != "add");
   CHECK(engine.steps().size() == 19 + 2 + 2);  // convolutions, option A skips, pooling and classifier
   int64_t total = 0;
@@ -263,7 +263,7 @@ TEST_CASE("engine: a sum overwrites only what nobody needs") {
 TEST_CASE("engine: a call allocates nothing of its own, and oneDNN no buffers") {
   const Model model = random_model(make_model("resnet20", {3, 32, 32}, 10), 3);
   for (const Model& net : {model, fold(model, {.depth = 9}).model}) {
-    Engine engine(net, 2);
+    Engine engine(net, {.batch = 2});
     fill(engine.input(), 1);
     engine.run();
     const testing::Allocations made = testing::count_allocations([&] { engine.run(); });
@@ -275,7 +275,7 @@ TEST_CASE("engine: a call allocates nothing of its own, and oneDNN no buffers") 
 TEST_CASE("engine: two engines run at once and do not disturb each other") {
   const Model a = random_model(make_model("resnet20", {3, 32, 32}, 10), 1);
   const Model b = random_model(make_model("resnet20", {3, 32, 32}, 10, {.projection = true}), 2);
-  Engine engines[] = {Engine(a, 2), Engine(b, 3)};
+  Engine engines[] = {Engine(a, {.batch = 2}), Engine(b, {.batch = 3})};
   std::vector<std::vector<float>> alone;
   for (Engine& engine : engines) {
     fill(engine.input(), 7);
@@ -295,18 +295,19 @@ TEST_CASE("engine: two engines run at once and do not disturb each other") {
 TEST_CASE("engine: what it cannot do it says, naming the node") {
   const Graph graph = small_graph("conv2d c <- x : out=4 kernel=3\nglobal_avg_pool y <- c");
   Model model = random_model(graph, 1);
-  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 0); }) == "engine: batch is 0, expected at least 1");
+  CHECK(error_of<std::invalid_argument>([&] { Engine(model, {.batch = 0}); }) ==
+        "engine: batch is 0, expected at least 1");
   model.tensors.at("c.weight") = Tensor({4, 3, 5, 5});
-  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 1); }).find("c.weight") != std::string::npos);
+  CHECK(error_of<std::invalid_argument>([&] { Engine engine(model); }).find("c.weight") != std::string::npos);
   model = random_model(graph, 1);
   model.tensors.erase("c.weight");
-  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 1); }).find("c.weight") != std::string::npos);
+  CHECK(error_of<std::invalid_argument>([&] { Engine engine(model); }).find("c.weight") != std::string::npos);
   model = random_model(graph, 1);
   std::get<Input>(model.graph.nodes[0].op).height = 2;  // smaller than the window
-  CHECK(error_of<std::invalid_argument>([&] { Engine(model, 1); }).find("'c'") != std::string::npos);
+  CHECK(error_of<std::invalid_argument>([&] { Engine engine(model); }).find("'c'") != std::string::npos);
 
   model = random_model(graph, 1);
-  Engine engine(model, 1);
+  Engine engine(model);
   std::vector<double> seconds(1);
   CHECK_THROWS_AS(engine.run(seconds), std::invalid_argument);
   seconds.resize(engine.steps().size());

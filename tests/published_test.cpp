@@ -152,7 +152,7 @@ TEST_CASE("published: MobileNetV2 without five blocks' activations, merged exact
     Model merged = fold(net, {.mask = mask, .max_kernel = max_kernel, .borders = Borders::exact}).model;
     CHECK(conv_count(merged.graph) < conv_count(dropped.graph));
     Exec exec(merged.graph, merged.tensors, {.batch = 2});
-    Engine engine(merged, 2);
+    Engine engine(merged, {.batch = 2});
     std::ranges::copy(images, engine.input().begin());
     Proof by_exec, by_engine;
     by_exec.add_logits(expected, exec.run(images), 1000);

@@ -1,10 +1,11 @@
 // `pleat bench MODEL...`: latency of the engine, several models interleaved; or speed of training.
 #include <ostream>
 
+#include "core/machine.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/engine_options.hpp"
 #include "tools/latency.hpp"
-#include "tools/machine.hpp"
 #include "tools/open_model.hpp"
 #include "tools/time_training.hpp"
 #include "tools/train_profile.hpp"
@@ -40,11 +41,10 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
 }
 
 Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
-  if (cli.dtype() != Dtype::f32) cli.usage_error("the engine computes in f32; --training in bf16, too");
   const bool profile = cli.has("profile");
   std::vector<Timed> timed;
   for (const std::string& name : cli.arguments("MODEL..."))
-    timed.emplace_back(name, open_model(name, cli.seed()), batch);
+    timed.emplace_back(name, open_model(name, cli.seed()), engine_options(cli, batch));
   time_calls(timed, warmup, runs, profile);
   print_report(cli.out(), timed, profile);
   Json models = Json::array();

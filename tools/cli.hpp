@@ -26,11 +26,10 @@
 #include <string>
 #include <vector>
 
+#include "core/version.hpp"
 #include "ops/conv_kernel.hpp"
 
 namespace pleat {
-
-inline constexpr const char* kVersion = "0.1.0";
 
 /// Wrong usage: exit code 2.
 struct UsageError : std::invalid_argument {

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "core/check.hpp"
+#include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "data/dataset.hpp"
@@ -14,7 +15,6 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/machine.hpp"
 #include "tools/open_model.hpp"
 
 namespace pleat {
@@ -44,7 +44,7 @@ SelfTest run_self_test(uint64_t seed) {
   Model model = open_model("resnet20", seed);
   Exec native(model.graph, model.tensors, {.batch = kBatch, .kernels = Kernels::native});
   Exec onednn(model.graph, model.tensors, {.batch = kBatch, .kernels = Kernels::onednn});
-  Engine engine(model, kBatch);
+  Engine engine(model, {.batch = kBatch});
   Rng rng(seed, 1);
   for (float& value : engine.input()) value = static_cast<float>(rng.normal());
   const std::vector<float> images(engine.input().begin(), engine.input().end());

@@ -7,6 +7,7 @@
 #include "ops/exec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/engine_options.hpp"
 #include "tools/evaluate.hpp"
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
@@ -27,6 +28,7 @@ int eval_command(int argc, char** argv) {
   declare_folder_options(cli);
   declare_view_options(cli);
   cli.flag("engine", "use the inference engine instead of the training kernels");
+  declare_engine_tune(cli);
   if (!cli.parse(argc, argv)) return 0;
   const Split split = cli.choice("split", {"test", "train"}) == "test" ? Split::test : Split::train;
   if (cli.has("batch")) cli.integer("batch", 1, 1 << 16);
@@ -41,8 +43,7 @@ int eval_command(int argc, char** argv) {
   std::unique_ptr<Engine> engine;
   LogitsFunction logits;
   if (cli.has("engine")) {
-    if (cli.dtype() != Dtype::f32) cli.usage_error("--engine computes in f32");
-    engine = std::make_unique<Engine>(model, batch);
+    engine = std::make_unique<Engine>(model, engine_options(cli, batch));
     logits = [&](std::span<const float> images, int64_t) {
       std::copy(images.begin(), images.end(), engine->input().begin());
       return engine->run();

@@ -21,9 +21,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Engine prepare(const Model& model, int64_t batch, double& seconds) {
+Engine prepare(const Model& model, const EngineOptions& options, double& seconds) {
   const Clock::time_point start = Clock::now();
-  Engine engine(model, batch);
+  Engine engine(model, options);
   seconds = seconds_since(start);
   return engine;
 }
@@ -51,8 +51,8 @@ void print_profile(std::ostream& out, const Timed& timed) {
 
 }  // namespace
 
-Timed::Timed(std::string name_, const Model& model, int64_t batch_)
-    : name(std::move(name_)), batch(batch_), engine(prepare(model, batch_, load_seconds)) {
+Timed::Timed(std::string name_, const Model& model, const EngineOptions& options)
+    : name(std::move(name_)), batch(options.batch), engine(prepare(model, options, load_seconds)) {
   Rng rng(0);
   for (float& pixel : engine.input()) pixel = static_cast<float>(rng.normal());
   step_seconds.assign(engine.steps().size(), 0);

@@ -14,7 +14,7 @@ namespace pleat {
 
 /// A model under its name, and what its calls took.
 struct Timed {
-  Timed(std::string name_, const Model& model, int64_t batch);
+  Timed(std::string name_, const Model& model, const EngineOptions& options);
 
   std::string name;
   int64_t batch;

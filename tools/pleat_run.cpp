@@ -9,6 +9,7 @@
 #include "ops/model_file.hpp"
 #include "tools/classify.hpp"
 #include "tools/cli.hpp"
+#include "tools/engine_options.hpp"
 #include "tools/evaluate.hpp"
 #include "tools/latency.hpp"
 #include "tools/picture_options.hpp"
@@ -19,7 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json predict(const Cli& cli, const Model& model) {
-  Engine engine(model, 1);
+  Engine engine(model, engine_options(cli, 1));
   Json pictures = Json::array();
   for (const std::string& file : cli.arguments("[PICTURE...]")) {
     const Prediction p = classify(engine, model, file, cli.integer("top", 1));
@@ -31,7 +32,7 @@ Json predict(const Cli& cli, const Model& model) {
 
 Json eval(const Cli& cli, const Model& model, int64_t batch) {
   const Dataset data = load_dataset_for(model, cli.text("data"), Split::test, class_list_option(cli), cli.quiet());
-  Engine engine(model, batch);
+  Engine engine(model, engine_options(cli, batch));
   const auto logits = [&](std::span<const float> images, int64_t) {
     std::copy(images.begin(), images.end(), engine.input().begin());
     return engine.run();
@@ -44,7 +45,7 @@ Json eval(const Cli& cli, const Model& model, int64_t batch) {
 
 Json bench(const Cli& cli, const Model& model, int64_t batch) {
   std::vector<Timed> timed;
-  timed.emplace_back(cli.argument("MODEL"), model, batch);
+  timed.emplace_back(cli.argument("MODEL"), model, engine_options(cli, batch));
   time_calls(timed, cli.integer("warmup", 0, 1'000'000), cli.integer("runs", 1, 10'000'000), false);
   print_report(cli.out(), timed, false);
   return report(timed[0], timed[0]);
@@ -55,11 +56,13 @@ int run(int argc, char** argv) {
           "pleat-run folded.safetensors cat.png dog.jpg\n"
           "pleat-run folded.safetensors --data cifar10\n"
           "pleat-run folded.safetensors --bench --batch 1");
+  cli.accept_bf16();
   cli.argument("MODEL", "model file");
   cli.argument("[PICTURE...]", "JPEG or PNG files to classify");
   cli.option("data", "NAME|DIR", "data set whose test split to score");
   cli.flag("bench", "time calls on synthetic pictures");
   cli.option("batch", "N", "pictures a call (default: 250 with --data, 50 if they are large, else 1)");
+  declare_engine_tune(cli);
   declare_folder_options(cli);
   declare_view_options(cli);
   cli.option("top", "N", "classes to print for each picture", "5");

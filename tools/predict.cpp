@@ -23,7 +23,7 @@ int predict_command(int argc, char** argv) {
 
   Model model = load_model(cli.argument("MODEL"));
   set_view(cli, model);
-  Engine engine(model, 1);
+  Engine engine(model, {.tune = false});
   nlohmann::ordered_json pictures = nlohmann::ordered_json::array();
   for (const std::string& file : cli.arguments("PICTURE...")) {
     const Prediction p = classify(engine, model, file, top);

@@ -2,73 +2,32 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/check.hpp"
-#include "core/file.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "core/tune_cache.hpp"
 #include "ops/conv_kernel.hpp"
 #include "ops/spec.hpp"
 #include "ops/window.hpp"
-#include "tools/machine.hpp"
 #include "tools/progress.hpp"
 
 namespace pleat {
 namespace {
 
-using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-// Remembers choices by shape, under one key for everything else that decides them.
-class Cache {
- public:
-  Cache() {
-    const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
-    if (cache != nullptr && *cache != '\0')
-      path_ = std::string(cache) + "/pleat/tune.json";
-    else if (home != nullptr && *home != '\0')
-      path_ = std::string(home) + "/.cache/pleat/tune.json";
-    const Machine machine = read_machine();
-    key_ = machine.cpu;
-    for (const std::string& feature : machine.features) key_ += ' ' + feature;
-    key_ += concat(", ", num_threads(), " threads, oneDNN ", machine.onednn, ", Pleat ", kVersion);
-    all_ = Json::parse(std::ifstream(path_), nullptr, /*allow_exceptions=*/false);
-    if (!all_.is_object()) all_ = Json::object();  // no file yet, or a damaged one: timed again
+// The letters remembered for a convolution; empty if there are none that can be read.
+std::string remembered(const TuneCache& cache, const std::string& shape, const TrainingConv& conv) {
+  const std::string letters = cache.find(shape);
+  try {
+    if (!letters.empty()) parse_algorithms(letters, {conv});
+  } catch (const std::invalid_argument&) {
+    return {};
   }
-
-  // The letters remembered for a convolution; empty if there are none that can be read.
-  std::string find(const std::string& shape, const TrainingConv& conv) const {
-    const auto machine = all_.find(key_);
-    if (machine == all_.end() || !machine->is_object()) return {};
-    const auto letters = machine->find(shape);
-    if (letters == machine->end() || !letters->is_string() || letters->get<std::string>().empty()) return {};
-    try {
-      parse_algorithms(letters->get<std::string>(), {conv});
-    } catch (const std::invalid_argument&) {
-      return {};
-    }
-    return *letters;
-  }
-
-  void remember(const std::string& shape, const std::string& letters) {
-    if (!all_[key_].is_object()) all_[key_] = Json::object();
-    all_[key_][shape] = letters;
-    try {
-      std::filesystem::create_directories(std::filesystem::path(path_).parent_path());
-      write_file(path_, all_.dump(1) + "\n");
-    } catch (const std::exception&) {  // a home that cannot be written costs seconds, not a run
-    }
-  }
-
- private:
-  std::string path_, key_;
-  Json all_;
-};
+  return letters;
+}
 
 std::string describe(const TrainingConv& c) {
   const Padding& pad = c.op.pad;
@@ -134,15 +93,16 @@ ConvAlgorithms fastest(const TrainingConv& c) {
 }
 
 std::string time_all(const std::vector<TrainingConv>& convs, bool quiet) {
-  Cache cache;
+  TuneCache cache;
   Progress progress("timing convolutions", "convolutions", static_cast<int64_t>(convs.size()), quiet);
   std::string text;
   for (std::size_t i = 0; i < convs.size(); ++i) {
     const std::string shape = describe(convs[i]);
-    std::string letters = cache.find(shape, convs[i]);
+    std::string letters = remembered(cache, shape, convs[i]);
     if (letters.empty()) {
       letters = to_text(convs[i].bf16 ? fastest<Bf16>(convs[i]) : fastest<float>(convs[i]));
       cache.remember(shape, letters);
+      cache.save();
     }
     text += letters;
     progress.update(static_cast<int64_t>(i) + 1);

@@ -1,4 +1,4 @@
-#include "tools/machine.hpp"
+#include "core/machine.hpp"
 
 #include <sys/resource.h>
 

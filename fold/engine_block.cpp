@@ -1,0 +1,61 @@
+// Inverted residual blocks as steps of the engine.
+#include <memory>
+
+#include "core/check.hpp"
+#include "fold/engine_steps.hpp"
+
+namespace pleat {
+namespace {
+
+std::span<const float> parameter(const EngineNetwork& network, const Task& task, const char* suffix) {
+  const auto at = network.tensors.find(network.graph.nodes[task.op].name + suffix);
+  return at == network.tensors.end() ? std::span<const float>() : std::span<const float>(at->second.values);
+}
+
+template <class T>
+EngineStep make(const EngineNetwork& network, const Task& task, const BlockCut& cut) {
+  const InvertedResidual block = inverted_residual(network, task);
+  const Task* expand = block.expands ? &task.before.front() : nullptr;
+  const Task& depthwise = task.before.back();
+  const auto of = [&](const Task* part, const char* suffix) {
+    return part != nullptr ? parameter(network, *part, suffix) : std::span<const float>();
+  };
+  const InvertedResidualWeights weights{of(expand, ".weight"),   of(expand, ".bias"),  of(&depthwise, ".weight"),
+                                        of(&depthwise, ".bias"), of(&task, ".weight"), of(&task, ".bias")};
+  const auto kernel = std::make_shared<const InvertedResidualKernel<T>>(block, weights);
+  std::string kind = block.expands ? "conv2d+depthwise_conv2d+conv2d" : "depthwise_conv2d+conv2d";
+  if (task.residual >= 0) kind += "+add";
+  if (task.activation >= 0) kind += "+alpha_act";
+  const int from = network.graph.nodes[task.first()].inputs[0];
+  const auto bind = [=, residual = task.residual, to = task.result](const Memory& m) -> Work {
+    const std::span<T> x = m.span<T>(from, block.x.size()), y = m.span<T>(to, block.y.size());
+    const std::span<T> other = residual >= 0 ? m.span<T>(residual, block.y.size()) : std::span<T>();
+    const std::span<float> scratch(reinterpret_cast<float*>(m.scratch), kernel->scratch_size(cut));
+    return [=] { (*kernel)(y, x, other, scratch, cut); };
+  };
+  return {task, kind, concat("pleat ", cut.rows, " rows, ", cut.chunk, " channels, ", cut.splits, " splits"),
+          sizeof(float) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind};
+}
+
+}  // namespace
+
+InvertedResidual inverted_residual(const EngineNetwork& network, const Task& task) {
+  const Task& depthwise = task.before.back();
+  const Node& node = network.graph.nodes[depthwise.op];
+  InvertedResidual block;
+  block.expands = task.before.size() > 1;
+  block.x = network.shapes[network.graph.nodes[task.first()].inputs[0]];
+  block.y = network.shapes[task.result];
+  block.channels = network.shapes[depthwise.op].c;
+  block.depthwise = std::get<DepthwiseConv2d>(node.op);
+  if (block.expands) block.acts[0] = engine_activation(network, task.before.front().activation);
+  block.acts[1] = engine_activation(network, depthwise.activation);
+  block.acts[2] = engine_activation(network, task.activation);
+  return block;
+}
+
+EngineStep make_block_step(const EngineNetwork& network, const Task& block, const BlockCut& cut) {
+  return network.types[block.result] == Dtype::f32 ? make<float>(network, block, cut) : make<Bf16>(network, block, cut);
+}
+
+}  // namespace pleat

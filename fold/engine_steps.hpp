@@ -1,0 +1,69 @@
+// What one task of the engine becomes: work on memory that is given later, so that several instances of a network share
+// the weights (private to the engine).
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/bf16.hpp"
+#include "core/graph.hpp"
+#include "core/tensor.hpp"
+#include "fold/engine_plan.hpp"
+#include "fold/inverted_residual.hpp"
+
+namespace pleat {
+
+/// Where an instance keeps its values and what a step needs while it runs.
+struct Memory {
+  std::vector<std::byte*> values;  ///< By node; nullptr: never in memory.
+  std::byte* scratch = nullptr;
+
+  /// A node's value of `size` elements of type T.
+  template <class T>
+  std::span<T> span(int node, int64_t size) const {
+    return {reinterpret_cast<T*>(values[node]), static_cast<std::size_t>(size)};
+  }
+};
+
+using Work = std::function<void()>;
+
+struct EngineStep {
+  Task task;
+  std::string kind;                         ///< "conv2d+add+alpha_act"
+  std::string kernel;                       ///< oneDNN's name of the implementation, or "pleat ...".
+  std::size_t scratch = 0;                  ///< Bytes.
+  std::function<Work(const Memory&)> bind;  ///< Holds the weights; the work allocates nothing.
+};
+
+/// A network as the engine computes it, and how. Batch norms are folded away, but for those that no convolution
+/// precedes.
+struct EngineNetwork {
+  Graph graph;
+  Tensors tensors;           ///< Until the steps are made.
+  std::vector<Nhwc> shapes;  ///< Of the whole batch.
+  std::vector<Dtype> types;  ///< Of the nodes' values.
+
+  /// Bytes of a node's value.
+  int64_t bytes(int node) const { return shapes[node].size() * (types[node] == Dtype::f32 ? 4 : 2); }
+};
+
+/// The activation `node`, or none for -1.
+Activation engine_activation(const EngineNetwork& network, int node);
+
+/// The steps of a task, one by one: usually one, two where the activation cannot be fused. Throws dnnl::error.
+std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task);
+
+/// True for a convolution that Winograd's algorithm can compute (ops/winograd.hpp).
+bool is_winograd(const EngineNetwork& network, const Task& task);
+
+/// Its step with tiles of 2x2 or 4x4 outputs.
+EngineStep make_winograd_step(const EngineNetwork& network, const Task& task, int tile);
+
+/// The block that join_block found, and its step for one way to cut the work.
+InvertedResidual inverted_residual(const EngineNetwork& network, const Task& block);
+EngineStep make_block_step(const EngineNetwork& network, const Task& block, const BlockCut& cut);
+
+}  // namespace pleat

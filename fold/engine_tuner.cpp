@@ -1,0 +1,153 @@
+#include "fold/engine_tuner.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <optional>
+
+#include "core/check.hpp"
+#include "core/rng.hpp"
+#include "fold/engine_program.hpp"
+
+namespace pleat {
+namespace {
+
+// One way to compute a task, and its name in the cache. The first of several is the usual one.
+struct Way {
+  std::string name;
+  std::function<std::vector<EngineStep>()> make;
+};
+
+// The block of which task `at` is the first.
+std::optional<Task> block_from(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at) {
+  for (const std::size_t size : {3, 2}) {
+    if (at + size > tasks.size()) continue;
+    std::optional<Task> block = join_block(network.graph, tasks, at + size - 1);
+    if (block && block->before.size() == size - 1 && inverted_residual(network, *block).is_supported() &&
+        network.types[block->result] == network.types[0])
+      return block;
+  }
+  return std::nullopt;
+}
+
+std::vector<EngineStep> steps_apart(const EngineNetwork& network, const Task& block) {
+  std::vector<EngineStep> steps;
+  for (const Task& task : block.before) std::ranges::move(make_steps(network, task), std::back_inserter(steps));
+  Task last = block;
+  last.before.clear();
+  std::ranges::move(make_steps(network, last), std::back_inserter(steps));
+  return steps;
+}
+
+constexpr const char* kApart = "apart";
+
+std::vector<Way> ways_of_block(const EngineNetwork& network, const Task& block) {
+  std::vector<Way> ways;
+  for (const BlockCut& cut : block_cuts(inverted_residual(network, block)))
+    ways.push_back({concat("rows ", cut.rows, " chunk ", cut.chunk, " splits ", cut.splits),
+                    [&, cut] { return std::vector{make_block_step(network, block, cut)}; }});
+  ways.push_back({kApart, [&] { return steps_apart(network, block); }});
+  return ways;
+}
+
+std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& task) {
+  std::vector<Way> ways{{"direct", [&] { return make_steps(network, task); }}};
+  for (const int tile : {2, 4})
+    ways.push_back(
+        {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
+  // Where there are channels enough, as in training (ops/conv_algorithms.hpp).
+  const Node& node = network.graph.nodes[task.op];
+  if (std::min(network.shapes[node.inputs[0]].c, network.shapes[task.op].c) >= 16) std::swap(ways[0], ways[2]);
+  return ways;
+}
+
+// What decides which way is fastest.
+std::string describe(const EngineNetwork& network, const Task& task) {
+  std::string text = network.types[task.result] == Dtype::f32 ? "engine f32 " : "engine bf16 ";
+  text += to_string(network.shapes[network.graph.nodes[task.first()].inputs[0]]);
+  const auto add = [&](const Task& part) {
+    const Node& node = network.graph.nodes[part.op];
+    const std::string line = to_text(network.graph, part.op);
+    text += concat(", ", kind(node.op), line.substr(line.find(" :")));
+    if (part.residual >= 0) text += " + skip";
+    if (part.activation >= 0) text += " + alpha_act";
+  };
+  for (const Task& part : task.before) add(part);
+  add(task);
+  return text;
+}
+
+// The way that is known to be fastest, or found to be so by timing; less than so much faster is noise.
+std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<Way>& ways, const std::string& shape,
+                               TuneCache* cache) {
+  constexpr double kWorthIt = 0.97;
+  if (cache == nullptr) return ways.front().make();
+  const std::string known = cache->find(shape);
+  for (const Way& way : ways)
+    if (way.name == known) return way.make();
+  double least = time_steps(network, ways.front().make());
+  const Way* best = &ways.front();
+  for (const Way& way : ways) {
+    if (&way == &ways.front()) continue;
+    const double seconds = time_steps(network, way.make());
+    if (seconds < kWorthIt * least) least = seconds, best = &way;
+  }
+  cache->remember(shape, best->name);
+  return best->make();
+}
+
+}  // namespace
+
+double time_steps(const EngineNetwork& network, const std::vector<EngineStep>& steps) {
+  using Clock = std::chrono::steady_clock;
+  constexpr double kLongest = 0.02;  // seconds of all runs
+  constexpr int kLeast = 3, kMost = 40;
+  Memory memory{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr};
+  std::vector<AlignedVector<std::byte>> buffers;
+  Rng rng(1);
+  const auto ensure = [&](int node) {
+    if (node < 0 || memory.values[node] != nullptr) return;
+    AlignedVector<std::byte>& buffer = buffers.emplace_back(network.bytes(node));
+    const auto fill = [&](auto* values) {
+      for (int64_t i = 0; i < network.shapes[node].size(); ++i) values[i] = static_cast<float>(rng.uniform());
+    };
+    if (network.types[node] == Dtype::f32)
+      fill(reinterpret_cast<float*>(buffer.data()));
+    else
+      fill(reinterpret_cast<Bf16*>(buffer.data()));
+    memory.values[node] = buffer.data();
+  };
+  std::size_t scratch = 0;
+  for (const EngineStep& step : steps) {
+    for (const int input : network.graph.nodes[step.task.first()].inputs) ensure(input);
+    ensure(step.task.residual), ensure(step.task.result), ensure(step.task.op);
+    scratch = std::max(scratch, step.scratch);
+  }
+  AlignedVector<std::byte> scratchpad(scratch);
+  memory.scratch = scratchpad.data();
+  std::vector<Work> works;
+  for (const EngineStep& step : steps) works.push_back(step.bind(memory));
+  double least = 1e30, total = 0;
+  for (int run = 0; run < kLeast || (run < kMost && total < kLongest); ++run) {
+    const Clock::time_point start = Clock::now();
+    for (const Work& work : works) work();
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    least = std::min(least, seconds);
+    total += seconds;
+  }
+  return least;
+}
+
+std::vector<EngineStep> choose_steps(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at,
+                                     TuneCache* cache) {
+  if (const std::optional<Task> block = block_from(network, tasks, at)) {
+    std::vector<EngineStep> steps = choose(network, ways_of_block(network, *block), describe(network, *block), cache);
+    if (steps.size() == 1) return steps;  // else one by one, the rest of them again as a smaller block
+    return make_steps(network, tasks[at]);
+  }
+  if (is_winograd(network, tasks[at]))
+    return choose(network, ways_of_convolution(network, tasks[at]), describe(network, tasks[at]), cache);
+  return make_steps(network, tasks[at]);
+}
+
+}  // namespace pleat

@@ -1,0 +1,332 @@
+#include "fold/inverted_residual.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+
+namespace pleat {
+namespace {
+
+constexpr int64_t kAlign = 16;  // floats of a cache line
+
+int64_t aligned(int64_t floats) {
+  return (floats + kAlign - 1) / kAlign * kAlign;
+}
+
+AlignedVector<float> padded(std::span<const float> values, int64_t size) {
+  AlignedVector<float> result(values.begin(), values.end());
+  result.resize(size);
+  return result;
+}
+
+// What a tile of the depthwise convolution reads and writes. Distances in elements.
+struct Plane {
+  int64_t rows, columns;   // of the output
+  int64_t in_line, pixel;  // in float; `pixel` is that of the output, too
+};
+
+// A vector of channels of all output pixels of a band, four neighbours at a time.
+template <int kBytes, int kKernel, int kStride, class T>
+[[gnu::always_inline]] inline void depthwise_channels(T* to, const float* from, const float* weight, int64_t tap,
+                                                      const float* bias, const Activation& act, const Plane& s) {
+  using V = Vec<float, kBytes / sizeof(float)>;
+  constexpr int kMost = 4;
+  V b;
+  load(b, bias);
+  const auto some = [&](auto count, int64_t row, int64_t column) __attribute__((always_inline)) {
+    constexpr int kCount = decltype(count)::value, kSeen = (kCount - 1) * kStride + kKernel;
+    V sum[kCount];
+    PLEAT_UNROLLED(p, kCount) sum[p] = b;
+    const float* corner = from + row * kStride * s.in_line + column * kStride * s.pixel;
+    PLEAT_UNROLLED(kh, kKernel) {
+      V seen[kSeen], w;
+      PLEAT_UNROLLED(i, kSeen) load(seen[i], corner + kh * s.in_line + i * s.pixel);
+      PLEAT_UNROLLED(kw, kKernel) {
+        load(w, weight + (kh * kKernel + kw) * tap);
+        PLEAT_UNROLLED(p, kCount) sum[p] += w * seen[p * kStride + kw];
+      }
+    }
+    PLEAT_UNROLLED(p, kCount) {
+      activate(sum[p], act);
+      store_rounded(to + (row * s.columns + column + p) * s.pixel, sum[p]);
+    }
+  };
+  for (int64_t row = 0; row < s.rows; ++row) {
+    int64_t column = 0;
+    for (; column + kMost <= s.columns; column += kMost) some(std::integral_constant<int, kMost>(), row, column);
+    for (; column < s.columns; ++column) some(std::integral_constant<int, 1>(), row, column);
+  }
+}
+
+// to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
+template <int kBytes, class T>
+[[gnu::always_inline]] inline void copy_floats(float* to, const T* from, int64_t real, int64_t count) {
+  using V = Vec<float, kBytes / sizeof(float)>;
+  V v;
+  int64_t i = 0;
+  for (; i + kWidthOf<V> <= real; i += kWidthOf<V>) {
+    load(v, from + i);
+    store(to + i, v);
+  }
+  for (; i < count; ++i) to[i] = i < real ? static_cast<float>(from[i]) : 0.0f;
+}
+
+}  // namespace
+
+// Scratch memory laid out.
+template <class T>
+struct InvertedResidualKernel<T>::Buffers {
+  float* expanded;  // [rows of input][columns with padding][chunk], a thread's
+  T* filtered;      // [rows * columns][chunk], a thread's
+  float* sums;      // [rows * columns][out_panels * 16], a thread's or with splits an item's
+  int64_t thread_size, sums_size;
+};
+
+// A thread's piece of work: rows of one picture, and channels of the tensor between.
+template <class T>
+struct InvertedResidualKernel<T>::Band {
+  const T* x;  // the picture
+  int64_t row, rows, begin, end, chunk;
+  float* expanded;
+  T* filtered;
+  float* sums;
+};
+
+std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
+  constexpr int64_t kMostExpanded = 640 << 10, kUsual = 192 << 10;  // bytes
+  const int threads = num_threads();
+  const auto [kernel, stride, pad, bias] = block.depthwise;
+  const int64_t columns = pad.left + block.x.w + pad.right, channels = panels_of(block.channels) * kPanelWidth;
+  std::vector<BlockCut> cuts;
+  for (const int64_t bands : {1, 2, 4, 8, 16}) {
+    const int64_t rows = (block.y.h + bands - 1) / bands;
+    const int64_t seen = std::min((rows - 1) * stride + kernel, block.x.h + pad.top + pad.bottom);
+    const int splits = static_cast<int>(std::min<int64_t>(threads, channels / kPanelWidth));
+    for (const int64_t chunk : {48, 96, 192, 384}) {
+      const int64_t bytes = seen * columns * std::min(chunk, channels) * int64_t{sizeof(float)};
+      if (bytes > kMostExpanded || (chunk > 48 && chunk / 2 >= channels)) continue;
+      if (bands * block.x.n >= threads) cuts.push_back({rows, std::min(chunk, channels), 1});
+      if (bands * block.x.n < threads && chunk * splits <= channels + 48)
+        cuts.push_back({rows, std::min(chunk, channels), splits});
+    }
+    if (block.y.h < 2 * bands) break;
+  }
+  if (cuts.empty()) cuts.push_back({1, kPanelWidth, 1});
+  // The usual: as much at once as the cache holds beside weights and sums.
+  const auto usual = std::ranges::max_element(cuts, {}, [&](const BlockCut& cut) {
+    const int64_t bytes = ((cut.rows - 1) * stride + kernel) * columns * cut.chunk * int64_t{sizeof(float)};
+    return std::pair(bytes <= kUsual ? bytes : kUsual - bytes, cut.chunk);
+  });
+  std::iter_swap(cuts.begin(), usual);
+  return cuts;
+}
+
+template <class T>
+InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
+    : block_(block), out_panels_(panels_of(block.y.c)) {
+  PLEAT_CHECK(block.is_supported(), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
+              block.depthwise.stride, ", ", block.x.c, " channels; expected 3 or 5, 1 or 2, an even number");
+  const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
+  const int64_t channels = panels_of(block.channels) * kPanelWidth;
+  if (block.expands) expand_ = pack_panels<T>(weights.expand, block.channels, block.x.c, block.x.c);
+  project_ = pack_panels<T>(weights.project, block.y.c, block.channels, channels);
+  expand_bias_ = padded(weights.expand_bias, channels);
+  depthwise_bias_ = padded(weights.depthwise_bias, channels);
+  project_bias_ = padded(weights.project_bias, out_panels_ * kPanelWidth);
+  depthwise_.resize(taps * channels);
+  for (int64_t c = 0; c < block.channels; ++c)
+    for (int64_t t = 0; t < taps; ++t) depthwise_[t * channels + c] = weights.depthwise[c * taps + t];
+}
+
+template <class T>
+auto InvertedResidualKernel<T>::lay_out(float* scratch, const BlockCut& cut) const -> Buffers {
+  const auto [kernel, stride, pad, bias] = block_.depthwise;
+  const int64_t expanded =
+      aligned(((cut.rows - 1) * stride + kernel) * (pad.left + block_.x.w + pad.right + stride) * cut.chunk);
+  const int64_t pixels = cut.rows * block_.y.w, filtered = aligned(pixels * cut.chunk);
+  Buffers buffers{};
+  buffers.expanded = scratch;
+  buffers.filtered = reinterpret_cast<T*>(scratch + expanded);
+  buffers.thread_size = expanded + filtered;
+  buffers.sums = scratch + num_threads() * buffers.thread_size;
+  buffers.sums_size = pixels * out_panels_ * kPanelWidth;
+  return buffers;
+}
+
+template <class T>
+int64_t InvertedResidualKernel<T>::scratch_size(const BlockCut& cut) const {
+  const Buffers buffers = lay_out(nullptr, cut);
+  const int64_t bands = (block_.y.h + cut.rows - 1) / cut.rows;
+  const int64_t sums = cut.splits > 1 ? block_.y.n * bands * cut.splits : num_threads();
+  return num_threads() * buffers.thread_size + sums * buffers.sums_size;
+}
+
+template <class T>
+template <int kBytes>
+[[gnu::always_inline]] inline void InvertedResidualKernel<T>::compute(const Band& band, const Buffers&) const {
+  const auto [kernel, stride, pad, has_bias] = block_.depthwise;
+  const Nhwc &x = block_.x, &y = block_.y;
+  const int64_t first = band.row * stride - pad.top, seen = (band.rows - 1) * stride + kernel;
+  const int64_t begin = std::clamp<int64_t>(first, 0, x.h), end = std::clamp<int64_t>(first + seen, begin, x.h);
+  const int64_t width = std::max(pad.left + x.w, (y.w - 1) * stride + kernel);
+  const int64_t all = panels_of(block_.channels) * kPanelWidth, sum_width = out_panels_ * kPanelWidth;
+  for (int64_t c = band.begin; c < band.end; c += band.chunk) {
+    const int64_t count = std::min(band.chunk, band.end - c);
+    // Zeros around the picture, once for all chunks of one size.
+    if (c == band.begin || count < band.chunk) {
+      float* line = band.expanded;
+      for (int64_t row = first; row < first + seen; ++row, line += width * count) {
+        const bool inside = row >= begin && row < end;
+        std::fill_n(line, inside ? pad.left * count : width * count, 0.0f);
+        if (inside) std::fill(line + (pad.left + x.w) * count, line + width * count, 0.0f);
+      }
+    }
+    float* const at = band.expanded + ((begin - first) * width + pad.left) * count;
+    if (block_.expands) {
+      const float* bias = expand_bias_.data() + c;
+      const Activation act = block_.acts[0];
+      multiply<kBytes>(
+          Pixels<T>{band.x + begin * x.w * x.c, end - begin, x.w, x.w * x.c, x.c},
+          Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c,
+          [&](int64_t, int64_t, int64_t channel, auto& sum)
+              __attribute__((always_inline)) { load(sum, bias + channel); },
+          [&](int64_t line, int64_t pixel, int64_t channel, auto& sum) __attribute__((always_inline)) {
+            activate(sum, act);
+            store(at + (line * width + pixel) * count + channel, sum);
+          });
+    } else {
+      const int64_t real = std::min(count, x.c - c);
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t column = 0; column < x.w; ++column) {
+          const T* from = band.x + (row * x.w + column) * x.c + c;
+          float* to = at + ((row - begin) * width + column) * count;
+          copy_floats<kBytes>(to, from, real, count);
+        }
+    }
+    const Plane plane{band.rows, y.w, width * count, count};
+    constexpr int64_t kWidth = kBytes / sizeof(float);
+    for (int64_t i = 0; i < count; i += kWidth) {
+      const auto filter = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
+        depthwise_channels<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
+            band.filtered + i, band.expanded + i, depthwise_.data() + c + i, all, depthwise_bias_.data() + c + i,
+            block_.acts[1], plane);
+      };
+      using One = std::integral_constant<int, 1>;
+      using Two = std::integral_constant<int, 2>;
+      using Three = std::integral_constant<int, 3>;
+      using Five = std::integral_constant<int, 5>;
+      if (kernel == 3)
+        stride == 1 ? filter(Three(), One()) : filter(Three(), Two());
+      else
+        stride == 1 ? filter(Five(), One()) : filter(Five(), Two());
+    }
+    const bool adds = c > band.begin;
+    multiply<kBytes>(
+        Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count},
+        Panels<T>{project_.data() + c * kPanelWidth, kPanelWidth * all}, out_panels_, count,
+        [&](int64_t, int64_t pixel, int64_t channel, auto& sum) __attribute__((always_inline)) {
+          if (adds)
+            load(sum, band.sums + pixel * sum_width + channel);
+          else
+            sum = std::remove_reference_t<decltype(sum)>{};
+        },
+        [&](int64_t, int64_t pixel, int64_t channel, auto& sum)
+            __attribute__((always_inline)) { store(band.sums + pixel * sum_width + channel, sum); });
+  }
+}
+
+namespace {
+
+// What becomes of the sums of some pixels. Distances in elements; `splits` sums of each, `split` apart.
+template <class T>
+struct Finish {
+  T* y;
+  const T* residual;  // or nullptr
+  const float *sums, *bias;
+  int64_t pixels, channels, sum_width, split;
+  int splits;
+  Activation act;
+};
+
+template <class V, class T>
+[[gnu::always_inline]] inline void finish_vector(const Finish<T>& f, int64_t pixel, int64_t channel) {
+  V v, other;
+  const int64_t at = pixel * f.channels + channel;
+  const float* sum = f.sums + pixel * f.sum_width + channel;
+  load(v, f.bias + channel);
+  for (int s = 0; s < f.splits; ++s) {
+    load(other, sum + s * f.split);
+    v += other;
+  }
+  if (f.residual != nullptr) {
+    load(other, f.residual + at);
+    v += other;
+  }
+  activate(v, f.act);
+  store_rounded(f.y + at, v);
+}
+
+template <int kBytes, class T>
+[[gnu::always_inline]] inline void finish_pixels(const Finish<T>& f) {
+  using V = Vec<float, kBytes / sizeof(float)>;
+  for (int64_t p = 0; p < f.pixels; ++p) {
+    int64_t c = 0;
+    for (; c + kWidthOf<V> <= f.channels; c += kWidthOf<V>) finish_vector<V>(f, p, c);
+    for (; c + 8 <= f.channels; c += 8) finish_vector<Vec<float, 8>>(f, p, c);
+    for (; c < f.channels; ++c) finish_vector<Vec<float, 1>>(f, p, c);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x, std::span<const T> residual,
+                                           std::span<float> scratch, const BlockCut& cut) const {
+  const Nhwc &in = block_.x, &out = block_.y;
+  const Buffers buffers = lay_out(scratch.data(), cut);
+  const int64_t bands = (out.h + cut.rows - 1) / cut.rows, sum_width = out_panels_ * kPanelWidth;
+  const int64_t panels = panels_of(block_.channels);
+  const auto finish = [&](int64_t item, const float* sums, int64_t from, int64_t to) {
+    const int64_t at = ((item / bands * out.h + item % bands * cut.rows) * out.w + from) * out.c;
+    const Finish<T> f{y.data() + at,
+                      residual.empty() ? nullptr : residual.data() + at,
+                      sums + from * sum_width,
+                      project_bias_.data(),
+                      to - from,
+                      out.c,
+                      sum_width,
+                      buffers.sums_size,
+                      cut.splits,
+                      block_.acts[2]};
+    with_registers([&](auto bytes) __attribute__((always_inline)) { finish_pixels<bytes>(f); });
+  };
+  const auto rows_of = [&](int64_t item) { return std::min(cut.rows, out.h - item % bands * cut.rows); };
+  parallel_for(out.n * bands * cut.splits, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t item = i / cut.splits, split_index = i % cut.splits;
+      const Range part = split(panels, static_cast<int>(split_index), cut.splits);
+      Band band{x.data() + item / bands * in.h * in.w * in.c,
+                item % bands * cut.rows,
+                rows_of(item),
+                part.begin * kPanelWidth,
+                part.end * kPanelWidth,
+                cut.chunk,
+                buffers.expanded + thread * buffers.thread_size,
+                buffers.filtered + thread * buffers.thread_size * int64_t{sizeof(float) / sizeof(T)},
+                buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size};
+      with_registers([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });
+      if (cut.splits == 1) finish(item, band.sums, 0, band.rows * out.w);
+    }
+  });
+  if (cut.splits == 1) return;
+  for (int64_t item = 0; item < out.n * bands; ++item)
+    parallel_for(rows_of(item) * out.w, [&](int64_t begin, int64_t end, int) {
+      finish(item, buffers.sums + item * cut.splits * buffers.sums_size, begin, end);
+    });
+}
+
+template class InvertedResidualKernel<float>;
+template class InvertedResidualKernel<Bf16>;
+
+}  // namespace pleat

@@ -1,0 +1,79 @@
+// An inverted residual block (Sandler et al. 2018, arXiv:1801.04381, figure 3d) in one pass: 1x1 convolution to more
+// channels, activation, depthwise convolution, activation, 1x1 convolution to fewer, sum with the skip. The tensor of
+// many channels, which is most of the memory traffic when the three are run one after another, exists for some rows and
+// channels at a time, in the second-level cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/bf16.hpp"
+#include "core/graph.hpp"
+#include "core/tensor.hpp"
+#include "fold/tile_product.hpp"
+
+namespace pleat {
+
+/// What the block computes: y = act2(project(act1(depthwise(act0(expand(x))))) + residual). Without expand the
+/// depthwise convolution reads x. Activations [N,H,W,C].
+struct InvertedResidual {
+  Nhwc x, y;
+  int64_t channels = 0;  ///< Of the tensor between; those of x without expand.
+  bool expands = true;
+  DepthwiseConv2d depthwise;
+  Activation acts[3];  ///< Behind expand, behind depthwise, of the block.
+
+  /// Kernels of 3 or 5 with stride 1 or 2; an even number of channels in x.
+  bool is_supported() const {
+    const auto [kernel, stride, pad, bias] = depthwise;
+    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && x.c % 2 == 0;
+  }
+};
+
+/// Weights in Pleat's order; a missing bias is empty.
+struct InvertedResidualWeights {
+  std::span<const float> expand, expand_bias, depthwise, depthwise_bias, project, project_bias;
+};
+
+/// How the work is cut: threads take bands of output rows; within one, `chunk` channels of the tensor between exist at
+/// a time. With `splits` more than 1 threads share a band by channels, and their sums are added afterwards, in order.
+struct BlockCut {
+  int64_t rows = 1, chunk = 16;
+  int splits = 1;
+  bool operator==(const BlockCut&) const = default;
+};
+
+/// Cuts worth trying on num_threads() threads, the usual one first.
+std::vector<BlockCut> block_cuts(const InvertedResidual& block);
+
+/// T is float, or Bf16 where the CPU has AVX512-BF16. Between convolutions everything is in float, but what project
+/// reads, which is T.
+template <class T>
+class InvertedResidualKernel {
+ public:
+  /// Packs the weights (not needed afterwards). Throws std::invalid_argument unless block.is_supported().
+  InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights);
+
+  /// Floats of scratch memory that a call needs.
+  int64_t scratch_size(const BlockCut& cut) const;
+
+  /// y must not overlap x or residual; an empty residual is none. Allocates nothing. Several threads may call it at
+  /// once, with scratch of their own.
+  void operator()(std::span<T> y, std::span<const T> x, std::span<const T> residual, std::span<float> scratch,
+                  const BlockCut& cut) const;
+
+ private:
+  struct Band;
+  struct Buffers;
+  Buffers lay_out(float* scratch, const BlockCut& cut) const;
+  template <int kBytes>
+  void compute(const Band& band, const Buffers& buffers) const;
+
+  InvertedResidual block_;
+  int64_t out_panels_;
+  AlignedVector<T> expand_, project_;
+  AlignedVector<float> expand_bias_, depthwise_, depthwise_bias_, project_bias_;  // depthwise_: [tap][channel]
+};
+
+}  // namespace pleat
