@@ -20,25 +20,26 @@ AlignedVector<float> padded(std::span<const float> values, int64_t size) {
   return result;
 }
 
-// What a tile of the depthwise convolution reads and writes. Distances in elements.
+// What the depthwise convolution reads and writes.
 struct Plane {
-  int64_t rows, columns;   // of the output
-  int64_t in_line, pixel;  // in float; `pixel` is that of the output, too
+  int64_t rows, columns;  // of the output
+  int64_t in_line;        // from one line of the input to the next, in floats
+  int64_t pixel;          // from one pixel to the next, of both, in elements
 };
 
-// A vector of channels of all output pixels of a band, four neighbours at a time.
+// A vector of channels of a row of output pixels, four neighbours at a time.
 template <int kBytes, int kKernel, int kStride, class T>
-[[gnu::always_inline]] inline void depthwise_channels(T* to, const float* from, const float* weight, int64_t tap,
-                                                      const float* bias, const Activation& act, const Plane& s) {
+[[gnu::always_inline]] inline void filter_row(T* to, const float* from, const float* weight, int64_t tap,
+                                              const float* bias, const Activation& act, const Plane& s) {
   using V = Vec<float, kBytes / sizeof(float)>;
   constexpr int kMost = 4;
   V b;
   load(b, bias);
-  const auto some = [&](auto count, int64_t row, int64_t column) __attribute__((always_inline)) {
+  const auto some = [&](auto count, int64_t column) __attribute__((always_inline)) {
     constexpr int kCount = decltype(count)::value, kSeen = (kCount - 1) * kStride + kKernel;
     V sum[kCount];
     PLEAT_UNROLLED(p, kCount) sum[p] = b;
-    const float* corner = from + row * kStride * s.in_line + column * kStride * s.pixel;
+    const float* corner = from + column * kStride * s.pixel;
     PLEAT_UNROLLED(kh, kKernel) {
       V seen[kSeen], w;
       PLEAT_UNROLLED(i, kSeen) load(seen[i], corner + kh * s.in_line + i * s.pixel);
@@ -49,14 +50,22 @@ template <int kBytes, int kKernel, int kStride, class T>
     }
     PLEAT_UNROLLED(p, kCount) {
       activate(sum[p], act);
-      store_rounded(to + (row * s.columns + column + p) * s.pixel, sum[p]);
+      store_rounded(to + (column + p) * s.pixel, sum[p]);
     }
   };
-  for (int64_t row = 0; row < s.rows; ++row) {
-    int64_t column = 0;
-    for (; column + kMost <= s.columns; column += kMost) some(std::integral_constant<int, kMost>(), row, column);
-    for (; column < s.columns; ++column) some(std::integral_constant<int, 1>(), row, column);
-  }
+  int64_t column = 0;
+  for (; column + kMost <= s.columns; column += kMost) some(std::integral_constant<int, kMost>(), column);
+  for (; column < s.columns; ++column) some(std::integral_constant<int, 1>(), column);
+}
+
+// All vectors of `channels`, row by row, so that a row's neighbours are still in the first-level cache.
+template <int kBytes, int kKernel, int kStride, class T>
+[[gnu::always_inline]] inline void filter(T* to, const float* from, int64_t channels, const float* weight, int64_t tap,
+                                          const float* bias, const Activation& act, const Plane& s) {
+  constexpr int64_t kWidth = kBytes / sizeof(float);
+  for (int64_t row = 0; row < s.rows; ++row, to += s.columns * s.pixel, from += kStride * s.in_line)
+    for (int64_t c = 0; c < channels; c += kWidth)
+      filter_row<kBytes, kKernel, kStride>(to + c, from + c, weight + c, tap, bias + c, act, s);
 }
 
 // to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
@@ -205,22 +214,19 @@ template <int kBytes>
         }
     }
     const Plane plane{band.rows, y.w, width * count, count};
-    constexpr int64_t kWidth = kBytes / sizeof(float);
-    for (int64_t i = 0; i < count; i += kWidth) {
-      const auto filter = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
-        depthwise_channels<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
-            band.filtered + i, band.expanded + i, depthwise_.data() + c + i, all, depthwise_bias_.data() + c + i,
-            block_.acts[1], plane);
-      };
-      using One = std::integral_constant<int, 1>;
-      using Two = std::integral_constant<int, 2>;
-      using Three = std::integral_constant<int, 3>;
-      using Five = std::integral_constant<int, 5>;
-      if (kernel == 3)
-        stride == 1 ? filter(Three(), One()) : filter(Three(), Two());
-      else
-        stride == 1 ? filter(Five(), One()) : filter(Five(), Two());
-    }
+    const auto filter_by = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
+      filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
+          band.filtered, band.expanded, count, depthwise_.data() + c, all, depthwise_bias_.data() + c, block_.acts[1],
+          plane);
+    };
+    using One = std::integral_constant<int, 1>;
+    using Two = std::integral_constant<int, 2>;
+    using Three = std::integral_constant<int, 3>;
+    using Five = std::integral_constant<int, 5>;
+    if (kernel == 3)
+      stride == 1 ? filter_by(Three(), One()) : filter_by(Three(), Two());
+    else
+      stride == 1 ? filter_by(Five(), One()) : filter_by(Five(), Two());
     const bool adds = c > band.begin;
     multiply<kBytes>(
         Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count},
