@@ -56,7 +56,7 @@ int files_in(const std::string& dir) {
 }
 
 const std::vector<std::string> kCommands = {"train",   "prefold", "fold",   "finetune", "eval", "verify", "inspect",
-                                            "predict", "bench",   "import", "data",     "list", "doctor"};
+                                            "predict", "bench",   "import", "export",   "data", "list",   "doctor"};
 
 }  // namespace
 
