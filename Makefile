@@ -103,6 +103,13 @@ bench-train: setup  ## training of three networks against PyTorch, interleaved (
 	@$(MAKE) all
 	@tools/bench_train.sh $(BUILD)
 
+ROUNDS ?= 5
+CASES ?=
+bench-infer: setup  ## inference against PyTorch, ONNX Runtime, OpenVINO and ncnn, interleaved (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
+	@tools/setup.sh peers
+	@$(MAKE) all
+	@tools/bench_infer.sh $(BUILD) --rounds $(ROUNDS) $(CASES)
+
 bench-data: setup  ## loading of pictures against Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
 	@tools/setup.sh pillow
 	@$(MAKE) all
@@ -146,5 +153,5 @@ clean:  ## remove what was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-data lint asan fuzz format \
+.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz format \
         compile_commands.json install clean help

@@ -11,13 +11,9 @@ declare -A steps=([resnet20]=10 [vgg16_bn]=4 [mobilenet_v2_1.0_cifar]=4)
 batch=128 warmup=3
 here=$(dirname "$0")
 python=$("$here/python_with.sh" "$build" torch==2.13.0 numpy)
+. "$here/bench_machine.sh" "$build"
 log=$(mktemp) rates=$(mktemp)
 trap 'rm -f "$log" "$rates"' EXIT
-
-doctor=$("$build/pleat" doctor --json --quiet 2>"$log") || { cat "$log" >&2; exit 1; }
-threads=$(jq .threads <<<"$doctor")
-precisions=(f32)
-if jq -e '.features | any(. == "avx512_bf16" or . == "amx_bf16")' <<<"$doctor" >/dev/null; then precisions+=(bf16); fi
 
 # One round, {images_per_second, peak_memory (bytes)}: who, network, precision, steps.
 run() {
@@ -45,9 +41,7 @@ for ((round = 1; round <= rounds; ++round)); do
   done
 done
 
-# Processors of one name differ in what they can do: the best instruction set that counts here is named, too.
-cpu=$(jq -r '.features as $has | .cpu + " " + ([("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx") | select(IN($has[]))][0])' <<<"$doctor")
-result=$here/../results/bench-train-$(tr -cs '[:alnum:]' - <<<"${cpu,,}" | sed 's/-*$//').json
+result=$(results_for bench-train).json
 jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$rounds" \
   --arg torch "$("$python" -c 'import torch; print(torch.__version__)')" '
   def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;

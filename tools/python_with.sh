@@ -17,8 +17,9 @@ if lacks "$@"; then
   echo "installing $* into $build/peers-venv" >&2
   [ -x "$python" ] || python3 -m venv "$build/peers-venv"
   # PyTorch's index for CPUs, where reachable: PyPI's package brings CUDA along.
-  index=()
-  case " $*" in *" torch"*) index=(--extra-index-url https://download.pytorch.org/whl/cpu) ;; esac
-  "$python" -m pip install --quiet "${index[@]}" "$@" >&2
+  index=https://download.pytorch.org/whl/cpu/
+  reachable() { "$python" -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=10)' "$1" 2>/dev/null; }
+  case " $*" in *" torch"*) reachable $index || index= ;; *) index= ;; esac
+  "$python" -m pip install --quiet ${index:+--extra-index-url $index} "$@" >&2
 fi
 echo "$python"

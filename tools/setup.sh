@@ -50,7 +50,7 @@ for group in "${@:-build}"; do
       ;;
     data) ensure python3 python3-venv libjxl-tools ;;
     pillow) ensure python3 python3-pil python3-numpy jq ;;
-    peers) ensure python3 python3-venv python3-dev jq ca-certificates ;; # torch.compile wants Python's headers
+    peers) ensure python3 python3-venv python3-dev jq gnuplot-nox ca-certificates ;; # torch.compile wants Python's headers
     *)
       echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow or peers" >&2
       exit 2
