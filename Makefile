@@ -30,7 +30,7 @@ INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp para
         $(addprefix ops/,border_conv2d.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp winograd.cpp \
         winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
+RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,open_model.cpp onnx_export.cpp onnx_writer.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "core/version.hpp"
 #include "fold/merge.hpp"
 #include "ops/border_conv2d.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
-#include "tools/cli.hpp"
 #include "tools/onnx_writer.hpp"
 
 namespace pleat {

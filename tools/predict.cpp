@@ -9,6 +9,7 @@
 #include "tools/classify.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/engine_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
 
@@ -21,7 +22,7 @@ Json classify_pictures(const Cli& cli) {
   const int64_t top = cli.integer("top", 1);
   Model model = load_model(cli.argument("MODEL"));
   set_view(cli, model);
-  Engine engine(model, {.dtype = cli.dtype(), .tune = false});
+  Engine engine(model, engine_options(cli, 1));
   Json pictures = Json::array();
   for (const std::string& file : cli.arguments("[PICTURE...]")) {
     const Prediction p = classify(engine, model, file, top);
@@ -46,7 +47,7 @@ Json run_numbers(const Cli& cli) {
                    file, "input is ", to_string(shape), ", expected [N, ", wanted.channels, ", ", wanted.height, ", ",
                    wanted.width, "], N at least 1");
   const int64_t count = shape[0], batch = std::min(count, usual_batch(model));
-  Engine engine(model, {.batch = batch, .dtype = cli.dtype(), .tune = false});
+  Engine engine(model, engine_options(cli, batch));
   const Nhwc x = engine.input_shape(), y = engine.output_shape();
   const int64_t each_x = x.h * x.w * x.c, each_y = y.h * y.w * y.c;
   Tensor output(y.h * y.w == 1 ? std::vector{count, y.c} : std::vector{count, y.c, y.h, y.w});
@@ -76,6 +77,7 @@ int predict_command(int argc, char** argv) {
   cli.option("input", "FILE", "safetensors file with a tensor `input` [N,C,H,W], normalised, instead of pictures");
   cli.option("output", "FILE", "safetensors file to write, with a tensor `output`: logits [N,classes], with --input");
   declare_view_options(cli);
+  declare_engine_tune(cli);
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty();
   if (pictures == cli.has("input")) cli.usage_error("expected one of: PICTURE..., --input");
