@@ -8,10 +8,13 @@ DNNL ?= /usr
 
 WARNINGS = -Wall -Wextra -Wpedantic $(WERROR)  # make WERROR=-Werror: as the project's own checks build
 # Sections of their own: pleat-run leaves out the functions it does not reach.
-ALL_CXXFLAGS = -std=c++20 -fopenmp -ffunction-sections $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(CXXFLAGS)
+ALL_CXXFLAGS = -std=c++20 -fopenmp -ffunction-sections $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX) $(CXXFLAGS)
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
 DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
+# How the distributions build the ONNX library, which its headers must be told.
+ONNX = -DONNX_ML -DONNX_NAMESPACE=onnx
+ONNX_LIBS = -lonnx -lonnx_proto -lprotobuf
 comma = ,
 
 # One job a core unless the command line says otherwise; a make started from here shares them.
@@ -27,9 +30,9 @@ INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp para
         $(addprefix ops/,border_conv2d.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp winograd.cpp \
         winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
+RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
-TESTS ?= $(wildcard tests/*.cpp) tools/open_model.cpp
+TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,open_model.cpp onnx_export.cpp onnx_writer.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
 SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZERS))
 
@@ -46,9 +49,9 @@ $(BUILD)/%.a:
 	$(Q)ar rcs $@ $^
 
 $(BUILD)/pleat: $(call objects,$(TOOLS)) $(ARCHIVES)
-	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
+	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
 $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
-	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz
+	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat-infer.a
 	$(Q)$(link) $(DNNL_LIBS)
 # Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
@@ -81,6 +84,11 @@ check-networks: setup  ## every network trained briefly, resumed, folded with ra
 	@$(MAKE) all
 	@tools/check_networks.sh $(BUILD) $(NETWORKS)
 
+check-onnx: setup  ## ONNX files of every op and network against onnxruntime, in a virtual environment (NETWORKS=)
+	@tools/setup.sh peers
+	@$(MAKE) all $(BUILD)/pleat-tests
+	@tools/check_onnx.sh $(BUILD) $(NETWORKS)
+
 bench: setup  ## latency and training speed of two networks on this machine
 	@$(MAKE) all
 	@$(BUILD)/pleat bench resnet20 resnet56
@@ -91,9 +99,16 @@ bench-ops: setup  ## time and GFLOP/s of every kernel, our own and oneDNN's
 	@$(BUILD)/pleat-tests --test-case='bench*' --no-skip
 
 bench-train: setup  ## training of three networks against PyTorch, interleaved (installs it into a virtual environment)
-	@tools/setup.sh torch
+	@tools/setup.sh peers
 	@$(MAKE) all
 	@tools/bench_train.sh $(BUILD)
+
+ROUNDS ?= 5
+CASES ?=
+bench-infer: setup  ## inference against PyTorch, ONNX Runtime, OpenVINO and ncnn, interleaved (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
+	@tools/setup.sh peers
+	@$(MAKE) all
+	@tools/bench_infer.sh $(BUILD) --rounds $(ROUNDS) $(CASES)
 
 bench-data: setup  ## loading of pictures against Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
 	@tools/setup.sh pillow
@@ -138,5 +153,5 @@ clean:  ## remove what was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks bench bench-ops bench-train bench-data lint asan fuzz format \
+.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz format \
         compile_commands.json install clean help

@@ -125,8 +125,7 @@ Model load_model(const std::string& path) {
   return parse_model(read_file(path), path);
 }
 
-void save_model(const std::string& path, const Model& model) {
-  verify(model);
+std::map<std::string, std::string> metadata(const Model& model) {
   std::map<std::string, std::string> metadata = model.notes;
   metadata[kGraph] = to_text(model.graph);
   metadata[kMean] = print_numbers(model.mean);
@@ -134,7 +133,12 @@ void save_model(const std::string& path, const Model& model) {
   metadata[kCrop] = print_numbers(std::vector{model.crop});
   metadata[kInterpolation] = to_string(model.interpolation);
   metadata[kClasses] = join(model.classes, '\n');
-  save_safetensors(path, model.tensors, metadata);
+  return metadata;
+}
+
+void save_model(const std::string& path, const Model& model) {
+  verify(model);
+  save_safetensors(path, model.tensors, metadata(model));
 }
 
 }  // namespace pleat

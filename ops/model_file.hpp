@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <span>
 #include <string>
 
@@ -26,6 +27,9 @@ Model parse_model(std::span<const std::byte> bytes, const std::string& name);
 
 /// Reads and verifies a model file. Throws std::runtime_error naming the file and the reason.
 Model load_model(const std::string& path);
+
+/// All of a model file but the tensors: what stands in its `__metadata__`.
+std::map<std::string, std::string> metadata(const Model& model);
 
 /// Verifies and writes a model file through write_file: a failure leaves an existing file whole. Numbers read back
 /// identically. Throws std::invalid_argument for a bad model, std::runtime_error for a failing disk.

@@ -56,7 +56,7 @@ int files_in(const std::string& dir) {
 }
 
 const std::vector<std::string> kCommands = {"train",   "prefold", "fold",   "finetune", "eval", "verify", "inspect",
-                                            "predict", "bench",   "import", "data",     "list", "doctor"};
+                                            "predict", "bench",   "import", "export",   "data", "list",   "doctor"};
 
 }  // namespace
 
@@ -92,6 +92,9 @@ TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help"
       {"inspect resnet20 --dtype f16", "--dtype f16"},
       {"inspect resnet20 --dtype bf16", "expected one of f32"},
       {"train resnet20 --data mnist --out o --dtype f16", "auto, f32, bf16"},
+      {"bench resnet20 --dtype f32,f16", "some of auto, f32, bf16"},
+      {"bench resnet20 --dtype f32,f32 --training", "expected one precision"},
+      {"eval resnet20 --data mnist --dtype f32,f32", "one of auto, f32, bf16"},
       {"inspect resnet20 --kernels mine", "native, onednn"},
       {"fold resnet20 --out f.safetensors --threshold 2", "--threshold 2"},
       {"fold resnet20 --out f.safetensors --threshold nan", "--threshold nan"},
@@ -371,6 +374,24 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
     CHECK(m["p90_ms"] <= m["p99_ms"]);
     CHECK(m["load_ms"].get<double>() > 0);
     CHECK(m["peak_rss_mb"].get<double>() > 0);
+    CHECK(m["dtype"] == "f32");
+    CHECK(!m.contains("steps"));
+  }
+
+  // Several precisions, the same where the CPU has one alone; and step by step.
+  Json profile = pleat_command(dir, "bench m.safetensors --dtype f32,f32 --profile --runs 3 --json").json()["models"];
+  REQUIRE(profile.size() == 2);
+  for (const Json& m : profile) {
+    CHECK(m["peak_gflops"].get<double>() > 0);
+    CHECK(m["peak_gbytes"].get<double>() > 0);
+    double sum = 0;
+    for (const Json& step : m["steps"]) {
+      sum += step["ms"].get<double>();
+      CHECK(step["share_of_peak_flops"] == step["gflops"].get<double>() / m["peak_gflops"].get<double>());
+    }
+    CHECK(sum >= m["min_ms"].get<double>() / 2);
+    CHECK(m["steps"][0]["name"] == "conv1");
+    CHECK(m["steps"][0]["gflops"].get<double>() > 0);
   }
 
   check_failure(pleat_command(dir, "fold m.safetensors --mask '#.#' --out x.safetensors"), 1, {"mask", "3", "18"});
@@ -397,6 +418,7 @@ TEST_CASE("pleat-run predicts, evaluates and times as pleat does") {
   Json picture = shell(dir, "\"$RUN\" m.safetensors sharp.png --top 2 --json").json()["pictures"][0];
   CHECK(picture == pleat_command(dir, "predict m.safetensors sharp.png --top 2 --json").json()["pictures"][0]);
   CHECK(shell(dir, "\"$RUN\" m.safetensors --bench --runs 3 --json").json()["median_ms"].get<double>() > 0);
+  CHECK(shell(dir, "\"$RUN\" m.safetensors --bench --profile --runs 3 --json").json()["steps"][0]["name"] == "conv1");
 
   CHECK(shell(dir, "\"$RUN\" --help").out.find("Examples:\n  pleat-run ") != std::string::npos);
   check_failure(shell(dir, "\"$RUN\""), 2, {"MODEL"});

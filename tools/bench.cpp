@@ -1,4 +1,4 @@
-// `pleat bench MODEL...`: latency of the engine, several models interleaved; or speed of training.
+// `pleat bench MODEL...`: latency of the engine, several models and precisions interleaved; or speed of training.
 #include <ostream>
 
 #include "core/machine.hpp"
@@ -41,12 +41,13 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
 }
 
 Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
-  const bool profile = cli.has("profile");
   std::vector<Timed> timed;
-  for (const std::string& name : cli.arguments("MODEL..."))
-    timed.emplace_back(name, open_model(name, cli.seed()), engine_options(cli, batch));
-  time_calls(timed, warmup, runs, profile);
-  print_report(cli.out(), timed, profile);
+  for (const std::string& name : cli.arguments("MODEL...")) {
+    const Model model = open_model(name, cli.seed());
+    for (const EngineOptions& options : engine_options_each(cli, batch)) timed.emplace_back(name, model, options);
+  }
+  time_calls(timed, warmup, runs, cli.has("profile"));
+  print_report(cli.out(), timed);
   Json models = Json::array();
   for (const Timed& t : timed) models.push_back(report(t, timed.front()));
   return models;
@@ -55,16 +56,16 @@ Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
 }  // namespace
 
 int bench_command(int argc, char** argv) {
-  Cli cli("pleat bench", "Times the inference engine on synthetic pictures, several models in turn.",
+  Cli cli("pleat bench", "Times the inference engine on synthetic pictures, several models and precisions in turn.",
           "pleat bench base.safetensors folded.safetensors --batch 1\n"
-          "pleat bench resnet20 --profile\n"
+          "pleat bench resnet20 --dtype f32,bf16 --profile\n"
           "pleat bench resnet20 --training --batch 128 --runs 10");
-  cli.accept_bf16();
+  cli.accept_dtypes();
   cli.argument("MODEL...", "names of `pleat list` (random weights), or model files");
   cli.option("batch", "N", "pictures a call", "1");
   cli.option("warmup", "N", "calls before, that do not count", "10");
   cli.option("runs", "N", "calls of each model", "200");
-  cli.flag("profile", "time every step, too");
+  cli.flag("profile", "time every step, too, and what this machine can do at best");
   cli.flag("training", "time training steps instead");
   declare_tune(cli);
   if (!cli.parse(argc, argv)) return 0;

@@ -3,29 +3,17 @@
 # interleaved rounds. Prints the medians over the rounds as a table and writes results/bench-train-<cpu>.json, with the
 # peak memory of the processes.
 # usage: bench_train.sh BUILD [ROUNDS [STEPS]]      (default: 5 rounds; steps a round as below)
-# PyTorch goes into BUILD/torch-venv (python3-venv, and network once); $PLEAT_TORCH_PYTHON names another Python that has it.
+# Where PyTorch goes: tools/python_with.sh.
 set -euo pipefail
 
 build=$1 rounds=${2:-5}
 declare -A steps=([resnet20]=10 [vgg16_bn]=4 [mobilenet_v2_1.0_cifar]=4)
-batch=128 warmup=3 torch_version=2.13.0
+batch=128 warmup=3
 here=$(dirname "$0")
-python=${PLEAT_TORCH_PYTHON:-$build/torch-venv/bin/python}
+python=$("$here/python_with.sh" "$build" torch==2.13.0 numpy)
+. "$here/bench_machine.sh" "$build"
 log=$(mktemp) rates=$(mktemp)
 trap 'rm -f "$log" "$rates"' EXIT
-
-if ! "$python" -c 'import torch' 2>/dev/null; then
-  echo "bench: installing PyTorch $torch_version into $build/torch-venv" >&2
-  python3 -m venv "$build/torch-venv"
-  python=$build/torch-venv/bin/python
-  # Its index for CPUs, where reachable: PyPI's package brings CUDA along.
-  "$python" -m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu torch==$torch_version numpy
-fi
-
-doctor=$("$build/pleat" doctor --json --quiet 2>"$log") || { cat "$log" >&2; exit 1; }
-threads=$(jq .threads <<<"$doctor")
-precisions=(f32)
-if jq -e '.features | any(. == "avx512_bf16" or . == "amx_bf16")' <<<"$doctor" >/dev/null; then precisions+=(bf16); fi
 
 # One round, {images_per_second, peak_memory (bytes)}: who, network, precision, steps.
 run() {
@@ -53,9 +41,7 @@ for ((round = 1; round <= rounds; ++round)); do
   done
 done
 
-# Processors of one name differ in what they can do: the best instruction set that counts here is named, too.
-cpu=$(jq -r '.features as $has | .cpu + " " + ([("amx_bf16", "avx512_bf16", "avx512f", "avx2", "avx") | select(IN($has[]))][0])' <<<"$doctor")
-result=$here/../results/bench-train-$(tr -cs '[:alnum:]' - <<<"${cpu,,}" | sed 's/-*$//').json
+result=$(results_for bench-train).json
 jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$rounds" \
   --arg torch "$("$python" -c 'import torch; print(torch.__version__)')" '
   def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;

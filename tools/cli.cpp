@@ -116,7 +116,8 @@ bool Cli::parse(int argc, char** argv) {
   const std::size_t own = options_.size();
   option("threads", "N", "threads to compute with", std::to_string(physical_cores()));
   option("seed", "N", "start of all random numbers", "1");
-  option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32", "precision", "f32");
+  option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32",
+         accepts_dtypes_ ? "precision, or several separated by commas" : "precision", "f32");
   option("kernels", "native|onednn", "convolutions: our own definition of them, or the fastest there are", "onednn");
   flag("quiet", "no progress");
   flag("json", "one JSON object as the last line of standard output, prose on standard error");
@@ -152,10 +153,7 @@ bool Cli::parse(int argc, char** argv) {
     usage_error(error.what());
   }
   check_numbers();
-  if (accepts_bf16_)
-    choice("dtype", {"auto", "f32", "bf16"});
-  else
-    choice("dtype", {"f32"});
+  check_dtypes();
   choice("kernels", {"native", "onednn"});
   seed();
   set_num_threads(static_cast<int>(integer("threads", 1, 1024)));
@@ -251,13 +249,40 @@ Kernels Cli::kernels() const {
   return text("kernels") == "onednn" ? Kernels::onednn : Kernels::native;
 }
 
-Dtype Cli::dtype() const {
+std::vector<std::string> Cli::dtype_names() const {
+  std::vector<std::string> names;
+  std::istringstream list(text("dtype"));
+  for (std::string name; std::getline(list, name, ',');) names.push_back(name);
+  return names;
+}
+
+void Cli::check_dtypes() const {
+  const std::vector<std::string> names = dtype_names();
+  bool known = accepts_dtypes_ ? !names.empty() : names.size() == 1;
+  for (const std::string& name : names)
+    known = known && (name == "f32" || (accepts_bf16_ && (name == "auto" || name == "bf16")));
+  if (!known)
+    usage_error(concat("--dtype ", text("dtype"), ": expected ", accepts_dtypes_ ? "some" : "one", " of ",
+                       accepts_bf16_ ? "auto, f32, bf16" : "f32"));
+}
+
+std::vector<Dtype> Cli::dtypes() const {
   const bool possible = cpu_has_bf16() && kernels() == Kernels::onednn;
-  if (text("dtype") == "auto") return possible ? Dtype::bf16 : Dtype::f32;
-  PLEAT_CHECK(text("dtype") == "f32" || cpu_has_bf16(),
-              "--dtype bf16 needs a CPU with AVX512-BF16 or AMX, and this one has neither\nhint: --dtype f32, or auto");
-  PLEAT_CHECK(text("dtype") == "f32" || possible, "--dtype bf16 needs --kernels onednn: our own compute in f32");
-  return text("dtype") == "bf16" ? Dtype::bf16 : Dtype::f32;
+  std::vector<Dtype> dtypes;
+  for (const std::string& name : dtype_names()) {
+    PLEAT_CHECK(
+        name != "bf16" || cpu_has_bf16(),
+        "--dtype bf16 needs a CPU with AVX512-BF16 or AMX, and this one has neither\nhint: --dtype f32, or auto");
+    PLEAT_CHECK(name != "bf16" || possible, "--dtype bf16 needs --kernels onednn: our own compute in f32");
+    dtypes.push_back(name == "bf16" || (name == "auto" && possible) ? Dtype::bf16 : Dtype::f32);
+  }
+  return dtypes;
+}
+
+Dtype Cli::dtype() const {
+  const std::vector<Dtype> all = dtypes();
+  if (all.size() > 1) usage_error(concat("--dtype ", text("dtype"), ": expected one precision"));
+  return all.front();
 }
 
 std::ostream& Cli::out() const {

@@ -36,6 +36,11 @@ struct UsageError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+/// As --dtype names it.
+inline const char* to_string(Dtype dtype) {
+  return dtype == Dtype::bf16 ? "bf16" : "f32";
+}
+
 /// One command's arguments and options. Every accessor throws UsageError for what is missing or out of range.
 class Cli {
  public:
@@ -57,6 +62,9 @@ class Cli {
   /// Says that the command can compute in bf16 as well; the others take f32 alone.
   void accept_bf16() { accepts_bf16_ = true; }
 
+  /// The same, and --dtype may be a list.
+  void accept_dtypes() { accepts_bf16_ = accepts_dtypes_ = true; }
+
   /// Reads the command line (argv[0] is skipped) and sets the thread count; false if help was asked for and printed.
   bool parse(int argc, char** argv);
 
@@ -77,6 +85,7 @@ class Cli {
   Kernels kernels() const;
   /// Throws std::invalid_argument for bf16 where the CPU has none; `auto` is what is fastest here.
   Dtype dtype() const;
+  std::vector<Dtype> dtypes() const;  ///< For a command that takes several.
   bool quiet() const { return has("quiet"); }
 
   /// Where prose goes: standard output, or standard error with --json.
@@ -93,11 +102,13 @@ class Cli {
   };
   void take_arguments(const std::vector<std::string>& given);
   void check_numbers() const;
+  std::vector<std::string> dtype_names() const;
+  void check_dtypes() const;
   void print_help(const std::string& options) const;
   std::string usage() const;
 
   std::string program_, about_, examples_;
-  bool accepts_bf16_ = false;
+  bool accepts_bf16_ = false, accepts_dtypes_ = false;
   std::vector<Declared> declared_arguments_, options_;  // A flag's value name is empty.
   std::map<std::string, std::vector<std::string>> arguments_;
   std::map<std::string, std::string> values_;  // Of options given or with a default; flags set.

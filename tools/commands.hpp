@@ -14,6 +14,7 @@ int inspect_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
 int predict_command(int argc, char** argv);
 int import_command(int argc, char** argv);
+int export_command(int argc, char** argv);
 int data_command(int argc, char** argv);
 int list_command(int argc, char** argv);
 int doctor_command(int argc, char** argv);

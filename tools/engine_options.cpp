@@ -9,8 +9,16 @@ void declare_engine_tune(Cli& cli) {
              "auto");
 }
 
+std::vector<EngineOptions> engine_options_each(const Cli& cli, int64_t batch) {
+  const bool tune = cli.choice("tune", {"auto", "off"}) == "auto";
+  std::vector<EngineOptions> all;
+  for (const Dtype dtype : cli.dtypes()) all.push_back({.batch = batch, .dtype = dtype, .tune = tune});
+  return all;
+}
+
 EngineOptions engine_options(const Cli& cli, int64_t batch) {
-  return {.batch = batch, .dtype = cli.dtype(), .tune = cli.choice("tune", {"auto", "off"}) == "auto"};
+  cli.dtype();  // one
+  return engine_options_each(cli, batch).front();
 }
 
 }  // namespace pleat

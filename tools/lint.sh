@@ -43,6 +43,7 @@ expect_nothing "oneDNN in core/onednn alone" "$(users_besides 'dnnl|oneapi' 'cor
 expect_nothing "oneDNN's users" "$(grep -l 'core/onednn.hpp' $sources | grep -vxE 'ops/conv2d_onednn\.cpp|fold/.*|tools/machine\.cpp|tests/.*')"
 expect_nothing "pictures decoded in data/picture alone" "$(users_besides stb 'data/picture\.cpp|tests/.*')"
 expect_nothing "cxxopts in tools/cli alone" "$(users_besides cxxopts 'tools/cli\.cpp')"
+expect_nothing "ONNX in tools/onnx_writer alone" "$(users_besides onnx 'tools/onnx_writer\.hpp|tests/onnx_test\.cpp')"
 expect_nothing "doctest in tests alone" "$(users_besides doctest 'tests/.*')"
 
 expect_nothing "ops are visited, not guessed (std::get_if)" "$(grep -nE 'std::get_if' $sources | grep -v '^tests/')"
@@ -54,7 +55,7 @@ expect_nothing "pleat-run holds nothing of training" "$(nm -C "$run" | grep -E '
 
 # clang-tidy, two files at a time; headers are checked with the files that include them.
 tidy=$(grep '\.cpp$' <<<"$sources" | grep -v '^tests/' | xargs -P "$(nproc)" -n 2 \
-  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -fopenmp -I. -isystem /usr/include/stb 2>/dev/null' tidy)
+  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -fopenmp -I. -isystem /usr/include/stb -DONNX_ML -DONNX_NAMESPACE=onnx 2>/dev/null' tidy)
 expect_nothing "clang-tidy" "$(grep -E '(error|warning):' <<<"$tidy" | sort -u)"
 
 wc -l $sources | grep -v ' total$' | sort -n | awk '{ lines[NR] = $1; name[NR] = $2 } END {

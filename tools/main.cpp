@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"bench", "latency of models on this machine", pleat::bench_command},
     {"predict", "classes of pictures", pleat::predict_command},
     {"import", "turn a PyTorch state_dict (safetensors) into a model", pleat::import_command},
+    {"export", "write a model as ONNX, for other runtimes", pleat::export_command},
     {"data", "fetch or describe a data set", pleat::data_command},
     {"list", "names of models and data sets", pleat::list_command},
     {"doctor", "check this machine and this build", pleat::doctor_command},

@@ -46,8 +46,8 @@ Json eval(const Cli& cli, const Model& model, int64_t batch) {
 Json bench(const Cli& cli, const Model& model, int64_t batch) {
   std::vector<Timed> timed;
   timed.emplace_back(cli.argument("MODEL"), model, engine_options(cli, batch));
-  time_calls(timed, cli.integer("warmup", 0, 1'000'000), cli.integer("runs", 1, 10'000'000), false);
-  print_report(cli.out(), timed, false);
+  time_calls(timed, cli.integer("warmup", 0, 1'000'000), cli.integer("runs", 1, 10'000'000), cli.has("profile"));
+  print_report(cli.out(), timed);
   return report(timed[0], timed[0]);
 }
 
@@ -68,6 +68,7 @@ int run(int argc, char** argv) {
   cli.option("top", "N", "classes to print for each picture", "5");
   cli.option("warmup", "N", "calls before --bench that do not count", "10");
   cli.option("runs", "N", "calls of --bench", "200");
+  cli.flag("profile", "with --bench: time every step, too, and what this machine can do at best");
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty(), data = cli.has("data"), timing = cli.has("bench");
   if (pictures + data + timing != 1) cli.usage_error("expected one of: pictures, --data, --bench");

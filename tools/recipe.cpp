@@ -106,7 +106,7 @@ nlohmann::ordered_json to_json(const Recipe& r) {
           {"threads", r.threads},
           {"kernels", r.kernels == Kernels::onednn ? "onednn" : "native"},
           {"algorithms", r.algorithms},
-          {"dtype", r.dtype == Dtype::bf16 ? "bf16" : "f32"}};
+          {"dtype", to_string(r.dtype)}};
 }
 
 }  // namespace pleat

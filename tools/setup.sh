@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Pleat needs and this machine lacks, on Debian and Ubuntu, saying what it does; silent when all is there.
-# usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [torch]      (default: build)
+# usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [peers]      (default: build)
 set -euo pipefail
 
 # Installs those of the packages that are missing.
@@ -39,7 +39,8 @@ ensure() {
 for group in "${@:-build}"; do
   case "$group" in
     build)
-      ensure g++ make libdnnl-dev libopenblas-dev libstb-dev doctest-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev
+      ensure g++ make libdnnl-dev libopenblas-dev libstb-dev doctest-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev \
+        libonnx-dev libprotobuf-dev
       ;;
     demo) ensure dataset-fashion-mnist gnuplot-nox jq curl ca-certificates ;;
     lint) ensure git clang-format clang-tidy libomp-dev binutils ;;
@@ -49,9 +50,9 @@ for group in "${@:-build}"; do
       ;;
     data) ensure python3 python3-venv libjxl-tools ;;
     pillow) ensure python3 python3-pil python3-numpy jq ;;
-    torch) ensure python3 python3-venv python3-dev jq ca-certificates ;; # torch.compile wants Python's headers
+    peers) ensure python3 python3-venv python3-dev jq gnuplot-nox ca-certificates ;; # torch.compile wants Python's headers
     *)
-      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow or torch" >&2
+      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow or peers" >&2
       exit 2
       ;;
   esac

@@ -1,59 +1,19 @@
 #include "tools/train_profile.hpp"
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "core/check.hpp"
-#include "core/parallel.hpp"
-#include "ops/conv_kernel.hpp"
 #include "ops/spec.hpp"
+#include "tools/peak.hpp"
 #include "tools/time_training.hpp"
 
 namespace pleat {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
-
-// Seconds of the fastest of a few runs: what a machine can do, not what its neighbours left.
-template <class Work>
-double fastest(const Work& work) {
-  double best = 1e30;
-  for (int i = 0; i < 10; ++i) {
-    const auto start = Clock::now();
-    work();
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
-  }
-  return best;
-}
-
-template <class T>
-double convolution_gflops() {
-  const Nhwc shape{32, 16, 16, 256};
-  const Conv2d op{.out = 256, .kernel = 3, .pad = Padding::uniform(1)};
-  AlignedVector<T> x(shape.size(), T(1.0f)), y(shape.size());
-  const AlignedVector<float> weight(int64_t{256} * 256 * 9, 0.01f);
-  const auto conv = make_conv_kernel<T>(shape, op, {});
-  conv->begin_forward(weight);
-  const double flops = 2.0 * static_cast<double>(shape.size()) * 256 * 9;
-  return flops / fastest([&] { conv->forward(y, x, {}); }) * 1e-9;
-}
-
-double copy_gbytes() {
-  constexpr int64_t kFloats = int64_t{32} << 20;
-  AlignedVector<float> from(kFloats, 1.0f), to(kFloats);
-  return 2.0 * kFloats * sizeof(float) * 1e-9 / fastest([&] {
-           parallel_for(kFloats, [&](int64_t begin, int64_t end, int) {
-             std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
-           });
-         });
-}
-
 // What one step does, for a batch, in one forward pass.
 struct Work {
   double flops = 0, bytes = 0;
@@ -99,11 +59,6 @@ void print_line(std::ostream& out, const Json& l, double all_ms) {
 }
 
 }  // namespace
-
-Peak measure_peak(Dtype dtype) {
-  return {.gflops = dtype == Dtype::bf16 ? convolution_gflops<Bf16>() : convolution_gflops<float>(),
-          .gbytes = copy_gbytes()};
-}
 
 Json profile_training(Model model, const ExecOptions& options, int64_t steps) {
   const Peak peak = measure_peak(options.dtype);
@@ -152,10 +107,8 @@ void print_profile(std::ostream& out, const Json& profile) {
   double all_ms = 0;
   for (const Json& l : profile["kinds"]) all_ms += l["total_ms"].get<double>();
   char text[160];
-  std::snprintf(text, sizeof text, "peak: %.0f GFLOP/s (a large convolution), %.1f GB/s (a copy); arena %.1f MB\n",
-                profile["peak_gflops"].get<double>(), profile["peak_gbytes"].get<double>(),
-                profile["arena_bytes"].get<double>() * 1e-6);
-  out << text;
+  std::snprintf(text, sizeof text, "; arena %.1f MB\n", profile["arena_bytes"].get<double>() * 1e-6);
+  out << Peak{profile["peak_gflops"].get<double>(), profile["peak_gbytes"].get<double>()} << text;
   std::snprintf(text, sizeof text, "%8s %8s %8s %8s %8s %6s %8s %6s %7s %6s\n", "fwd ms", "again", "bwd ms", "once",
                 "total", "share", "GFLOP/s", "peak", "GB/s", "peak");
   out << text;

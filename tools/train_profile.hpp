@@ -10,16 +10,9 @@
 
 namespace pleat {
 
-/// What this machine can do at best, measured: GFLOP/s of one large convolution, GB/s read and written by a copy of
-/// more than any cache holds.
-struct Peak {
-  double gflops = 0, gbytes = 0;
-};
-Peak measure_peak(Dtype dtype);
-
 /// Mean of `steps` training steps: for each step of the tape its kind, name, milliseconds (forward; values computed
 /// again; backward; once a batch), GFLOP/s, GB/s (each value that it reads or writes moved once) and their shares of
-/// the peak. `options` as for time_training.
+/// the peak (tools/peak.hpp). `options` as for time_training.
 nlohmann::ordered_json profile_training(Model model, const ExecOptions& options, int64_t steps);
 
 /// The same as a table, with a line for each kind of op at its end.

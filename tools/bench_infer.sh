@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Latency of inference, Pleat against PyTorch (eager and compile), ONNX Runtime, OpenVINO and ncnn: every case in every
+# precision of this CPU. All run the same network, with random weights, from one ONNX file, as processes that prepare it
+# once and then take turns, one at a time; outputs are compared first. Prints the medians over the rounds as a table, draws
+# results/bench-infer-<cpu>.png and writes results/bench-infer-<cpu>.json, or OUT.json and OUT.png.
+# usage: bench_infer.sh BUILD [--rounds N] [--out OUT] [CASE...]      (default: 5 rounds of the cases below)
+# CASE is NETWORK:BATCH[:FILE...]; NETWORK a name of `pleat list` or a model file; the FILEs are models for Pleat alone,
+# timed with it: folded networks, against the others' unfolded ones.
+# Where the other runtimes go: tools/python_with.sh.
+set -euo pipefail
+
+build=$1
+shift
+here=$(dirname "$0")
+rounds=5 out= cases=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --rounds) rounds=$2; shift 2 ;;
+    --out) out=$2; shift 2 ;;
+    -*) echo "bench_infer.sh: unknown option $1; expected --rounds N, --out OUT" >&2; exit 2 ;;
+    *) cases+=("$1"); shift ;;
+  esac
+done
+[ ${#cases[@]} -gt 0 ] || cases=(mobilenet_v2_{0.75,1.0,1.4}:1 mobilenet_v2_1.0:16 resnet20:{1,128} vgg16_bn:{1,128} efficientnet_lite0:1)
+milliseconds=400 # of Pleat's calls a round; the others make as many
+peers=(eager compile onnxruntime openvino ncnn)
+
+python=$("$here/python_with.sh" "$build" torch==2.13.0 numpy onnx onnxruntime openvino ncnn pnnx safetensors)
+. "$here/bench_machine.sh" "$build"
+out=${out:-$(results_for bench-infer)}
+work=$(mktemp -d)
+workers=()
+finish() {
+  [ ${#workers[@]} -eq 0 ] || kill "${workers[@]}" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap finish EXIT
+
+declare -A to from # file descriptors of the workers
+ready=()           # those that can be timed
+
+# start WHO RUNTIME NETWORK FOLDER: prepares a worker, checks its outputs, notes them.
+start() {
+  local who=$1 line reading writing
+  mkfifo "$work/to" "$work/from"
+  "$python" "$here/bench_infer_worker.py" "$2" "$3" --pleat "$build/pleat" --onnx "$work/net.onnx" --folder "$4" \
+    --dtype "$precision" --batch "$batch" --threads "$threads" <"$work/to" >"$work/from" 2>"$work/log" &
+  workers+=($!)
+  exec {writing}>"$work/to" {reading}<"$work/from"
+  rm "$work/to" "$work/from"
+  if ! read -r line <&"$reading"; then
+    echo "$case_ $precision: $who cannot: $(grep -i error "$work/log" | tail -n 1)" >&2
+  elif [ "$precision" = f32 ] && ! jq -e '.difference <= 1e-3' <<<"$line" >/dev/null; then
+    echo "$case_ $precision: $who computes something else and is not timed: $line" >&2
+  else
+    to[$who]=$writing from[$who]=$reading ready+=("$who")
+    jq --arg who "$who" --arg case_ "$case_" --arg precision "$precision" '. + {$case_, $precision, $who}' <<<"$line" >>"$work/ready"
+    return
+  fi
+  exec {writing}>&- {reading}<&-
+}
+
+# One round of a worker, in milliseconds: who, calls that do not count, calls.
+round() {
+  local ms
+  echo "$2 $3" >&"${to[$1]}"
+  read -r ms <&"${from[$1]}" || { echo "$case_ $precision: $1 died: $(tail -n 1 "$work/log")" >&2; exit 1; }
+  echo "$ms"
+}
+
+# The pictures and Pleat's own outputs for them, in f32.
+describe() { # MODEL FOLDER
+  local inspected
+  inspected=$("$build/pleat" inspect "$1" --json 2>"$work/log") || { grep -A 1 'pleat: error' "$work/log" >&2; exit 1; }
+  mkdir -p "$2"
+  jq .input <<<"$inspected" | "$python" -c '
+import json, sys, numpy, safetensors.numpy
+size = json.load(sys.stdin)
+shape = (int(sys.argv[2]), size["channels"], size["height"], size["width"])
+pictures = numpy.random.default_rng(1).standard_normal(shape).astype(numpy.float32)
+safetensors.numpy.save_file({"input": pictures}, sys.argv[1])' "$2/in.safetensors" "$batch"
+  "$build/pleat" predict "$1" --input "$2/in.safetensors" --output "$2/out.safetensors" --threads "$threads" --quiet >/dev/null
+}
+
+for case_ in "${cases[@]}"; do
+  IFS=: read -r network batch files <<<"$case_"
+  IFS=: read -ra files <<<"$files"
+  rm -f "$work"/net.*
+  describe "$network" "$work/whole"
+  "$build/pleat" export "$network" --onnx "$work/net.onnx" --quiet >/dev/null
+  for precision in "${precisions[@]}"; do
+    to=() from=() ready=()
+    start pleat pleat "$network" "$work/whole"
+    [ ${#ready[@]} -gt 0 ] || continue
+    for file in "${files[@]}"; do
+      describe "$file" "$work/folded"
+      start "pleat $file" pleat "$file" "$work/folded"
+    done
+    for who in "${peers[@]}"; do start $who $who "$network" "$work/whole"; done
+    once=$(round pleat 1 3)
+    runs=$(jq -n "[[$milliseconds / $once, 3] | max, 200] | min | floor")
+    for ((i = 1; i <= rounds; ++i)); do
+      line="round $i: $case_ $precision"
+      for who in "${ready[@]}"; do
+        sleep 0.1 # threads of the one before may still be spinning
+        ms=$(round "$who" $((runs / 10 + 1)) "$runs")
+        jq -n --arg case_ "$case_" --arg precision "$precision" --arg who "$who" --argjson ms "$ms" \
+          '{$case_, $precision, $who, $ms}' >>"$work/times"
+        line+=", $who $(LC_ALL=C printf %.3f "$ms")"
+      done
+      echo "$line ms" >&2
+    done
+    for who in "${ready[@]}"; do
+      reading=${from[$who]} writing=${to[$who]}
+      exec {writing}>&- {reading}<&-
+    done
+    wait "${workers[@]}" || true
+    workers=()
+  done
+done
+
+jq -n --argjson doctor "$doctor" --argjson rounds "$rounds" --slurpfile times "$work/times" --slurpfile ready "$work/ready" '
+  def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
+  def by_who(f): reduce group_by(.who)[] as $of ({}; .[$of[0].who] = ($of | f));
+  {command: "make bench-infer", cpu: $doctor.cpu, features: $doctor.features, threads: $doctor.threads,
+   onednn: $doctor.onednn, versions: ($ready | by_who(.[0].version)), $rounds,
+   results: [$times | group_by([.case_, .precision])[] | .[0] as $first
+     | by_who(map(.ms) | median) as $medians
+     | ([$medians | to_entries[] | select(.key | startswith("pleat") | not)] | min_by(.value)) as $best
+     | {case: $first.case_, precision: $first.precision, median_ms: $medians, best_peer: $best.key,
+        ratio_to_best_peer: ($medians | with_entries(select(.key | startswith("pleat")) | .value = (if $best then $best.value / .value else null end))),
+        difference: ([$ready[] | select(.case_ == $first.case_ and .precision == $first.precision)] | by_who(.[0].difference)),
+        each_round_ms: by_who(map(.ms))}]}' >"$work/result"
+mv "$work/result" "$out.json"
+chmod 644 "$out.json"
+
+columns=(pleat "${peers[@]}")
+printf '%-28s %-9s' case precision
+printf ' %11s' "${columns[@]}"
+printf '  %s\n' 'ratio to the best peer'
+jq -r '.results[] | . as $r | [.case, .precision, (("pleat", "eager", "compile", "onnxruntime", "openvino", "ncnn") | $r.median_ms[.] // "-"),
+  ([$r.ratio_to_best_peer | to_entries[] | (.key | ltrimstr("pleat") | ltrimstr(" ") | if . == "" then . else . + " " end)
+    + (.value | if . then . * 100 | round / 100 | tostring else "-" end)] | join(", "))] | @tsv' "$out.json" |
+  while IFS=$'\t' read -r name precision a b c d e f ratio; do
+    printf '%-28s %-9s' "$name" "$precision"
+    for ms in "$a" "$b" "$c" "$d" "$e" "$f"; do
+      [ "$ms" = - ] && printf ' %11s' - || LC_ALL=C printf ' %11.3f' "$ms"
+    done
+    printf '  %s\n' "$ratio"
+  done
+"$here/plot_infer.sh" "$out.json" "$out.png"
+echo "median ms of a call, $threads threads, $rounds rounds -> $out.json, $out.png" >&2

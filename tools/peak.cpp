@@ -1,0 +1,66 @@
+#include "tools/peak.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <iomanip>
+#include <limits>
+#include <sstream>
+#include <vector>
+
+#include "core/parallel.hpp"
+#include "fold/engine.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+// The fastest of a few: what a machine can do, not what its neighbours left.
+constexpr int kRuns = 20;
+
+// 1x1: no algorithm spares multiplications there. Its pictures fit the caches.
+double convolution_gflops(Dtype dtype) {
+  Model model;
+  model.graph.add("input", Input{512, 16, 16}, {});
+  model.graph.add("conv", Conv2d{.out = 512}, {0});
+  model.tensors = initial_tensors(model.graph, 1);
+  Engine engine(model, {.batch = 8, .dtype = dtype, .tune = false});
+  std::fill(engine.input().begin(), engine.input().end(), 1.0f);
+  double best = 0;
+  for (int i = 0; i < kRuns; ++i) {
+    std::vector<double> seconds(engine.steps().size());
+    engine.run(seconds);
+    for (std::size_t s = 0; s < seconds.size(); ++s)  // bf16 converts before and behind
+      best = std::max(best, 2e-9 * static_cast<double>(engine.steps()[s].macs) / seconds[s]);
+  }
+  return best;
+}
+
+double copy_gbytes() {
+  using Clock = std::chrono::steady_clock;
+  constexpr int64_t kFloats = int64_t{32} << 20;
+  AlignedVector<float> from(kFloats, 1.0f), to(kFloats);
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kRuns; ++i) {
+    const auto start = Clock::now();
+    parallel_for(kFloats, [&](int64_t begin, int64_t end, int) {
+      std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
+    });
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return 2e-9 * kFloats * sizeof(float) / best;
+}
+
+}  // namespace
+
+Peak measure_peak(Dtype dtype) {
+  return {.gflops = convolution_gflops(dtype), .gbytes = copy_gbytes()};
+}
+
+std::ostream& operator<<(std::ostream& out, const Peak& peak) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(0) << "peak: " << peak.gflops << " GFLOP/s (a large convolution), "
+       << std::setprecision(1) << peak.gbytes << " GB/s (a copy)";
+  return out << text.str();
+}
+
+}  // namespace pleat
