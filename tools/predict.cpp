@@ -26,7 +26,7 @@ int predict_command(int argc, char** argv) {
   Engine engine(model, {.tune = false});
   nlohmann::ordered_json pictures = nlohmann::ordered_json::array();
   for (const std::string& file : cli.arguments("PICTURE...")) {
-    const Prediction p = classify(engine, model, file, top);
+    const Prediction p = classify(logits_of(engine), model, file, top);
     print_prediction(cli.out(), p);
     pictures.push_back(to_json(p));
   }
