@@ -7,8 +7,9 @@ CXXFLAGS ?= -O3 -g -fno-math-errno -fno-trapping-math
 DNNL ?= /usr
 
 WARNINGS = -Wall -Wextra -Wpedantic $(WERROR)  # make WERROR=-Werror: as the project's own checks build
-# Sections of their own: pleat-run leaves out the functions it does not reach.
-ALL_CXXFLAGS = -std=c++20 -fopenmp -ffunction-sections $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX) $(CXXFLAGS)
+# Sections of their own: pleat-run leaves out the functions it does not reach. Position-independent: the same objects
+# become libpleat.so, whose own functions no other library replaces.
+ALL_CXXFLAGS = -std=c++20 -fopenmp -ffunction-sections -fPIC -fno-semantic-interposition $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX) $(CXXFLAGS)
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
 DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
@@ -32,17 +33,25 @@ INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp para
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
+COLD = $(wildcard tools/*.cpp) $(addprefix core/,file.cpp graph.cpp machine.cpp run_log.cpp safetensors.cpp tune_cache.cpp) \
+       $(addprefix data/,dataset.cpp fetch.cpp image_folder.cpp) ops/model_file.cpp ops/spec.cpp
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,open_model.cpp onnx_export.cpp onnx_writer.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
 SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZERS))
 
+# The library that C programs link, libpleat.a with the C API's symbols alone. Its number changes when programs built
+# against an earlier one would break.
+VERSION := $(shell sed -n 's/.*kVersion = "\(.*\)";/\1/p' core/version.hpp)
+SONAME = libpleat.so.0
+SHARED = $(BUILD)/libpleat.so.$(VERSION)
+
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
-ARCHIVES = $(BUILD)/libpleat-train.a $(BUILD)/libpleat-infer.a
+ARCHIVES = $(BUILD)/libpleat-train.a $(BUILD)/libpleat.a
 link = @echo "  LINK $@"; $(CXX) $(ALL_CXXFLAGS) -o $@ $^
 
-all: $(BUILD)/pleat $(BUILD)/pleat-run  ## build build/pleat and build/pleat-run (the default)
+all: $(BUILD)/pleat $(BUILD)/pleat-run $(SHARED)  ## build build/pleat, build/pleat-run and the libraries (the default)
 
-$(BUILD)/libpleat-infer.a: $(call objects,$(INFER))
+$(BUILD)/libpleat.a: $(call objects,$(INFER))
 $(BUILD)/libpleat-train.a: $(call objects,$(TRAIN))
 $(BUILD)/%.a:
 	@rm -f $@
@@ -52,12 +61,19 @@ $(BUILD)/pleat: $(call objects,$(TOOLS)) $(ARCHIVES)
 	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
 $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
 	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
-$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat-infer.a
+$(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
 	$(Q)$(link) $(DNNL_LIBS)
 # Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
 # backward halves of the two ops that the engine shares with training.
-$(BUILD)/pleat-run: $(call objects,$(RUN)) $(BUILD)/libpleat-infer.a
-	$(Q)$(link) -Wl,--gc-sections $(DNNL_LIBS) -l:libz.a
+RUN_PARTS = $(call objects,$(RUN)) $(BUILD)/libpleat.a
+RUN_LINK = -Wl,--gc-sections $(DNNL_LIBS) -l:libz.a
+$(BUILD)/pleat-run: $(RUN_PARTS)
+	$(Q)$(link) $(RUN_LINK)
+$(SHARED): $(call objects,$(INFER)) | fold/pleat.map
+	$(Q)$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$| -Wl,--gc-sections $(DNNL_LIBS)
+
+# What reads and reports, and computes nothing: small, it leaves pleat-run room for kernels.
+$(call objects,$(COLD)): CXXFLAGS += -Os
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
@@ -131,21 +147,54 @@ FUZZ = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 NO_MAIN = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 fuzz: setup  ## mutated files into every reader, under the sanitizers, for FUZZ_SECONDS (60) in all
 	@tools/setup.sh fuzz
-	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(NO_MAIN)" $(BUILD)/fuzz/libpleat-infer.a
+	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(NO_MAIN)" $(BUILD)/fuzz/libpleat.a
 	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(FUZZ)" $(patsubst tests/fuzz/%.cpp,$(BUILD)/fuzz/fuzz-%,$(FUZZERS))
 	@tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 
+SOAK_SECONDS ?= 3600
+soak: setup  ## 4 threads calling 4 handles each for SOAK_SECONDS (3600), every bit and the memory watched
+	@$(MAKE) $(BUILD)/pleat-tests
+	@PLEAT_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/pleat-tests --test-case='soak*'
+
 format:  ## clang-format all sources in place
 	@tools/setup.sh lint
-	git ls-files '*.cpp' '*.hpp' | xargs clang-format -i
+	git ls-files '*.cpp' '*.hpp' '*.h' '*.c' | xargs clang-format -i
 
 compile_commands.json:  ## for editors and clang tools
 	@{ sep='['; for f in $(SOURCES); do \
 	  printf '%s\n{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" "$(CURDIR)" "$$f" \
 	    "$(CXX) $(ALL_CXXFLAGS) -c $$f"; sep=','; done; printf '\n]\n'; } > $@
 
-install: all  ## into DESTDIR/PREFIX/bin (/usr/local)
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/pleat $(BUILD)/pleat-run
+PLACE = $(DESTDIR)$(PREFIX)
+install: all  ## programs, libraries, pleat.h and pleat.pc into DESTDIR/PREFIX (/usr/local)
+	install -D -m 755 -t $(PLACE)/bin $(BUILD)/pleat $(BUILD)/pleat-run
+	install -D -m 644 -t $(PLACE)/lib $(SHARED) $(BUILD)/libpleat.a
+	ln -sf $(notdir $(SHARED)) $(PLACE)/lib/$(SONAME)
+	ln -sf $(SONAME) $(PLACE)/lib/libpleat.so
+	install -D -m 644 -t $(PLACE)/include fold/pleat.h
+	install -d $(PLACE)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@DNNL_LIBS@|$(DNNL_LIBS)|' fold/pleat.pc.in \
+	  >$(PLACE)/lib/pkgconfig/pleat.pc
+
+DIST = $(BUILD)/pleat-run-$(VERSION)-$(shell uname -m).tar.gz
+dist: setup  ## a tarball of pleat-run with the libraries it needs, for machines where nothing is installed
+	@tools/setup.sh ship
+	@$(MAKE) $(BUILD)/dist/pleat-run
+	@tools/dist.sh $(BUILD)/dist/pleat-run $(DIST)
+# Libraries of libraries come from beside it, too: an rpath passes on, a runpath would not.
+$(BUILD)/dist/pleat-run: $(RUN_PARTS)
+	@mkdir -p $(@D)
+	$(Q)$(link) $(RUN_LINK) -s -Wl,--disable-new-dtags,-rpath,'$$ORIGIN'
+
+check-dist: dist  ## that tarball run in an empty root file system, and compared (needs root)
+	@$(MAKE) all
+	@tools/check_dist.sh $(BUILD) $(DIST)
+
+check-install: setup  ## examples/classify.c compiled and run against an installed copy, shared and static
+	@tools/setup.sh ship
+	@$(MAKE) all
+	@$(MAKE) install PREFIX=$(abspath $(BUILD))/installed >/dev/null
+	@tools/check_install.sh $(BUILD)/installed
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) compile_commands.json
@@ -153,5 +202,5 @@ clean:  ## remove what was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz format \
-        compile_commands.json install clean help
+.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
+        format compile_commands.json install dist check-dist check-install clean help

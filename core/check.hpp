@@ -9,9 +9,9 @@
 
 namespace pleat {
 
-/// The parts written one after another, as `std::ostream` would.
+/// The parts written one after another, as `std::ostream` would. Mostly for errors, so compiled small rather than fast.
 template <class... Parts>
-std::string concat(const Parts&... parts) {
+[[gnu::cold]] std::string concat(const Parts&... parts) {
   std::ostringstream text;
   (text << ... << parts);
   return text.str();

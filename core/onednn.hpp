@@ -14,13 +14,14 @@ using Desc = dnnl::memory::desc;
 using Tag = dnnl::memory::format_tag;
 using Dims = dnnl::memory::dims;
 
-/// The CPU and its one stream. Calls on the stream are synchronous.
+/// The CPU, which all threads share, and the calling thread's stream: oneDNN does not promise that a stream may be used
+/// from several. Calls on it are synchronous.
 inline dnnl::engine& engine() {
   static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
 }
 inline dnnl::stream& stream() {
-  static dnnl::stream queue(engine());
+  thread_local dnnl::stream queue(engine());
   return queue;
 }
 

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <atomic>
 #include <fstream>
 #include <set>
 #include <string>
@@ -15,7 +16,25 @@
 namespace pleat {
 namespace {
 
-int threads_in_use = 0;
+std::atomic<int> threads_in_use = 0;
+thread_local int threads_of_scope = 0;
+
+void check_threads(int n) {
+  PLEAT_CHECK(n >= 1 && n <= 1024, "threads: got ", n, ", expected 1 to 1024");
+}
+
+void set_openmp_threads(int n) {
+  omp_set_dynamic(0);
+  omp_set_num_threads(n);
+}
+
+/// On the calling thread, and on those that it starts.
+void flush_denormals_here() {
+#if defined(__x86_64__)
+  _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
+  _mm_setcsr(_mm_getcsr() | 0x0040);  // denormals are zero
+#endif
+}
 
 }  // namespace
 
@@ -36,25 +55,37 @@ int physical_cores() {
 }
 
 int num_threads() {
+  if (threads_of_scope > 0) return threads_of_scope;
   if (threads_in_use == 0) set_num_threads(physical_cores());
   return threads_in_use;
 }
 
 void set_num_threads(int n) {
-  PLEAT_CHECK(n >= 1 && n <= 1024, "threads: got ", n, ", expected 1 to 1024");
+  check_threads(n);
   threads_in_use = n;
-  omp_set_dynamic(0);
-  omp_set_num_threads(n);
+  set_openmp_threads(n);
 }
 
 void flush_denormals() {
-#if defined(__x86_64__)
 #pragma omp parallel num_threads(num_threads())
-  {
-    _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
-    _mm_setcsr(_mm_getcsr() | 0x0040);  // denormals are zero
-  }
-#endif
+  flush_denormals_here();
+}
+
+ThreadScope::ThreadScope(int n) : outer_(threads_of_scope) {
+  check_threads(n);
+  PLEAT_CHECK(n == 1 || !omp_in_parallel(), "threads: got ", n,
+              " inside an OpenMP parallel region, expected 1 there\nhint: call from outside, or ask for one thread");
+  std::fegetenv(&environment_);
+  threads_of_scope = n;
+  set_openmp_threads(n);
+  flush_denormals_here();
+}
+
+ThreadScope::~ThreadScope() {
+  std::fesetenv(&environment_);
+  omp_set_num_threads(threads_);
+  omp_set_dynamic(dynamic_);
+  threads_of_scope = outer_;
 }
 
 }  // namespace pleat

@@ -4,6 +4,7 @@
 
 #include <omp.h>
 
+#include <cfenv>
 #include <cstdint>
 
 /// Compiles a function for AVX-512, AVX2 and plain x86-64 and picks at load. Put it on the innermost kernels (free
@@ -18,10 +19,11 @@
 
 namespace pleat {
 
-/// Threads that parallel regions use; physical cores unless set.
+/// Threads that parallel regions opened by the calling thread use: its ThreadScope's, else the process's, which are the
+/// physical cores unless set.
 int num_threads();
 
-/// Sets the thread count for OpenMP from here on (n >= 1, else std::invalid_argument).
+/// Sets the process's thread count from here on (n >= 1, else std::invalid_argument).
 void set_num_threads(int n);
 
 /// Physical cores this process may run on.
@@ -29,6 +31,22 @@ int physical_cores();
 
 /// Treats denormals as zero on every thread of the pool: they cost tens of times a normal operation.
 void flush_denormals();
+
+/// While it lives, the calling thread computes with `n` threads, whatever the process's count, and treats denormals as
+/// zero. Afterwards its floating-point mode and its OpenMP settings are what they were: for callers who know nothing of
+/// either. Throws std::invalid_argument for n below 1, and for n above 1 inside a parallel region, where OpenMP grants
+/// one thread.
+class ThreadScope {
+ public:
+  explicit ThreadScope(int n);
+  ~ThreadScope();
+  ThreadScope(const ThreadScope&) = delete;
+  ThreadScope& operator=(const ThreadScope&) = delete;
+
+ private:
+  int outer_, threads_ = omp_get_max_threads(), dynamic_ = omp_get_dynamic();
+  std::fenv_t environment_;
+};
 
 /// Part `part` of `parts` of [0, n): contiguous, sizes differing by at most one.
 struct Range {

@@ -11,11 +11,12 @@
 
 namespace pleat {
 
-Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top) {
+Prediction classify(const LogitsFunction& logits_of_picture, const Model& model, const std::string& file, int64_t top) {
   const PictureFormat format = picture_format(model);
   const Picture picture = load_picture(file, format.channels);
-  Transform(format, std::nullopt)(engine.input(), picture.pixels(), Rng(0));
-  const std::span<const float> logits = engine.run();
+  std::vector<float> input(static_cast<std::size_t>(format.height) * format.width * format.channels);
+  Transform(format, std::nullopt)(input, picture.pixels(), Rng(0));
+  const std::span<const float> logits = logits_of_picture(input, 1);
 
   std::vector<int> order(logits.size());
   std::iota(order.begin(), order.end(), 0);

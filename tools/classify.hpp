@@ -1,4 +1,4 @@
-// Classes of a picture file, by the inference engine. Free of BLAS: pleat-run uses it too.
+// Classes of a picture file. Free of BLAS: pleat-run uses it too.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/engine.hpp"
+#include "tools/evaluate.hpp"
 
 namespace pleat {
 
@@ -18,9 +18,9 @@ struct Prediction {
   std::vector<double> scores;        ///< Softmax, 0 to 1.
 };
 
-/// `engine` must have been made of `model` with batch 1; `top` may exceed the number of classes. Throws
+/// `logits` are those of `model` for one picture at a time; `top` may exceed the number of classes. Throws
 /// std::runtime_error for a file that is no picture.
-Prediction classify(Engine& engine, const Model& model, const std::string& file, int64_t top);
+Prediction classify(const LogitsFunction& logits, const Model& model, const std::string& file, int64_t top);
 
 /// The file, and a line a class.
 void print_prediction(std::ostream& out, const Prediction& prediction);

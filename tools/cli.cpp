@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cmath>
 #include <csignal>
+#define CXXOPTS_NO_REGEX  // std::regex is a tenth of pleat-run
 #include <cxxopts.hpp>
 #include <iostream>
 #include <new>

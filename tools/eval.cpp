@@ -44,10 +44,7 @@ int eval_command(int argc, char** argv) {
   LogitsFunction logits;
   if (cli.has("engine")) {
     engine = std::make_unique<Engine>(model, engine_options(cli, batch));
-    logits = [&](std::span<const float> images, int64_t) {
-      std::copy(images.begin(), images.end(), engine->input().begin());
-      return engine->run();
-    };
+    logits = logits_of(*engine);
   } else {
     exec = std::make_unique<Exec>(model.graph, model.tensors,
                                   ExecOptions{.batch = batch, .kernels = cli.kernels(), .dtype = cli.dtype()});

@@ -31,6 +31,13 @@ int64_t rank_of(std::span<const float> row, int32_t label) {
 
 }  // namespace
 
+LogitsFunction logits_of(Engine& engine) {
+  return [&](std::span<const float> images, int64_t) {
+    std::ranges::copy(images, engine.input().begin());
+    return engine.run();
+  };
+}
+
 Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip_broken, const LogitsFunction& logits,
                Progress& progress) {
   const auto classes = static_cast<std::size_t>(infer_shapes(model.graph).back().c);

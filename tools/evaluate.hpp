@@ -11,6 +11,7 @@
 
 #include "core/model.hpp"
 #include "data/dataset.hpp"
+#include "fold/engine.hpp"
 #include "tools/progress.hpp"
 
 namespace pleat {
@@ -25,6 +26,9 @@ struct Score {
 
 /// Logits [n, classes] (or more rows) of the first n of the pictures [batch, H, W, C]; those behind are of no matter.
 using LogitsFunction = std::function<std::span<const float>(std::span<const float> images, int64_t n)>;
+
+/// The engine's; it must outlive the function.
+LogitsFunction logits_of(Engine& engine);
 
 /// Runs the whole of `data`, as the model wants its pictures, in batches. Throws std::invalid_argument if the pictures
 /// or the classes do not fit the model, std::runtime_error for a file that cannot be read (with skip_broken: if none

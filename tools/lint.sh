@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The rules that a compiler does not check: formatting, clang-tidy, who includes whom, what the inference program links.
-# Prints what breaks a rule and exits 1. usage: lint.sh BUILD (with BUILD/pleat-run built)
+# The rules that a compiler does not check: formatting, clang-tidy, who includes whom, what the inference program and
+# library link and show. Prints what breaks a rule and exits 1. usage: lint.sh BUILD (built)
 set -uo pipefail
 run=$1/pleat-run
-sources=$(git ls-files '*.cpp' '*.hpp')
+library=$(ls -t "$1"/libpleat.so.* | head -1)
+sources=$(git ls-files '*.cpp' '*.hpp' '*.h' '*.c')
 failed=0
 
 # A check whose output is the list of what breaks it.
@@ -35,8 +36,8 @@ expect_nothing "ops include core, ops" "$(includes_besides ops '(core|ops)/')"
 expect_nothing "models include core, models, ops/spec" "$(includes_besides models '(core|models)/|ops/spec\.hpp"')"
 expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/')"
 # The skip without parameters and the borders of merged convolutions are plain C++ that the engine runs too.
-expect_nothing "fold includes core, fold, ops/spec, ops/shortcut, ops/border_conv2d" \
-  "$(includes_besides fold '(core|fold)/|ops/(spec|shortcut|border_conv2d)\.hpp"')"
+expect_nothing "fold includes core, fold, ops/spec, ops/model_file, ops/shortcut, ops/border_conv2d" \
+  "$(includes_besides fold '(core|fold)/|ops/(spec|model_file|shortcut|border_conv2d)\.hpp"')"
 
 expect_nothing "BLAS in ops/gemm alone" "$(users_besides cblas 'ops/gemm\.cpp')"
 expect_nothing "oneDNN in core/onednn alone" "$(users_besides 'dnnl|oneapi' 'core/onednn\.hpp')"
@@ -50,7 +51,16 @@ expect_nothing "ops are visited, not guessed (std::get_if)" "$(grep -nE 'std::ge
 expect_nothing "no paths of one machine" "$(git grep -nE '(^|[^a-zA-Z0-9_.)])/(home|root|work)/' -- . ':!tools/lint.sh')"
 expect_nothing "nothing left unfinished" "$(git grep -nE 'TODO|FIXME' -- . ':!tools/lint.sh' ':!LICENSE')"
 
-expect_nothing "pleat-run links neither BLAS nor libz" "$(ldd "$run" | grep -E 'blas|lapack|libz\.')"
+for file in "$run" "$library"; do
+  expect_nothing "$(basename "$file") links oneDNN and the OpenMP, C++ and C runtimes alone" \
+    "$(readelf -d "$file" | grep NEEDED | grep -vE '\[(libdnnl|libgomp|libstdc\+\+|libgcc_s|libm|libc|ld-linux[^.]*)\.so\.[0-9]+\]')"
+done
+strip -o "$run.stripped" "$run"
+expect_nothing "pleat-run is under 1 MB when stripped" \
+  "$(wc -c <"$run.stripped" | awk '$1 >= 1000000 { print $1, "bytes" }')"
+rm -f "$run.stripped"
+expect_nothing "libpleat.so shows the C API alone" "$(nm -D --defined-only "$library" | grep -vE ' (T pleat_[a-z_]+|A PLEAT_[0-9]+)(@|$)')"
+expect_nothing "pleat.h is C99" "$(gcc -x c -std=c99 -Wall -Wextra -Wpedantic -fsyntax-only fold/pleat.h 2>&1)"
 expect_nothing "pleat-run holds nothing of training" "$(nm -C "$run" | grep -E 'pleat::(Exec|Tape|Sgd|[a-z0-9_]+_backward|gemm)\b' | head)"
 
 # clang-tidy, two files at a time; headers are checked with the files that include them.

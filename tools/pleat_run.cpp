@@ -1,11 +1,12 @@
 // `pleat-run MODEL (PICTURE... | --data D | --bench)`: the inference engine alone. Links oneDNN and nothing that
-// trains.
-#include <algorithm>
+// trains. Pictures go through the C API, as another program's would; --bench times the engine behind it, step by step.
 #include <iomanip>
+#include <memory>
 #include <ostream>
 
+#include "core/parallel.hpp"
 #include "data/dataset.hpp"
-#include "fold/engine.hpp"
+#include "fold/c_api.hpp"
 #include "ops/model_file.hpp"
 #include "tools/classify.hpp"
 #include "tools/cli.hpp"
@@ -19,33 +20,73 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json predict(const Cli& cli, const Model& model) {
-  Engine engine(model, engine_options(cli, 1));
+// A handle of the C API, and its logits.
+class Network {
+ public:
+  Network(const Cli& cli, int64_t batch) {
+    const EngineOptions asked = engine_options(cli, batch);
+    const pleat_options options{.size = sizeof options,
+                                .batch = batch,
+                                .dtype = asked.dtype == Dtype::bf16 ? "bf16" : "f32",
+                                .threads = num_threads(),
+                                .untuned = !asked.tune};
+    handle_.reset(pleat_load(cli.argument("MODEL").c_str(), &options));
+    if (!handle_) throw std::runtime_error(pleat_error());
+    int64_t shape[4];
+    pleat_output_shape(handle_.get(), shape);
+    classes_ = shape[1] * shape[2] * shape[3];
+    logits_.resize(batch * classes_);
+  }
+
+  /// As the file says, or as the options do.
+  Model model(const Cli& cli) const {
+    Model model = model_of(*handle_);
+    set_view(cli, model);
+    return model;
+  }
+
+  std::span<const float> run(std::span<const float> images, int64_t n) {
+    if (pleat_run(handle_.get(), images.data(), images.size(), logits_.data(), n * classes_) != 0)
+      throw std::runtime_error(pleat_error());
+    return logits_;
+  }
+
+ private:
+  struct Free {
+    void operator()(pleat_engine* engine) const { pleat_free(engine); }
+  };
+  std::unique_ptr<pleat_engine, Free> handle_;
+  int64_t classes_;
+  std::vector<float> logits_;
+};
+
+Json predict(const Cli& cli) {
+  Network network(cli, 1);
+  const Model model = network.model(cli);
+  const auto logits = [&](std::span<const float> picture, int64_t n) { return network.run(picture, n); };
   Json pictures = Json::array();
   for (const std::string& file : cli.arguments("[PICTURE...]")) {
-    const Prediction p = classify(engine, model, file, cli.integer("top", 1));
+    const Prediction p = classify(logits, model, file, cli.integer("top", 1));
     print_prediction(cli.out(), p);
     pictures.push_back(to_json(p));
   }
   return {{"pictures", pictures}};
 }
 
-Json eval(const Cli& cli, const Model& model, int64_t batch) {
+Json eval(const Cli& cli, int64_t batch) {
+  Network network(cli, batch);
+  const Model model = network.model(cli);
   const Dataset data = load_dataset_for(model, cli.text("data"), Split::test, class_list_option(cli), cli.quiet());
-  Engine engine(model, engine_options(cli, batch));
-  const auto logits = [&](std::span<const float> images, int64_t) {
-    std::copy(images.begin(), images.end(), engine.input().begin());
-    return engine.run();
-  };
+  const auto logits = [&](std::span<const float> images, int64_t n) { return network.run(images, n); };
   Progress progress("eval", "images", data.size(), cli.quiet());
   const Score score = evaluate(data, model, batch, skips_broken(cli), logits, progress);
   print_score(cli.out(), score);
   return to_json(score);
 }
 
-Json bench(const Cli& cli, const Model& model, int64_t batch) {
+Json bench(const Cli& cli, int64_t batch) {
   std::vector<Timed> timed;
-  timed.emplace_back(cli.argument("MODEL"), model, engine_options(cli, batch));
+  timed.emplace_back(cli.argument("MODEL"), load_model(cli.argument("MODEL")), engine_options(cli, batch));
   time_calls(timed, cli.integer("warmup", 0, 1'000'000), cli.integer("runs", 1, 10'000'000), cli.has("profile"));
   print_report(cli.out(), timed);
   return report(timed[0], timed[0]);
@@ -55,13 +96,13 @@ int run(int argc, char** argv) {
   Cli cli("pleat-run", "Runs a model file with the inference engine alone: on pictures, on a data set, or for time.",
           "pleat-run folded.safetensors cat.png dog.jpg\n"
           "pleat-run folded.safetensors --data cifar10\n"
-          "pleat-run folded.safetensors --bench --batch 1");
+          "pleat-run folded.safetensors --bench --batch 1 --profile");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
   cli.argument("[PICTURE...]", "JPEG or PNG files to classify");
   cli.option("data", "NAME|DIR", "data set whose test split to score");
   cli.flag("bench", "time calls on synthetic pictures");
-  cli.option("batch", "N", "pictures a call (default: 250 with --data, 50 if they are large, else 1)");
+  cli.option("batch", "N", "pictures a call (default: 50 with --data, else 1)");
   declare_engine_tune(cli);
   declare_folder_options(cli);
   declare_view_options(cli);
@@ -72,11 +113,8 @@ int run(int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty(), data = cli.has("data"), timing = cli.has("bench");
   if (pictures + data + timing != 1) cli.usage_error("expected one of: pictures, --data, --bench");
-  if (cli.has("batch")) cli.integer("batch", 1, 1 << 16);
-  Model model = load_model(cli.argument("MODEL"));
-  set_view(cli, model);
-  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : data ? usual_batch(model) : 1;
-  cli.finish(pictures ? predict(cli, model) : data ? eval(cli, model, batch) : bench(cli, model, batch));
+  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : data ? 50 : 1;
+  cli.finish(pictures ? predict(cli) : data ? eval(cli, batch) : bench(cli, batch));
   return 0;
 }
 

@@ -25,7 +25,7 @@ Json classify_pictures(const Cli& cli) {
   Engine engine(model, engine_options(cli, 1));
   Json pictures = Json::array();
   for (const std::string& file : cli.arguments("[PICTURE...]")) {
-    const Prediction p = classify(engine, model, file, top);
+    const Prediction p = classify(logits_of(engine), model, file, top);
     print_prediction(cli.out(), p);
     pictures.push_back(to_json(p));
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Pleat needs and this machine lacks, on Debian and Ubuntu, saying what it does; silent when all is there.
-# usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [peers]      (default: build)
+# usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [peers] [ship]      (default: build)
 set -euo pipefail
 
 # Installs those of the packages that are missing.
@@ -49,10 +49,11 @@ for group in "${@:-build}"; do
       ensure "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" # libFuzzer; named after clang's version
       ;;
     data) ensure python3 python3-venv libjxl-tools ;;
+    ship) ensure gcc pkg-config binutils ;;
     pillow) ensure python3 python3-pil python3-numpy jq ;;
     peers) ensure python3 python3-venv python3-dev jq gnuplot-nox ca-certificates ;; # torch.compile wants Python's headers
     *)
-      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow or peers" >&2
+      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow, peers or ship" >&2
       exit 2
       ;;
   esac
