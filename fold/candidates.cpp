@@ -41,7 +41,9 @@ std::vector<Region> merge_candidates(const Graph& graph, const Refusal& refusal)
   for (int from = 0; from < graph.output(); ++from)
     for (int to = from + 1; to <= graph.output(); ++to) {
       auto region = closed_region(graph, readers, shapes, from, to);
-      if (!region || region->macs_after > kMostGrowth * region->macs_before || !refusal(*region).empty()) continue;
+      if (!region || starts_with_norm(graph, *region) || region->macs_after > kMostGrowth * region->macs_before ||
+          !refusal(*region).empty())
+        continue;
       OpNames ops = weighted_ops(graph, *region);
       if (ops.size() < 2) continue;
       const auto [at, fresh] = best.emplace(std::move(ops), *region);

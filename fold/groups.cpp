@@ -191,6 +191,10 @@ int weighted_kernel(const Op& op) {
                     op);
 }
 
+bool starts_with_norm(const Graph& graph, const Region& region) {
+  return std::holds_alternative<BatchNorm>(graph.nodes[region.nodes[0]].op);
+}
+
 OpNames weighted_ops(const Graph& graph, const Region& region) {
   OpNames names;
   for (const int i : region.nodes)
@@ -241,9 +245,7 @@ Refusal only(const Graph& graph, const std::vector<OpNames>& lists, Refusal with
       return std::find_first_of(list.begin(), list.end(), ops.begin(), ops.end()) != list.end();
     };
     if (std::none_of(lists.begin(), lists.end(), shares)) return norms(region);
-    // A batch norm in front belongs to the convolution before it.
-    const bool listed = std::find(lists.begin(), lists.end(), ops) != lists.end() &&
-                        !std::holds_alternative<BatchNorm>(graph.nodes[region.nodes[0]].op);
+    const bool listed = std::find(lists.begin(), lists.end(), ops) != lists.end() && !starts_with_norm(graph, region);
     return listed ? within(region) : std::string("not to be merged further");
   };
 }

@@ -70,6 +70,9 @@ Refusal exact(Refusal refusal);
 /// Kernel of an op with weights (linear layers: 1); 0 for the others.
 int weighted_kernel(const Op& op);
 
+/// A batch norm stands in front, which belongs to the convolution before the region.
+bool starts_with_norm(const Graph& graph, const Region& region);
+
 /// Names of the region's convolutions and linear layers.
 OpNames weighted_ops(const Graph& graph, const Region& region);
 

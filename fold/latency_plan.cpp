@@ -151,6 +151,10 @@ void choose_points(LatencyPlan& plan, int full_depth, const PlanWish& wish) {
   for (const Choice& choice : some_of(front)) add(points.point(choice));
   for (const std::vector<Choice>& depth : all) add(points.point(depth[knee(depth)])).best_of_depth = true;
   for (auto& [mask, point] : by_mask) {
+    if (point.seconds <= 0)
+      throw std::runtime_error(concat("plan: mask ", mask, " would take ", 1e3 * point.seconds,
+                                      " ms by the sum of what was measured\nhint: too noisy; measure longer "
+                                      "(--seconds), or with nothing else running"));
     point.depth = full_depth - static_cast<int>(std::count(mask.begin(), mask.end(), '.'));
     plan.points.push_back(std::move(point));
   }

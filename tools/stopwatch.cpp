@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <memory>
+#include <numeric>
 
 #include "core/rng.hpp"
 #include "fold/engine.hpp"
@@ -32,37 +32,37 @@ void visit(Engine& engine, std::vector<double>& seconds) {
   }
 }
 
-// What was measured so far.
+// What was measured so far. engines[0] only tells how fast the machine is at the time.
 class Rounds {
  public:
   explicit Rounds(std::vector<Engine>& engines) : engines_(engines), ratios_(engines.size()) {}
 
   void run(uint64_t round) {
-    const auto others = static_cast<uint32_t>(engines_.size() - 1);
-    const std::vector<uint32_t> order = permutation(others, Rng(round));
-    double first = 0;
-    for (std::size_t i = 0; i < std::max<std::size_t>(order.size(), 1); ++i) {
+    const std::vector<uint32_t> order = permutation(static_cast<uint32_t>(engines_.size() - 1), Rng(round));
+    double now = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) {
       if (i % kBetween == 0) {
-        visit(engines_[0], first_);
-        first = (first_.back() + first_[first_.size() - kCalls]) / 2;
+        visit(engines_[0], speed_);
+        now = std::accumulate(speed_.end() - kCalls, speed_.end(), 0.0) / kCalls;
       }
-      if (order.empty()) break;
+      const std::size_t engine = order[i] + 1;
       std::vector<double> seconds;
-      visit(engines_[order[i] + 1], seconds);
-      for (const double s : seconds) ratios_[order[i] + 1].push_back(s / first);
+      visit(engines_[engine], seconds);
+      for (const double s : seconds) ratios_[engine].push_back(s / now);
     }
   }
 
   std::vector<double> seconds() const {
-    std::vector<double> result = {quantile(first_, 0.5)};
-    for (std::size_t i = 1; i < ratios_.size(); ++i) result.push_back(result[0] * quantile(ratios_[i], 0.5));
+    const double usual = quantile(speed_, 0.5);
+    std::vector<double> result;
+    for (std::size_t i = 1; i < ratios_.size(); ++i) result.push_back(usual * quantile(ratios_[i], 0.5));
     return result;
   }
 
  private:
   std::vector<Engine>& engines_;
-  std::vector<double> first_;
-  std::vector<std::vector<double>> ratios_;
+  std::vector<double> speed_;                // seconds of engines[0]'s calls
+  std::vector<std::vector<double>> ratios_;  // of the others' calls to its last
 };
 
 std::vector<double> time_networks(const Cli& cli, int count, const std::function<Model(int)>& network) {
@@ -71,8 +71,8 @@ std::vector<double> time_networks(const Cli& cli, int count, const std::function
   std::vector<Engine> engines;
   {
     Progress progress("prepare", "networks", count, cli.quiet());
-    for (int i = 0; i < count; ++i) {
-      engines.emplace_back(network(i), batch);
+    for (int i = -1; i < count; ++i) {
+      engines.emplace_back(network(std::max(i, 0)), batch);
       Rng rng(0);
       for (float& pixel : engines.back().input()) pixel = static_cast<float>(rng.normal());
       progress.update(i + 1);

@@ -12,9 +12,10 @@ namespace pleat {
 /// --batch and --seconds.
 void declare_stopwatch(Cli& cli, const char* seconds);
 
-/// Times with the options' batch and threads for about --seconds: prepares all networks, then visits them in rounds of
-/// random order and the first before every eighth. A visit is a call that does not count, for the caches' sake, and two
-/// that do. The seconds of a network are the first one's median times the median of the ratios to its last visit.
+/// Times with the options' batch and threads for about --seconds: prepares all networks, and the first once more to
+/// tell how fast the machine is at the time; then visits them in rounds of random order, and that one before every
+/// eighth. A visit is a call that does not count, for the caches' sake, and two that do. A network's seconds are the
+/// median of the ratios to that one's last visit, times the median of its calls.
 Stopwatch make_stopwatch(const Cli& cli);
 
 }  // namespace pleat
