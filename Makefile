@@ -29,7 +29,7 @@ INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp para
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
-TESTS ?= $(wildcard tests/*.cpp) tools/open_model.cpp
+TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp open_model.cpp plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
 SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZERS))
 

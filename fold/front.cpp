@@ -63,9 +63,10 @@ std::vector<int> least_sum(const std::vector<Interval>& intervals) {
 }
 
 std::vector<std::vector<Choice>> fronts(int cells, const std::vector<Segment>& segments) {
-  const auto is_segment = [&](int first, int last) {
-    return std::any_of(segments.begin(), segments.end(),
-                       [&](const Segment& s) { return s.first == first && s.last == last; });
+  const auto neighbours = [&](const Segment& a, const Segment& b) {
+    return a.last_op < b.first_op && std::none_of(segments.begin(), segments.end(), [&](const Segment& s) {
+             return s.first == a.first && s.last == b.last;
+           });
   };
   // Choices for the cells before a position, by the segment that ends there (-1: none does) and the cells dropped.
   std::vector<std::map<std::pair<int, int>, std::vector<Choice>>> before(cells + 1);
@@ -79,7 +80,7 @@ std::vector<std::vector<Choice>> fronts(int cells, const std::vector<Segment>& s
       kept.insert(kept.end(), choices.begin(), choices.end());
       for (std::size_t s = 0; s < segments.size(); ++s) {
         const Segment& segment = segments[s];
-        if (segment.first != p || (end >= 0 && is_segment(segments[end].first, segment.last))) continue;
+        if (segment.first != p || (end >= 0 && !neighbours(segments[end], segment))) continue;
         std::vector<Choice>& more =
             before[segment.last + 1][{static_cast<int>(s), drops + segment.last - segment.first + 1}];
         for (Choice choice : choices) {

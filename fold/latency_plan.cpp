@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
+#include <set>
 
 #include "core/check.hpp"
 #include "fold/front.hpp"
@@ -60,50 +62,65 @@ std::vector<Candidate> measure(const Model& model, LatencyPlan& plan, const Stop
   return candidates;
 }
 
-// A candidate's seconds added to the network's, and the candidates within it whose merging makes it fastest.
-std::pair<double, std::vector<int>> best_merges(const LatencyPlan& plan, const Candidate& whole) {
-  std::vector<Interval> intervals;
-  std::vector<int> indices;
-  for (std::size_t i = 0; i < plan.candidates.size(); ++i) {
-    const Candidate& part = plan.candidates[i];
-    if (part.run.ops.empty() || part.run.first < whole.run.first || part.run.last > whole.run.last) continue;
-    intervals.push_back({part.run.first, part.run.last, part.merged_seconds - part.seconds});
-    indices.push_back(static_cast<int>(i));
-  }
-  double seconds = whole.seconds - plan.seconds;
-  std::vector<int> merges;
-  for (const int i : least_sum(intervals)) {
-    seconds += intervals[i].cost;
-    merges.push_back(indices[i]);
-  }
-  return {seconds, merges};
-}
-
 // Turns choices of candidates into points.
 class Points {
  public:
-  explicit Points(const LatencyPlan& plan) : plan_(plan) {
+  Points(const LatencyPlan& plan, const Graph& graph) : plan_(plan) {
     for (const Candidate& candidate : plan.candidates) {
-      auto [seconds, merges] = best_merges(plan, candidate);
-      segments.push_back({candidate.run.first, candidate.run.last, candidate.loss, seconds});
-      merges_.push_back(std::move(merges));
+      std::vector<Merge> merges;
+      for (const Candidate& part : plan.candidates)
+        if (part.run.first >= candidate.run.first && part.run.last <= candidate.run.last && !part.run.ops.empty())
+          merges.push_back({{find(graph, part.run.ops.front()), find(graph, part.run.ops.back()),
+                             part.merged_seconds - part.seconds},
+                            &part});
+      add(candidate, merges);
     }
   }
+
+  const std::vector<Segment>& segments() const { return segments_; }
 
   PlanPoint point(const Choice& choice) const {
     PlanPoint point{std::string(plan_.alphas.size(), '#'), {}, 0, choice.loss, plan_.seconds + choice.seconds};
     for (const int s : choice.segments) {
-      std::fill(point.mask.begin() + segments[s].first, point.mask.begin() + segments[s].last + 1, '.');
-      for (const int merge : merges_[s]) point.groups.push_back(plan_.candidates[merge].run.ops);
+      std::fill(point.mask.begin() + segments_[s].first, point.mask.begin() + segments_[s].last + 1, '.');
+      point.groups.insert(point.groups.end(), groups_[s].begin(), groups_[s].end());
     }
     return point;
   }
 
-  std::vector<Segment> segments;  // one a candidate
-
  private:
+  struct Merge : Interval {
+    const Candidate* candidate;
+  };
+
+  // The candidate with its best merges; and with the best that leave its first or last op to a neighbour.
+  void add(const Candidate& candidate, const std::vector<Merge>& merges) {
+    int first = std::numeric_limits<int>::max(), last = -1;
+    for (const Merge& merge : merges) first = std::min(first, merge.first), last = std::max(last, merge.last);
+    std::set<std::vector<OpNames>> known;
+    for (const bool leave_first : {false, true})
+      for (const bool leave_last : {false, true}) {
+        std::vector<Merge> allowed = merges;
+        std::erase_if(allowed, [&](const Merge& merge) {
+          return (leave_first && merge.first == first) || (leave_last && merge.last == last);
+        });
+        Segment segment{candidate.run.first, candidate.run.last, candidate.loss, candidate.seconds - plan_.seconds};
+        std::vector<OpNames> groups;
+        for (const int i : least_sum({allowed.begin(), allowed.end()})) {
+          segment.seconds += allowed[i].cost;
+          segment.first_op = std::min(segment.first_op, allowed[i].first);
+          segment.last_op = allowed[i].last;
+          groups.push_back(allowed[i].candidate->run.ops);
+        }
+        if (!known.insert(groups).second) continue;
+        segments_.push_back(segment);
+        groups_.push_back(std::move(groups));
+      }
+  }
+
   const LatencyPlan& plan_;
-  std::vector<std::vector<int>> merges_;
+  std::vector<Segment> segments_;
+  std::vector<std::vector<OpNames>> groups_;  // merged in each segment
 };
 
 Choice choose(const std::vector<Choice>& front, double base, const PlanWish& wish) {
@@ -135,15 +152,13 @@ std::vector<Choice> some_of(const std::vector<Choice>& front) {
   return some;
 }
 
-void choose_points(LatencyPlan& plan, int full_depth, const PlanWish& wish) {
-  const Points points(plan);
+void choose_points(LatencyPlan& plan, const Graph& graph, const PlanWish& wish) {
+  const Points points(plan, graph);
+  const int full_depth = depth(graph);
   const auto cells = static_cast<int>(plan.alphas.size());
-  const std::vector<std::vector<Choice>> all = fronts(cells, points.segments);
+  const std::vector<std::vector<Choice>> all = fronts(cells, points.segments());
   const std::vector<Choice> front = best_of(all);
-  const int wanted = full_depth - wish.depth.value_or(full_depth);
-  PLEAT_CHECK(wanted >= 0 && wanted <= cells, "plan: depth ", wish.depth.value_or(0), " asked for, expected ",
-              full_depth - cells, " to ", full_depth);
-  const PlanPoint chosen = points.point(choose(wish.depth ? all[wanted] : front, plan.seconds, wish));
+  const PlanPoint chosen = points.point(choose(wish.depth ? all[full_depth - *wish.depth] : front, plan.seconds, wish));
 
   std::map<std::string, PlanPoint> by_mask;
   const auto add = [&](PlanPoint point) -> PlanPoint& { return by_mask.emplace(point.mask, point).first->second; };
@@ -180,8 +195,11 @@ LatencyPlan plan_by_latency(const Model& model, Borders borders, int max_kernel,
   LatencyPlan plan{.graph = fingerprint(model.graph), .borders = borders, .max_kernel = max_kernel};
   for (const Foldable& cell : foldable_activations(model)) plan.alphas.push_back(cell.alpha);
   PLEAT_CHECK(!plan.alphas.empty(), "plan: the model has no foldable activation");
+  const int deepest = depth(model.graph), shallowest = deepest - static_cast<int>(plan.alphas.size());
+  PLEAT_CHECK(!wish.depth || (*wish.depth >= shallowest && *wish.depth <= deepest), "plan: depth ",
+              wish.depth.value_or(0), " asked for, expected ", shallowest, " to ", deepest);
   plan.candidates = measure(model, plan, stopwatch, losses);
-  choose_points(plan, depth(model.graph), wish);
+  choose_points(plan, model.graph, wish);
 
   const std::vector<double> seconds = stopwatch(static_cast<int>(plan.points.size()) + 1, [&](int i) {
     return i == 0 ? model : fold_point(plan, plan.points[i - 1], model, {.borders = borders}).model;

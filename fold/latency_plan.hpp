@@ -53,9 +53,9 @@ struct LatencyPlan {
 
 /// What the chosen point must be; without any of them it is the front's knee.
 struct PlanWish {
-  std::optional<double> max_loss;     ///< The fastest that loses no more.
-  std::optional<double> min_speedup;  ///< The one that loses least of those at least so many times as fast.
-  std::optional<int> depth;           ///< Only points of this depth.
+  std::optional<double> max_loss = {};     ///< The fastest that loses no more.
+  std::optional<double> min_speedup = {};  ///< The one that loses least of those at least so many times as fast.
+  std::optional<int> depth = {};           ///< Only points of this depth.
 };
 
 /// Sixteen hexadecimal digits that tell this graph (names, ops, sizes; not weights) from others.

@@ -27,8 +27,8 @@ struct FoldOptions {
   /// Merges (Merge::all) or prepares (Merge::none) these groups alone, and batch norms.
   std::optional<std::vector<OpNames>> groups = {};
   int max_kernel = 7;
-  Stopwatch stopwatch = {};             ///< For Merge::latency.
   std::optional<Borders> borders = {};  ///< Not given: exact, but reorder with Merge::none.
+  Stopwatch stopwatch = {};             ///< For Merge::latency.
 };
 
 /// A foldable activation of the model before.

@@ -71,6 +71,11 @@ TEST_CASE("front: the best choices are those of trying every set") {
       for (int last = first; last < std::min(cells, first + 3); ++last)
         if (first == last || rng.below(2) == 0) {
           segments.push_back({first, last, whole(rng, 0, 9), whole(rng, -9, 3)});
+          // The op before cell i has the number i.
+          if (rng.below(2) == 0) {
+            segments.back().first_op = first + static_cast<int>(rng.below(2));
+            segments.back().last_op = last + static_cast<int>(rng.below(2));
+          }
           runs.insert({first, last});
         }
     if (segments.size() > 12) continue;
@@ -82,9 +87,10 @@ TEST_CASE("front: the best choices are those of trying every set") {
       int drops = 0;
       for (std::size_t i = 0; i < chosen.size(); ++i) {
         const Segment& s = segments[chosen[i]];
-        if (i > 0 && segments[chosen[i - 1]].last + 1 == s.first &&
-            runs.contains({segments[chosen[i - 1]].first, s.last}))
-          return;
+        if (i > 0 && segments[chosen[i - 1]].last + 1 == s.first) {
+          const Segment& before = segments[chosen[i - 1]];
+          if (runs.contains({before.first, s.last}) || before.last_op >= s.first_op) return;
+        }
         sum.first += s.loss;
         sum.second += s.seconds;
         drops += s.last - s.first + 1;

@@ -8,15 +8,16 @@
 #include "fold/mask.hpp"
 #include "ops/softmax.hpp"
 #include "ops/spec.hpp"
-#include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
 
 namespace pleat {
 namespace {
 
+constexpr int64_t kBatch = 10;
+
 // Logits of all pictures, [n, classes].
 std::vector<float> logits_of(const Model& model, std::span<const float> pictures, int64_t n) {
-  const int64_t batch = std::min(n, usual_batch(model) / 5), size = std::ssize(pictures) / n;
+  const int64_t batch = std::min(n, kBatch), size = std::ssize(pictures) / n;
   Engine engine(model, batch);
   const int64_t classes = engine.output_shape().c;
   std::vector<float> logits;

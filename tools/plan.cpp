@@ -143,6 +143,7 @@ int plan_command(int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
   const PlanWish wish = read_wish(cli);
+  const Stopwatch stopwatch = make_stopwatch(cli);
   const Borders borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
   const int max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
 
@@ -152,7 +153,7 @@ int plan_command(int argc, char** argv) {
   std::ostream& out = cli.out();
   out << "loss: " << importance.text << "\nlatency: batch " << cli.text("batch") << ", " << num_threads()
       << " threads, " << cli.text("dtype") << ", " << machine.cpu << "\n\n";
-  const LatencyPlan plan = plan_by_latency(model, borders, max_kernel, wish, make_stopwatch(cli), importance.losses);
+  const LatencyPlan plan = plan_by_latency(model, borders, max_kernel, wish, stopwatch, importance.losses);
 
   Json json = to_json(plan);
   json.update({{"model", cli.argument("MODEL")},

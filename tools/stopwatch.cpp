@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
+#include <limits>
 
+#include "core/check.hpp"
 #include "core/rng.hpp"
 #include "fold/engine.hpp"
 #include "tools/latency.hpp"
@@ -15,21 +16,23 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kCalls = 2, kLeastRounds = 3;
+constexpr int kCalls = 3, kLeastRounds = 5;
 constexpr std::size_t kBetween = 8;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// One visit; the seconds of its calls are appended.
-void visit(Engine& engine, std::vector<double>& seconds) {
+// The fastest call of a visit.
+double visit(Engine& engine) {
   engine.run();
+  double fastest = std::numeric_limits<double>::infinity();
   for (int call = 0; call < kCalls; ++call) {
     const Clock::time_point start = Clock::now();
     engine.run();
-    seconds.push_back(seconds_since(start));
+    fastest = std::min(fastest, seconds_since(start));
   }
+  return fastest;
 }
 
 // What was measured so far. engines[0] only tells how fast the machine is at the time.
@@ -39,16 +42,10 @@ class Rounds {
 
   void run(uint64_t round) {
     const std::vector<uint32_t> order = permutation(static_cast<uint32_t>(engines_.size() - 1), Rng(round));
-    double now = 0;
     for (std::size_t i = 0; i < order.size(); ++i) {
-      if (i % kBetween == 0) {
-        visit(engines_[0], speed_);
-        now = std::accumulate(speed_.end() - kCalls, speed_.end(), 0.0) / kCalls;
-      }
+      if (i % kBetween == 0) speed_.push_back(visit(engines_[0]));
       const std::size_t engine = order[i] + 1;
-      std::vector<double> seconds;
-      visit(engines_[engine], seconds);
-      for (const double s : seconds) ratios_[engine].push_back(s / now);
+      ratios_[engine].push_back(visit(engines_[engine]) / speed_.back());
     }
   }
 
@@ -61,16 +58,15 @@ class Rounds {
 
  private:
   std::vector<Engine>& engines_;
-  std::vector<double> speed_;                // seconds of engines[0]'s calls
-  std::vector<std::vector<double>> ratios_;  // of the others' calls to its last
+  std::vector<double> speed_;                // seconds of engines[0]'s visits
+  std::vector<std::vector<double>> ratios_;  // of the others' visits to its last
 };
 
-std::vector<double> time_networks(const Cli& cli, int count, const std::function<Model(int)>& network) {
-  const int64_t batch = cli.integer("batch", 1, 1 << 16);
-  const double budget = cli.number("seconds", 0, 1e6);
+std::vector<double> time_networks(int count, const std::function<Model(int)>& network, int64_t batch, double budget,
+                                  bool quiet) {
   std::vector<Engine> engines;
   {
-    Progress progress("prepare", "networks", count, cli.quiet());
+    Progress progress("prepare", "networks", count, quiet);
     for (int i = -1; i < count; ++i) {
       engines.emplace_back(network(std::max(i, 0)), batch);
       Rng rng(0);
@@ -79,13 +75,11 @@ std::vector<double> time_networks(const Cli& cli, int count, const std::function
     }
   }
   Rounds rounds(engines);
+  Progress progress("time", "s", std::llround(budget), quiet);
   const Clock::time_point start = Clock::now();
-  rounds.run(0);
-  const auto total = std::max<int64_t>(kLeastRounds, std::llround(budget / seconds_since(start)));
-  Progress progress("time", "rounds", total, cli.quiet());
-  for (int64_t round = 1; round < total; ++round) {
-    progress.update(round);
+  for (int round = 0; round < kLeastRounds || seconds_since(start) < budget; ++round) {
     rounds.run(round);
+    progress.update(std::llround(seconds_since(start)), concat(round + 1, " rounds of ", count, " networks"));
   }
   return rounds.seconds();
 }
@@ -98,7 +92,10 @@ void declare_stopwatch(Cli& cli, const char* seconds) {
 }
 
 Stopwatch make_stopwatch(const Cli& cli) {
-  return [&cli](int count, const std::function<Model(int)>& network) { return time_networks(cli, count, network); };
+  return [batch = cli.integer("batch", 1, 1 << 16), budget = cli.number("seconds", 0, 1e6), quiet = cli.quiet()](
+             int count, const std::function<Model(int)>& network) {
+    return time_networks(count, network, batch, budget, quiet);
+  };
 }
 
 }  // namespace pleat

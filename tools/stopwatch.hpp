@@ -12,10 +12,11 @@ namespace pleat {
 /// --batch and --seconds.
 void declare_stopwatch(Cli& cli, const char* seconds);
 
-/// Times with the options' batch and threads for about --seconds: prepares all networks, and the first once more to
-/// tell how fast the machine is at the time; then visits them in rounds of random order, and that one before every
-/// eighth. A visit is a call that does not count, for the caches' sake, and two that do. A network's seconds are the
-/// median of the ratios to that one's last visit, times the median of its calls.
+/// Times with the options' batch and threads for about --seconds (five rounds at least): prepares all networks, and the
+/// first once more to tell how fast the machine is at the time; then visits them in rounds of random order, and that
+/// one before every eighth. A visit is a call that does not count, for the caches' sake, and the fastest of three that
+/// do, which an interruption seldom hits. A network's seconds are the median of its visits' ratios to that one's last,
+/// times the median of that one's.
 Stopwatch make_stopwatch(const Cli& cli);
 
 }  // namespace pleat
