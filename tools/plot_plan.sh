@@ -27,10 +27,10 @@ set border 3 linecolor '#666666'
 set tics nomirror out
 set key top left reverse Left
 set title '${title//\'/}' noenhanced font ',14'
-set xlabel 'predicted loss: ${unit//\'/}' noenhanced
+set xlabel 'predicted loss: ${unit//\'/}' noenhanced font ',9'
 set ylabel 'speed-up'
-set offsets graph 0.05, graph 0.05, graph 0.08, graph 0.05
-plot '$work/points' using 1:2 with linespoints linecolor '#0072b2' linewidth 2 pointtype 7 pointsize 0.8 title 'predicted', \
+set xrange [0:*]; set offsets 0, graph 0.05, graph 0.08, graph 0.05
+plot '$work/points' using 1:2 with points linecolor '#0072b2' pointtype 7 pointsize 1.2 title 'predicted', \
   '' using 1:3 with points linecolor '#d55e00' pointtype 4 pointsize 1.2 linewidth 2 title 'measured', \
   '' using 1:2:4 with labels offset 0,-1 font ',9' textcolor '#666666' title 'depth', \
   '$work/chosen' using 1:2 with points linecolor '#009e73' pointtype 6 pointsize 2.4 linewidth 2 title 'chosen'
