@@ -18,7 +18,7 @@ constexpr int64_t kBatch = 10;
 // Logits of all pictures, [n, classes].
 std::vector<float> logits_of(const Model& model, std::span<const float> pictures, int64_t n) {
   const int64_t batch = std::min(n, kBatch), size = std::ssize(pictures) / n;
-  Engine engine(model, batch);
+  Engine engine(model, {.batch = batch, .tune = false});
   const int64_t classes = engine.output_shape().c;
   std::vector<float> logits;
   for (int64_t first = 0; first < n; first += batch) {

@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "data/loader.hpp"
@@ -14,7 +15,6 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/importance.hpp"
-#include "tools/machine.hpp"
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/plan_file.hpp"
@@ -150,9 +150,10 @@ int plan_command(int argc, char** argv) {
   const Model model = open_model(cli.argument("MODEL"), cli.seed());
   const Importance importance = choose_importance(cli, model);
   const Machine machine = read_machine();
+  const std::string dtype = cli.dtype() == Dtype::bf16 ? "bf16" : "f32";
   std::ostream& out = cli.out();
   out << "loss: " << importance.text << "\nlatency: batch " << cli.text("batch") << ", " << num_threads()
-      << " threads, " << cli.text("dtype") << ", " << machine.cpu << "\n\n";
+      << " threads, " << dtype << ", " << machine.cpu << "\n\n";
   const LatencyPlan plan = plan_by_latency(model, borders, max_kernel, wish, stopwatch, importance.losses);
 
   Json json = to_json(plan);
@@ -160,7 +161,7 @@ int plan_command(int argc, char** argv) {
                {"machine", {{"cpu", machine.cpu}, {"features", machine.features}, {"onednn", machine.onednn}}},
                {"threads", num_threads()},
                {"batch", cli.integer("batch", 1)},
-               {"dtype", cli.text("dtype")},
+               {"dtype", dtype},
                {"loss", {{"by", importance.name}, {"text", importance.text}}}});
   write_file(file, json.dump(2) + '\n');
   out << std::fixed << std::setprecision(3);

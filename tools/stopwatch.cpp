@@ -8,6 +8,7 @@
 #include "core/check.hpp"
 #include "core/rng.hpp"
 #include "fold/engine.hpp"
+#include "tools/engine_options.hpp"
 #include "tools/latency.hpp"
 #include "tools/progress.hpp"
 
@@ -62,13 +63,13 @@ class Rounds {
   std::vector<std::vector<double>> ratios_;  // of the others' visits to its last
 };
 
-std::vector<double> time_networks(int count, const std::function<Model(int)>& network, int64_t batch, double budget,
-                                  bool quiet) {
+std::vector<double> time_networks(int count, const std::function<Model(int)>& network, const EngineOptions& options,
+                                  double budget, bool quiet) {
   std::vector<Engine> engines;
   {
     Progress progress("prepare", "networks", count, quiet);
     for (int i = -1; i < count; ++i) {
-      engines.emplace_back(network(std::max(i, 0)), batch);
+      engines.emplace_back(network(std::max(i, 0)), options);
       Rng rng(0);
       for (float& pixel : engines.back().input()) pixel = static_cast<float>(rng.normal());
       progress.update(i + 1);
@@ -87,14 +88,16 @@ std::vector<double> time_networks(int count, const std::function<Model(int)>& ne
 }  // namespace
 
 void declare_stopwatch(Cli& cli, const char* seconds) {
+  cli.accept_bf16();
+  declare_engine_tune(cli);
   cli.option("batch", "N", "pictures a call when latency is measured", "1");
   cli.option("seconds", "X", "about so long is latency measured", seconds);
 }
 
 Stopwatch make_stopwatch(const Cli& cli) {
-  return [batch = cli.integer("batch", 1, 1 << 16), budget = cli.number("seconds", 0, 1e6), quiet = cli.quiet()](
-             int count, const std::function<Model(int)>& network) {
-    return time_networks(count, network, batch, budget, quiet);
+  return [options = engine_options(cli, cli.integer("batch", 1, 1 << 16)), budget = cli.number("seconds", 0, 1e6),
+          quiet = cli.quiet()](int count, const std::function<Model(int)>& network) {
+    return time_networks(count, network, options, budget, quiet);
   };
 }
 
