@@ -16,6 +16,7 @@ namespace pleat {
 namespace {
 
 constexpr std::size_t kFrontPoints = 12;
+constexpr double kWorthwhile = 1.1;  // as much as a prediction may be off
 
 std::string mask_of(std::size_t cells, const DropRun& run) {
   std::string mask(cells, '#');
@@ -123,6 +124,13 @@ class Points {
   std::vector<std::vector<OpNames>> groups_;  // merged in each segment
 };
 
+// The knee of a front; but its least loss where even the fastest is not kWorthwhile times as fast as that, which may be
+// noise.
+const Choice& usual_choice(const std::vector<Choice>& front, double base) {
+  const bool worthwhile = base + front.front().seconds >= kWorthwhile * (base + front.back().seconds);
+  return front[worthwhile ? knee(front) : 0];
+}
+
 Choice choose(const std::vector<Choice>& front, double base, const PlanWish& wish) {
   const auto speedup = [&](const Choice& c) { return base / (base + c.seconds); };
   if (wish.max_loss) {
@@ -135,7 +143,7 @@ Choice choose(const std::vector<Choice>& front, double base, const PlanWish& wis
                 " times as fast; the most is ", speedup(front.back()));
     return *std::find_if(front.begin(), front.end(), [&](const Choice& c) { return speedup(c) >= *wish.min_speedup; });
   }
-  return front[knee(front)];
+  return usual_choice(front, base);
 }
 
 // At most kFrontPoints of the front: its ends, and the least loss of equal steps of speed between.
@@ -164,7 +172,8 @@ void choose_points(LatencyPlan& plan, const Graph& graph, const PlanWish& wish) 
   const auto add = [&](PlanPoint point) -> PlanPoint& { return by_mask.emplace(point.mask, point).first->second; };
   add(chosen);
   for (const Choice& choice : some_of(front)) add(points.point(choice));
-  for (const std::vector<Choice>& depth : all) add(points.point(depth[knee(depth)])).best_of_depth = true;
+  for (const std::vector<Choice>& depth : all)
+    add(points.point(usual_choice(depth, plan.seconds))).best_of_depth = true;
   for (auto& [mask, point] : by_mask) {
     if (point.seconds <= 0)
       throw std::runtime_error(concat("plan: mask ", mask, " would take ", 1e3 * point.seconds,

@@ -29,7 +29,7 @@ struct PlanPoint {
   int depth = 0;                                                    ///< Of the folded network, as depth() has it.
   double loss = 0, seconds = 0;                                     ///< Predicted by sums.
   std::optional<double> measured_loss = {}, measured_seconds = {};  ///< Of the whole.
-  bool best_of_depth = false;                                       ///< The knee of the front of its depth.
+  bool best_of_depth = false;                                       ///< What would be chosen for its depth.
 };
 
 /// A DropRun with what it does to the network when it alone is dropped.
@@ -47,11 +47,12 @@ struct LatencyPlan {
   int max_kernel = 7;
   double seconds = 0;  ///< Of the network as it is.
   std::vector<Candidate> candidates = {};
-  std::vector<PlanPoint> points = {};  ///< By falling predicted seconds: the front, and the best of each depth.
+  std::vector<PlanPoint> points = {};  ///< By falling predicted seconds: some of the front, and one for each depth.
   int chosen = 0;
 };
 
-/// What the chosen point must be; without any of them it is the front's knee.
+/// What the chosen point must be; without max_loss and min_speedup it is the front's knee, or its least loss where
+/// nothing on it is a tenth faster than that.
 struct PlanWish {
   std::optional<double> max_loss = {};     ///< The fastest that loses no more.
   std::optional<double> min_speedup = {};  ///< The one that loses least of those at least so many times as fast.

@@ -175,6 +175,15 @@ TEST_CASE("plan: the chosen point fulfils the wish") {
   const PlanPoint shallow = chosen({.depth = depth(model.graph) - 3});
   CHECK(std::count(shallow.mask.begin(), shallow.mask.end(), '.') == 3);
 
+  CHECK(chosen({}).mask != "######");
+  const Stopwatch even = [](int count, const auto&) {
+    std::vector<double> seconds;
+    for (int i = 0; i < count; ++i) seconds.push_back(1 - 0.001 * i);
+    return seconds;
+  };
+  const LatencyPlan noise = plan_by_latency(model, Borders::reorder, 7, {}, even, some_losses);
+  CHECK(noise.points.at(noise.chosen).mask == "######");  // nothing that is a tenth faster
+
   const auto error = [&](const PlanWish& wish) { return error_of<std::invalid_argument>([&] { chosen(wish); }); };
   CHECK(holds(error({.min_speedup = 100}), "nothing is 100 times as fast; the most is "));
   CHECK(holds(error({.max_loss = 0.5, .depth = depth(model.graph) - 1}), "nothing loses at most 0.5; the least is 1"));

@@ -108,9 +108,9 @@ void print_points(std::ostream& out, const LatencyPlan& plan) {
         << std::setw(10) << plan.seconds / seconds << "  " << p.mask << '\n';
   }
   const double error = prediction_error(plan);
-  out << "* chosen, + best of its depth. The predicted latency is at most " << std::setprecision(1) << 100 * error
-      << "% off the measured" << (error < kMostError ? "" : ": too much; a quieter machine or more --seconds may help")
-      << '\n';
+  out << "* chosen, + what --depth would choose. The predicted latency is at most " << std::setprecision(1)
+      << 100 * error << "% off the measured"
+      << (error < kMostError ? "" : ": too much; a quieter machine or more --seconds may help") << '\n';
 }
 
 }  // namespace
