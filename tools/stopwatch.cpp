@@ -19,6 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kCalls = 3, kLeastRounds = 5;
 constexpr std::size_t kBetween = 8;
+// Every difference is one to the first network: an error there would count as often as there are groups.
+constexpr int kCopies = 8;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -36,46 +38,50 @@ double visit(Engine& engine) {
   return fastest;
 }
 
-// What was measured so far. engines[0] only tells how fast the machine is at the time.
+// The networks' engines, and what was measured so far.
 class Rounds {
  public:
-  explicit Rounds(std::vector<Engine>& engines) : engines_(engines), ratios_(engines.size()) {}
+  Rounds(int count, const std::function<Model(int)>& network, const EngineOptions& options, bool quiet)
+      : ratios_(count) {
+    Progress progress("prepare", "networks", count, quiet);
+    for (int i = 0; i < count; ++i) {
+      const Model model = network(i);
+      for (int copy = 0; copy < (i == 0 ? 1 + kCopies : 1); ++copy) {
+        engines_.emplace_back(model, options);
+        network_.push_back(i);
+        Rng rng(0);
+        for (float& pixel : engines_.back().input()) pixel = static_cast<float>(rng.normal());
+      }
+      progress.update(i + 1);
+    }
+  }
 
   void run(uint64_t round) {
     const std::vector<uint32_t> order = permutation(static_cast<uint32_t>(engines_.size() - 1), Rng(round));
     for (std::size_t i = 0; i < order.size(); ++i) {
       if (i % kBetween == 0) speed_.push_back(visit(engines_[0]));
       const std::size_t engine = order[i] + 1;
-      ratios_[engine].push_back(visit(engines_[engine]) / speed_.back());
+      ratios_[network_[engine]].push_back(visit(engines_[engine]) / speed_.back());
     }
   }
 
   std::vector<double> seconds() const {
     const double usual = quantile(speed_, 0.5);
     std::vector<double> result;
-    for (std::size_t i = 1; i < ratios_.size(); ++i) result.push_back(usual * quantile(ratios_[i], 0.5));
+    for (const std::vector<double>& ratios : ratios_) result.push_back(usual * quantile(ratios, 0.5));
     return result;
   }
 
  private:
-  std::vector<Engine>& engines_;
-  std::vector<double> speed_;                // seconds of engines[0]'s visits
-  std::vector<std::vector<double>> ratios_;  // of the others' visits to its last
+  std::vector<Engine> engines_;              // the first only tells how fast the machine is at the time
+  std::vector<int> network_;                 // by engine
+  std::vector<double> speed_;                // seconds of the first engine's visits
+  std::vector<std::vector<double>> ratios_;  // by network: of its engines' visits to the first's last
 };
 
 std::vector<double> time_networks(int count, const std::function<Model(int)>& network, const EngineOptions& options,
                                   double budget, bool quiet) {
-  std::vector<Engine> engines;
-  {
-    Progress progress("prepare", "networks", count, quiet);
-    for (int i = -1; i < count; ++i) {
-      engines.emplace_back(network(std::max(i, 0)), options);
-      Rng rng(0);
-      for (float& pixel : engines.back().input()) pixel = static_cast<float>(rng.normal());
-      progress.update(i + 1);
-    }
-  }
-  Rounds rounds(engines);
+  Rounds rounds(count, network, options, quiet);
   Progress progress("time", "s", std::llround(budget), quiet);
   const Clock::time_point start = Clock::now();
   for (int round = 0; round < kLeastRounds || seconds_since(start) < budget; ++round) {
