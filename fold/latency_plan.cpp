@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -24,81 +25,95 @@ std::string mask_of(std::size_t cells, const DropRun& run) {
   return mask;
 }
 
-std::vector<Candidate> measure(const Model& model, LatencyPlan& plan, const Stopwatch& stopwatch,
-                               const Losses& losses) {
-  std::vector<Candidate> candidates;
-  struct Network {
-    int candidate;
-    bool merged;
-  };
-  std::vector<Network> networks;
-  for (DropRun& run : drop_runs(model, plan.max_kernel)) {
-    const int i = static_cast<int>(candidates.size());
-    networks.push_back({i, false});
-    if (!run.ops.empty()) networks.push_back({i, true});
-    candidates.push_back({std::move(run)});
+// Times the network, the candidates with these indices, dropped and merged, and the points, all in one go; fills in
+// their seconds, in the scale of plan.seconds if that is known: the machine's speed changes.
+void time_all(const Model& model, LatencyPlan& plan, const std::set<int>& candidates, const Stopwatch& stopwatch) {
+  std::vector<std::pair<double*, std::function<Model()>>> networks = {{&plan.seconds, [&] { return model; }}};
+  for (const int i : candidates) {
+    Candidate& candidate = plan.candidates[i];
+    const std::string mask = mask_of(plan.alphas.size(), candidate.run);
+    networks.emplace_back(&candidate.seconds, [&model, mask] { return drop_activations(model, mask); });
+    if (candidate.run.ops.empty()) continue;
+    const FoldOptions options{
+        .mask = mask, .groups = {{candidate.run.ops}}, .max_kernel = plan.max_kernel, .borders = plan.borders};
+    networks.emplace_back(&candidate.merged_seconds, [&model, options] { return fold(model, options).model; });
   }
-  const auto network = [&](int i) {
-    if (i == 0) return model;
-    const DropRun& run = candidates[networks[i - 1].candidate].run;
-    const std::string mask = mask_of(plan.alphas.size(), run);
-    if (!networks[i - 1].merged) return drop_activations(model, mask);
-    return fold(model, {.mask = mask, .groups = {{run.ops}}, .max_kernel = plan.max_kernel, .borders = plan.borders})
-        .model;
-  };
-  const std::vector<double> seconds = stopwatch(static_cast<int>(networks.size()) + 1, network);
-  plan.seconds = seconds[0];
-  for (std::size_t i = 0; i < networks.size(); ++i) {
-    Candidate& candidate = candidates[networks[i].candidate];
-    if (!networks[i].merged) candidate.seconds = seconds[i + 1];
-    candidate.merged_seconds = seconds[i + 1];
-  }
+  for (PlanPoint& point : plan.points)
+    networks.emplace_back(&point.measured_seconds.emplace(),
+                          [&] { return fold_point(plan, point, model, {.borders = plan.borders}).model; });
+
+  const std::vector<double> seconds =
+      stopwatch(static_cast<int>(networks.size()), [&](int i) { return networks[i].second(); });
+  const double scale = plan.seconds > 0 ? plan.seconds / seconds[0] : 1;
+  for (std::size_t i = 0; i < networks.size(); ++i) *networks[i].first = scale * seconds[i];
+}
+
+void fill_losses(LatencyPlan& plan, const Losses& losses) {
   std::vector<std::string> masks;
-  for (const Candidate& candidate : candidates) masks.push_back(mask_of(plan.alphas.size(), candidate.run));
+  for (const Candidate& candidate : plan.candidates) masks.push_back(mask_of(plan.alphas.size(), candidate.run));
   const std::vector<double> loss = losses(masks);
   for (std::size_t i = 0; i < loss.size(); ++i) {
     PLEAT_CHECK(std::isfinite(loss[i]), "plan: the loss of mask ", masks[i], " is no number");
-    candidates[i].loss = loss[i];
+    plan.candidates[i].loss = loss[i];
   }
-  return candidates;
+}
+
+// Predicts a point's seconds.
+double sum_up(const LatencyPlan& plan, const PlanPoint& point) {
+  double seconds = plan.seconds;
+  for (const int i : point.dropped) seconds += plan.candidates[i].seconds - plan.seconds;
+  for (const int i : point.merged) seconds += plan.candidates[i].merged_seconds - plan.candidates[i].seconds;
+  if (seconds <= 0)
+    throw std::runtime_error(concat("plan: mask ", point.mask, " would take ", 1e3 * seconds,
+                                    " ms by the sum of what was measured\nhint: too noisy; measure longer (--seconds), "
+                                    "or with nothing else running"));
+  return seconds;
 }
 
 // Turns choices of candidates into points.
 class Points {
  public:
   Points(const LatencyPlan& plan, const Graph& graph) : plan_(plan) {
-    for (const Candidate& candidate : plan.candidates) {
+    for (int whole = 0; whole < std::ssize(plan.candidates); ++whole) {
+      const DropRun& run = plan.candidates[whole].run;
       std::vector<Merge> merges;
-      for (const Candidate& part : plan.candidates)
-        if (part.run.first >= candidate.run.first && part.run.last <= candidate.run.last && !part.run.ops.empty())
-          merges.push_back({{find(graph, part.run.ops.front()), find(graph, part.run.ops.back()),
-                             part.merged_seconds - part.seconds},
-                            &part});
-      add(candidate, merges);
+      for (int i = 0; i < std::ssize(plan.candidates); ++i) {
+        const Candidate& part = plan.candidates[i];
+        if (part.run.first < run.first || part.run.last > run.last || part.run.ops.empty()) continue;
+        merges.push_back(
+            {{find(graph, part.run.ops.front()), find(graph, part.run.ops.back()), part.merged_seconds - part.seconds},
+             i});
+      }
+      add(whole, merges);
     }
   }
 
   const std::vector<Segment>& segments() const { return segments_; }
 
   PlanPoint point(const Choice& choice) const {
-    PlanPoint point{std::string(plan_.alphas.size(), '#'), {}, 0, choice.loss, plan_.seconds + choice.seconds};
+    PlanPoint point{.mask = std::string(plan_.alphas.size(), '#'), .groups = {}, .loss = choice.loss};
     for (const int s : choice.segments) {
       std::fill(point.mask.begin() + segments_[s].first, point.mask.begin() + segments_[s].last + 1, '.');
-      point.groups.insert(point.groups.end(), groups_[s].begin(), groups_[s].end());
+      point.dropped.push_back(whole_[s]);
+      for (const int i : merged_[s]) {
+        point.merged.push_back(i);
+        point.groups.push_back(plan_.candidates[i].run.ops);
+      }
     }
     return point;
   }
 
  private:
   struct Merge : Interval {
-    const Candidate* candidate;
+    int candidate;
   };
 
   // The candidate with its best merges; and with the best that leave its first or last op to a neighbour.
-  void add(const Candidate& candidate, const std::vector<Merge>& merges) {
+  void add(int whole, const std::vector<Merge>& merges) {
+    const Candidate& candidate = plan_.candidates[whole];
     int first = std::numeric_limits<int>::max(), last = -1;
     for (const Merge& merge : merges) first = std::min(first, merge.first), last = std::max(last, merge.last);
-    std::set<std::vector<OpNames>> known;
+    std::set<std::vector<int>> known;
     for (const bool leave_first : {false, true})
       for (const bool leave_last : {false, true}) {
         std::vector<Merge> allowed = merges;
@@ -106,22 +121,24 @@ class Points {
           return (leave_first && merge.first == first) || (leave_last && merge.last == last);
         });
         Segment segment{candidate.run.first, candidate.run.last, candidate.loss, candidate.seconds - plan_.seconds};
-        std::vector<OpNames> groups;
+        std::vector<int> merged;
         for (const int i : least_sum({allowed.begin(), allowed.end()})) {
           segment.seconds += allowed[i].cost;
           segment.first_op = std::min(segment.first_op, allowed[i].first);
           segment.last_op = allowed[i].last;
-          groups.push_back(allowed[i].candidate->run.ops);
+          merged.push_back(allowed[i].candidate);
         }
-        if (!known.insert(groups).second) continue;
+        if (!known.insert(merged).second) continue;
         segments_.push_back(segment);
-        groups_.push_back(std::move(groups));
+        whole_.push_back(whole);
+        merged_.push_back(std::move(merged));
       }
   }
 
   const LatencyPlan& plan_;
   std::vector<Segment> segments_;
-  std::vector<std::vector<OpNames>> groups_;  // merged in each segment
+  std::vector<int> whole_;                // by segment: the candidate that it drops,
+  std::vector<std::vector<int>> merged_;  // and those that are merged in it
 };
 
 // The knee of a front; but its least loss where even the fastest is not kWorthwhile times as fast as that, which may be
@@ -175,11 +192,8 @@ void choose_points(LatencyPlan& plan, const Graph& graph, const PlanWish& wish) 
   for (const std::vector<Choice>& depth : all)
     add(points.point(usual_choice(depth, plan.seconds))).best_of_depth = true;
   for (auto& [mask, point] : by_mask) {
-    if (point.seconds <= 0)
-      throw std::runtime_error(concat("plan: mask ", mask, " would take ", 1e3 * point.seconds,
-                                      " ms by the sum of what was measured\nhint: too noisy; measure longer "
-                                      "(--seconds), or with nothing else running"));
     point.depth = full_depth - static_cast<int>(std::count(mask.begin(), mask.end(), '.'));
+    point.seconds = sum_up(plan, point);
     plan.points.push_back(std::move(point));
   }
   std::stable_sort(plan.points.begin(), plan.points.end(),
@@ -207,18 +221,27 @@ LatencyPlan plan_by_latency(const Model& model, Borders borders, int max_kernel,
   const int deepest = depth(model.graph), shallowest = deepest - static_cast<int>(plan.alphas.size());
   PLEAT_CHECK(!wish.depth || (*wish.depth >= shallowest && *wish.depth <= deepest), "plan: depth ",
               wish.depth.value_or(0), " asked for, expected ", shallowest, " to ", deepest);
-  plan.candidates = measure(model, plan, stopwatch, losses);
+  std::set<int> candidates;
+  for (DropRun& run : drop_runs(model, max_kernel)) {
+    candidates.insert(static_cast<int>(plan.candidates.size()));
+    plan.candidates.push_back({std::move(run)});
+  }
+  time_all(model, plan, candidates, stopwatch);
+  fill_losses(plan, losses);
   choose_points(plan, model.graph, wish);
 
-  const std::vector<double> seconds = stopwatch(static_cast<int>(plan.points.size()) + 1, [&](int i) {
-    return i == 0 ? model : fold_point(plan, plan.points[i - 1], model, {.borders = borders}).model;
-  });
+  // Those were chosen that seemed fast, some by luck: what the points are made of is measured anew, beside them.
+  candidates.clear();
+  for (const PlanPoint& point : plan.points) {
+    candidates.insert(point.dropped.begin(), point.dropped.end());
+    candidates.insert(point.merged.begin(), point.merged.end());
+  }
+  time_all(model, plan, candidates, stopwatch);
   std::vector<std::string> masks;
   for (const PlanPoint& point : plan.points) masks.push_back(point.mask);
   const std::vector<double> loss = losses(masks);
   for (std::size_t i = 0; i < plan.points.size(); ++i) {
-    // In the first measurement's scale: the machine's speed may have changed.
-    plan.points[i].measured_seconds = seconds[i + 1] / seconds[0] * plan.seconds;
+    plan.points[i].seconds = sum_up(plan, plan.points[i]);
     plan.points[i].measured_loss = loss[i];
   }
   return plan;

@@ -30,6 +30,7 @@ struct PlanPoint {
   double loss = 0, seconds = 0;                                     ///< Predicted by sums.
   std::optional<double> measured_loss = {}, measured_seconds = {};  ///< Of the whole.
   bool best_of_depth = false;                                       ///< What would be chosen for its depth.
+  std::vector<int> dropped = {}, merged = {};                       ///< Candidates that the prediction is the sum of.
 };
 
 /// A DropRun with what it does to the network when it alone is dropped.
@@ -37,7 +38,7 @@ struct Candidate {
   DropRun run;
   double loss = 0;
   double seconds = 0;         ///< The network's, with the run dropped and not merged,
-  double merged_seconds = 0;  ///< and merged; as `seconds` where nothing merges.
+  double merged_seconds = 0;  ///< and merged, where it can be.
 };
 
 struct LatencyPlan {
@@ -47,7 +48,8 @@ struct LatencyPlan {
   int max_kernel = 7;
   double seconds = 0;  ///< Of the network as it is.
   std::vector<Candidate> candidates = {};
-  std::vector<PlanPoint> points = {};  ///< By falling predicted seconds: some of the front, and one for each depth.
+  std::vector<PlanPoint> points =
+      {};  ///< From slow to fast, as first measured: some of the front, and one for each depth.
   int chosen = 0;
 };
 
@@ -62,8 +64,9 @@ struct PlanWish {
 /// Sixteen hexadecimal digits that tell this graph (names, ops, sizes; not weights) from others.
 std::string fingerprint(const Graph& graph);
 
-/// Measures the candidates, plans, and measures the points. Throws std::invalid_argument if the model has no foldable
-/// activation or nothing fulfils the wish.
+/// Measures the candidates, plans, and measures the points and their candidates once more: the predictions are sums of
+/// those second figures, free of the luck that helps to be chosen. Throws std::invalid_argument if the model has no
+/// foldable activation or nothing fulfils the wish.
 LatencyPlan plan_by_latency(const Model& model, Borders borders, int max_kernel, const PlanWish& wish,
                             const Stopwatch& stopwatch, const Losses& losses);
 

@@ -50,7 +50,7 @@ double positive(const Json& json, const char* name) {
 }
 
 PlanPoint parse_point(const Json& json, std::size_t cells) {
-  PlanPoint point{json.at("mask"), json.at("groups"), json.at("depth")};
+  PlanPoint point{.mask = json.at("mask"), .groups = json.at("groups"), .depth = json.at("depth")};
   PLEAT_CHECK(point.mask.size() == cells && point.mask.find_first_not_of("#.") == std::string::npos, "mask '",
               point.mask, "', expected ", cells, " characters # or .");
   for (const OpNames& group : point.groups) PLEAT_CHECK(!group.empty(), "a group without ops");
