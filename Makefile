@@ -35,7 +35,8 @@ RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp e
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 COLD = $(wildcard tools/*.cpp) $(addprefix core/,file.cpp graph.cpp machine.cpp run_log.cpp safetensors.cpp tune_cache.cpp) \
        $(addprefix data/,dataset.cpp fetch.cpp image_folder.cpp) ops/model_file.cpp ops/spec.cpp
-TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,open_model.cpp onnx_export.cpp onnx_writer.cpp)
+TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
+        plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
 SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZERS))
 

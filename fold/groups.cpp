@@ -191,6 +191,17 @@ int weighted_kernel(const Op& op) {
                     op);
 }
 
+bool starts_with_norm(const Graph& graph, const Region& region) {
+  return std::holds_alternative<BatchNorm>(graph.nodes[region.nodes[0]].op);
+}
+
+OpNames weighted_ops(const Graph& graph, const Region& region) {
+  OpNames names;
+  for (const int i : region.nodes)
+    if (weighted_kernel(graph.nodes[i].op) > 0) names.push_back(graph.nodes[i].name);
+  return names;
+}
+
 std::vector<int> kernels(const Graph& graph, const Region& region) {
   std::vector<int> sides;
   for (const int i : region.nodes)
@@ -215,6 +226,27 @@ Refusal cheaper(const Graph& graph, int max_kernel, Borders borders) {
     if (reason.empty() && after > region.macs_before)
       reason = concat("MACs would grow from ", region.macs_before, " to ", after);
     return reason;
+  };
+}
+
+Refusal batch_norms(const Graph& graph) {
+  return [&graph](const Region& region) {
+    const std::vector<int> sides = kernels(graph, region);
+    const bool fits = sides.size() == 1 && region.exact() && region.map.kernel() == sides[0] &&
+                      region.macs_after <= region.macs_before;
+    return std::string(fits ? "" : "more than batch norm");
+  };
+}
+
+Refusal only(const Graph& graph, const std::vector<OpNames>& lists, Refusal within) {
+  return [&graph, lists, within = std::move(within), norms = batch_norms(graph)](const Region& region) {
+    const OpNames ops = weighted_ops(graph, region);
+    const auto shares = [&](const OpNames& list) {
+      return std::find_first_of(list.begin(), list.end(), ops.begin(), ops.end()) != list.end();
+    };
+    if (std::none_of(lists.begin(), lists.end(), shares)) return norms(region);
+    const bool listed = std::find(lists.begin(), lists.end(), ops) != lists.end() && !starts_with_norm(graph, region);
+    return listed ? within(region) : std::string("not to be merged further");
   };
 }
 

@@ -54,11 +54,27 @@ enum class Borders {
 /// Refuses, besides, regions whose merging costs more multiply-accumulates than they do.
 Refusal cheaper(const Graph& graph, int max_kernel, Borders borders);
 
+/// Refuses all but batch norms, and skips and poolings that cost no larger kernel, with the one convolution or linear
+/// layer next to them, where merging changes nothing at the borders: what inference always gains from.
+Refusal batch_norms(const Graph& graph);
+
+/// Convolutions and linear layers of a group, by name, in network order.
+using OpNames = std::vector<std::string>;
+
+/// Refuses, besides `within`, all regions but those with exactly one of these lists of ops, and batch_norms elsewhere.
+Refusal only(const Graph& graph, const std::vector<OpNames>& lists, Refusal within);
+
 /// Refuses, besides `refusal`, regions whose merging would change what they give at the borders.
 Refusal exact(Refusal refusal);
 
 /// Kernel of an op with weights (linear layers: 1); 0 for the others.
 int weighted_kernel(const Op& op);
+
+/// A batch norm stands in front, which belongs to the convolution before the region.
+bool starts_with_norm(const Graph& graph, const Region& region);
+
+/// Names of the region's convolutions and linear layers.
+OpNames weighted_ops(const Graph& graph, const Region& region);
 
 /// Sides of the kernels of the region's convolutions (linear layers: 1), in order.
 std::vector<int> kernels(const Graph& graph, const Region& region);

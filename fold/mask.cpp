@@ -51,6 +51,12 @@ std::string mask_from_depth(const Model& model, int wanted) {
   return mask;
 }
 
+int remaining_value(const Graph& original, int i, const Graph& dropped) {
+  int node = -1;
+  while ((node = find(dropped, original.nodes[i].name)) < 0) i = original.nodes[i].inputs[0];  // dropped, too
+  return node;
+}
+
 Model drop_activations(const Model& model, const std::string& mask) {
   const std::vector<Foldable> all = foldable_activations(model);
   PLEAT_CHECK(mask.size() == all.size(), "fold: mask '", mask, "' is for ", mask.size(), " activations, expected ",

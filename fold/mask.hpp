@@ -34,6 +34,10 @@ std::string mask_from_text(const Model& model, const std::string& text);
 /// std::invalid_argument if the network is shallower already or cannot become that shallow.
 std::string mask_from_depth(const Model& model, int depth);
 
+/// The node of `dropped`, a network without some of the activations of `original`, whose value stands for that of node
+/// `i` there.
+int remaining_value(const Graph& original, int i, const Graph& dropped);
+
 /// The model without the activations that `mask` (one character for each foldable activation) drops.
 Model drop_activations(const Model& model, const std::string& mask);
 

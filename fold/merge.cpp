@@ -103,13 +103,7 @@ Model merge(const Model& model, const std::vector<Region>& groups, Borders borde
 }
 
 Model fold_batch_norm(const Model& model) {
-  const auto refusal = [&](const Region& region) {
-    const std::vector<int> sides = kernels(model.graph, region);
-    const bool fits = sides.size() == 1 && region.exact() && region.map.kernel() == sides[0] &&
-                      region.macs_after <= region.macs_before;
-    return std::string(fits ? "" : "more than batch norm");
-  };
-  return merge(model, find_groups(model.graph, refusal), Borders::exact);
+  return merge(model, find_groups(model.graph, batch_norms(model.graph)), Borders::exact);
 }
 
 }  // namespace pleat

@@ -19,8 +19,7 @@ const std::string& merged_name(const Graph& graph, const Region& group);
 /// itself.
 Model merge(const Model& model, const std::vector<Region>& groups, Borders borders);
 
-/// Batch norms, and skips and poolings that cost no larger kernel, folded into the one convolution or linear layer next
-/// to them: what inference always gains from. Exact. A batch norm that no convolution precedes stays.
+/// The batch_norms (fold/groups.hpp) merged. Exact. A batch norm that no convolution precedes stays.
 Model fold_batch_norm(const Model& model);
 
 }  // namespace pleat

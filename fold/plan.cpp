@@ -24,8 +24,7 @@ std::string choose_mask(const Model& model, const FoldOptions& options) {
 
 // Fills in what became of a dropped activation that read value `i` of the original network.
 void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropped, const std::vector<Region>& groups) {
-  int node = -1;
-  while ((node = find(dropped, original.nodes[i].name)) < 0) i = original.nodes[i].inputs[0];  // dropped, too
+  const int node = remaining_value(original, i, dropped);
   const Node& before = dropped.nodes[node];
   row.stop =
       concat(before.name, std::holds_alternative<Add>(before.op) ? " adds two values" : " is merged with nothing");
@@ -83,12 +82,27 @@ bool is_prepared(const Model& model) {
   return has_note(model, "fold.merge", "none") && !has_note(model, "fold.borders", "exact");
 }
 
+void check_found(const Graph& graph, const std::vector<Region>& groups, const std::vector<OpNames>& lists,
+                 int max_kernel) {
+  for (const OpNames& list : lists) {
+    if (std::any_of(groups.begin(), groups.end(), [&](const Region& g) { return weighted_ops(graph, g) == list; }))
+      continue;
+    std::string names;
+    for (const std::string& op : list) names += concat(names.empty() ? "" : ", ", op);
+    throw std::invalid_argument(concat("fold: ", names,
+                                       ": cannot become one op here; expected a linear group of kernel at most ",
+                                       max_kernel, ", with its padding moved if the model was fine-tuned for merging"));
+  }
+}
+
 const char* name(Merge merge) {
   switch (merge) {
     case Merge::all:
       return "all";
     case Merge::cheaper:
       return "cheaper";
+    case Merge::latency:
+      return "latency";
     case Merge::none:
       return "none";
   }
@@ -116,17 +130,29 @@ Folded fold(const Model& model, const FoldOptions& options) {
   const bool drops = mask.find('.') != std::string::npos;
   const Model dropped = drop_activations(model, mask);
   const Graph& graph = dropped.graph;
-  const bool merges = options.merge != Merge::none;
+  const bool merges = options.merge != Merge::none, prepared = merges && is_prepared(model) && !drops;
   const Borders borders = options.borders.value_or(merges ? Borders::exact : Borders::reorder);
   Refusal refusal = options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel, borders)
                                                     : within_kernel(graph, options.max_kernel);
-  if (merges && is_prepared(model) && !drops) refusal = exact(std::move(refusal));
+  if (prepared) refusal = exact(std::move(refusal));
+  std::optional<std::vector<OpNames>> lists = options.groups;
+  MergeChoice timed;
+  if (options.merge == Merge::latency) {
+    PLEAT_CHECK(options.stopwatch && !lists, "fold: merging by latency needs a stopwatch, and no list of groups");
+    timed = choose_merges(dropped, merge_candidates(graph, refusal), refusal, borders, options.stopwatch);
+    lists.emplace();
+    for (const TimedGroup& group : timed.groups)
+      if (group.merged) lists->push_back(group.ops);
+  }
+  if (lists) refusal = only(graph, *lists, std::move(refusal));
   const std::vector<Region> groups = find_groups(graph, refusal);
+  if (lists) check_found(graph, groups, *lists, options.max_kernel);
   const bool exact_borders = borders == Borders::exact;
   Folded folded{merges          ? merge(dropped, groups, borders)
                 : exact_borders ? dropped
                                 : reorder_padding(dropped, groups),
                 describe(model, mask, graph, groups, exact_borders)};
+  folded.plan.timed = std::move(timed);
   folded.model.notes["fold.mask"] = whole_mask(model, mask);
   folded.model.notes["fold.merge"] = name(options.merge);
   if (!has_note(model, "fold.borders", "reorder"))  // moved once is moved

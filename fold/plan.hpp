@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "fold/candidates.hpp"
 #include "fold/groups.hpp"
 
 namespace pleat {
@@ -15,6 +16,7 @@ struct FoldOptions {
   enum class Merge {
     all,      ///< Every group becomes one op.
     cheaper,  ///< Only where multiply-accumulates do not grow; batch norms always.
+    latency,  ///< Only where `stopwatch` says that the network gets faster; batch norms always.
     none,     ///< Groups keep their ops, for fine-tuning; as `borders` says, merging later is exact.
   };
   // Which activations to drop: at most one of these; none of them drops nothing.
@@ -22,8 +24,11 @@ struct FoldOptions {
   std::optional<std::string> mask = {};  ///< '#' keeps, '.' drops; fold/mask.hpp.
   std::optional<int> depth = {};         ///< The largest alphas until the network is this deep.
   Merge merge = Merge::all;
+  /// Merges (Merge::all) or prepares (Merge::none) these groups alone, and batch norms.
+  std::optional<std::vector<OpNames>> groups = {};
   int max_kernel = 7;
   std::optional<Borders> borders = {};  ///< Not given: exact, but reorder with Merge::none.
+  Stopwatch stopwatch = {};             ///< For Merge::latency.
 };
 
 /// A foldable activation of the model before.
@@ -56,6 +61,7 @@ struct FoldPlan {
   std::string mask;  ///< Of this model's foldable activations.
   std::vector<ActivationRow> activations;
   std::vector<GroupRow> groups;
+  MergeChoice timed = {};  ///< What Merge::latency measured.
 };
 
 struct Folded {

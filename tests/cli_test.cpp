@@ -55,8 +55,9 @@ int files_in(const std::string& dir) {
   return static_cast<int>(std::distance(fs::directory_iterator(dir), fs::directory_iterator()));
 }
 
-const std::vector<std::string> kCommands = {"train",   "prefold", "fold",   "finetune", "eval", "verify", "inspect",
-                                            "predict", "bench",   "import", "export",   "data", "list",   "doctor"};
+const std::vector<std::string> kCommands = {"train",  "prefold", "fold",    "finetune", "eval",
+                                            "verify", "inspect", "predict", "bench",    "import",
+                                            "export", "data",    "list",    "doctor",   "plan"};
 
 }  // namespace
 
@@ -99,6 +100,14 @@ TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help"
       {"fold resnet20 --out f.safetensors --threshold 2", "--threshold 2"},
       {"fold resnet20 --out f.safetensors --threshold nan", "--threshold nan"},
       {"fold resnet20", "--out"},
+      {"fold resnet20 --out f.safetensors --point 1", "expected --plan"},
+      {"fold resnet20 --out f.safetensors --plan p.json --mask '#'", "neither --mask nor --threshold"},
+      {"fold resnet20 --out f.safetensors --plan p.json --merge latency", "--merge all"},
+      {"plan resnet20", "--out"},
+      {"plan resnet20 --out p.json --max-drop 1 --min-speedup 2", "expected one of them"},
+      {"plan resnet20 --out p.json --importance chance", "auto, alphas, pictures"},
+      {"plan resnet20 --out p.json --seconds -1", "--seconds -1"},
+      {"plan resnet20 --out p.json --batch 0", "--batch 0"},
       {"train resnet20 --data mnist --out o --lr nan", "--lr nan"},
       {"train resnet20 --data mnist --out o --lr inf", "--lr inf"},
       {"train resnet20 --data mnist --out o --lr -1", "--lr -1"},
@@ -134,6 +143,8 @@ TEST_CASE("what cannot be done exits with 1 and says which file or name and why"
       {"eval resnet20 --data cifar10", {"cifar10", "looked in", "pleat data fetch cifar10"}},
       {"eval resnet20 --data nowhere", {"nowhere"}},
       {"train resnet20 --data cifar10 --out o", {"cifar10", "pleat data fetch"}},
+      {"fold resnet20 --plan text --out o", {"text: "}},
+      {"plan resnet20 --importance alphas --out o", {"all alphas are 0", "pleat prefold"}},
       {"predict absent.safetensors text", {"absent.safetensors"}},
       {"data info bird", {"bird"}},
       {"import text --model resnet20 --out o", {"text: "}},
@@ -228,6 +239,67 @@ TEST_CASE("output that cannot be written fails with the reason and leaves nothin
       {"file", "File too large"});
   CHECK(slurp(dir.path("file")) == "keep me");
   CHECK(files_in(dir.path()) == before);
+}
+
+TEST_CASE("plan, then fold by it before and after fine-tuning; fold by latency") {
+  const TempDir dir;
+  write_dataset(dir);
+  Model model = named_model("resnet20", dataset_info("mnist"), 7);
+  save_model(dir.path("m.safetensors"), model);
+  const std::string plan =
+      "PLEAT_DATA=. \"$PLEAT\" plan m.safetensors --threads 1 --seconds 1 --pictures 3 --out p.json --json";
+  const Result r = shell(dir, plan + " --data mnist --depth 15");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  Json json = r.json(), file = Json::parse(slurp(dir.path("p.json")));
+  CHECK(json["command"] == "plan");
+  CHECK(json["points"] == file["points"]);
+  CHECK(file["format"] == "pleat plan");
+  CHECK(file["loss"]["by"] == "divergence");
+  CHECK(file["loss"]["text"].get<std::string>().find("3 pictures of mnist") != std::string::npos);
+  CHECK(file["threads"].get<int>() >= 1);
+  CHECK(file["alphas"].size() == 18);
+  CHECK(file["candidates"].size() == 18);
+  CHECK(file["base_ms"].get<double>() > 0);
+  CHECK(file["prediction_error"].get<double>() >= 0);
+  Json chosen = file["points"][file["chosen"].get<int>()];
+  CHECK(chosen["depth"] == 15);
+  CHECK(chosen["measured_ms"].get<double>() > 0);
+  CHECK(r.err.find("* chosen") != std::string::npos);
+
+  Json first = pleat_command(dir, "fold m.safetensors --plan p.json --merge none --out u.safetensors --json").json();
+  CHECK(first["depth_after"] == 15);
+  CHECK(first["mask"] == chosen["mask"]);
+  Json merged = pleat_command(dir, "fold u.safetensors --plan p.json --out f.safetensors --json").json();
+  CHECK(merged["convs_before"].get<int>() - merged["convs_after"].get<int>() ==
+        static_cast<int>(chosen["groups"].size()));
+  Json same = pleat_command(dir, "verify u.safetensors f.safetensors --random 5 --json").json();
+  CHECK(same["max_rel_diff"].get<double>() < 1e-5);
+  CHECK(pleat_command(dir, "fold m.safetensors --plan p.json --depth 12 --out d.safetensors --json")
+            .json()["depth_after"] == 12);
+  CHECK(pleat_command(dir, "fold m.safetensors --plan p.json --point 0 --out d.safetensors --json").json()["mask"] ==
+        file["points"][0]["mask"]);
+  check_failure(pleat_command(dir, "fold m.safetensors --plan p.json --point 99 --out x.safetensors"), 1,
+                {"p.json", "no point 99"});
+  check_failure(pleat_command(dir, "fold resnet32 --plan p.json --out x.safetensors"), 1, {"another network"});
+
+  const std::string by_latency =
+      "fold m.safetensors --mask '.#.###############' --merge latency --threads 1 --seconds 0 --out l.safetensors";
+  json = pleat_command(dir, by_latency + " --json").json();
+  CHECK(json["depth_after"] == 18);
+  CHECK(json["plan"]["timed"].size() == 2);
+  int joined = 0;
+  for (const Json& group : json["plan"]["timed"]) joined += group["merged"].get<bool>();
+  CHECK(json["convs_after"] == 19 - joined);
+
+  // Trained alphas count instead of pictures, which none were given of.
+  for (const char* alpha : {"layer1.0.alpha1", "layer2.1.alpha2"}) model.tensors.at(alpha).values[0] = 0.75f;
+  save_model(dir.path("m.safetensors"), model);
+  REQUIRE(shell(dir, plan + " --max-drop 0.5").code == 0);
+  file = Json::parse(slurp(dir.path("p.json")));
+  CHECK(file["loss"]["by"] == "alphas");
+  CHECK(file["candidates"][0]["loss"] == 0.25);
+  CHECK(file["points"][file["chosen"].get<int>()]["loss"].get<double>() <= 0.5);
 }
 
 TEST_CASE("train, prefold, finetune and eval on a small set, from the command line") {

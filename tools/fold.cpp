@@ -1,20 +1,21 @@
 // `pleat fold MODEL --out F`: drops activations, merges what is linear between the others, prints the plan.
-#include <array>
-#include <iomanip>
+#include <algorithm>
 #include <ostream>
 
 #include "core/check.hpp"
+#include "fold/latency_plan.hpp"
 #include "fold/plan.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/fold_table.hpp"
 #include "tools/open_model.hpp"
+#include "tools/plan_file.hpp"
+#include "tools/stopwatch.hpp"
 
 namespace pleat {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr double kThreshold = 0.9;  // the paper's
 
@@ -24,111 +25,68 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
     cli.usage_error("--mask, --depth and --threshold: expected at most one of them");
   if (cli.has("mask"))
     options.mask = cli.text("mask");
-  else if (cli.has("depth"))
+  else if (cli.has("depth") && !cli.has("plan"))
     options.depth = static_cast<int>(cli.integer("depth", 1, 1 << 20));
   else if (cli.has("threshold"))
     options.threshold = cli.number("threshold", 0, 1);
-  else if (!model.notes.contains("fold.mask"))
+  else if (!model.notes.contains("fold.mask") && !cli.has("plan"))
     options.threshold = kThreshold;
-  const std::string& merge = cli.choice("merge", {"all", "cheaper", "none"});
+  const std::string& merge = cli.choice("merge", {"all", "cheaper", "latency", "none"});
   options.merge = merge == "all"       ? FoldOptions::Merge::all
                   : merge == "cheaper" ? FoldOptions::Merge::cheaper
+                  : merge == "latency" ? FoldOptions::Merge::latency
                                        : FoldOptions::Merge::none;
+  options.stopwatch = make_stopwatch(cli);
   if (cli.has("borders"))
     options.borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
   options.max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
   return options;
 }
 
-// "3+3 -> 5"
-std::string kernel_text(const GroupRow& group) {
-  std::string text;
-  for (const int side : group.kernels) text += concat(text.empty() ? "" : "+", side);
-  return concat(text, " -> ", group.kernel);
+// The point of the plan that --point or --depth names, or the chosen one.
+const PlanPoint& choose_point(const Cli& cli, const LatencyPlan& plan) {
+  if (cli.has("point") && cli.has("depth")) cli.usage_error("--point and --depth: expected at most one of them");
+  if (cli.has("point")) {
+    const int64_t point = cli.integer("point", 0);
+    PLEAT_CHECK(point < std::ssize(plan.points), cli.text("plan"), ": has no point ", point, ", expected 0 to ",
+                plan.points.size() - 1);
+    return plan.points[point];
+  }
+  const PlanPoint& chosen = plan.points[plan.chosen];
+  if (!cli.has("depth")) return chosen;
+  const int64_t depth = cli.integer("depth", 1, 1 << 20);
+  if (chosen.depth == depth) return chosen;
+  const auto best = std::find_if(plan.points.begin(), plan.points.end(),
+                                 [&](const PlanPoint& point) { return point.best_of_depth && point.depth == depth; });
+  PLEAT_CHECK(best != plan.points.end(), cli.text("plan"), ": has no point of depth ", depth);
+  return *best;
 }
 
-constexpr std::array kBorderText = {"", "; padding moved", "; border biases", "; border kernels"};
-
-// Widths of the table's columns of text.
-struct Columns {
-  explicit Columns(const FoldPlan& plan) {
-    const auto widen = [](int& width, const std::string& text) {
-      width = std::max(width, static_cast<int>(text.size()));
-    };
-    for (const ActivationRow& row : plan.activations) widen(activation, row.alpha);
-    for (const GroupRow& row : plan.groups) widen(group, row.op), widen(kernels, kernel_text(row));
-  }
-  int activation = 10, group = 5, kernels = 7;
-};
-
-void print_group(std::ostream& out, const Columns& columns, const GroupRow& group, const std::string& stop) {
-  out << std::left << std::setw(columns.group + 2) << group.op << std::setw(columns.kernels) << kernel_text(group)
-      << std::right << std::setw(13) << group.macs_before << std::setw(12) << group.macs_after
-      << (stop.empty() ? "" : "  ") << stop << '\n';
-}
-
-void print_plan(std::ostream& out, const FoldPlan& plan) {
-  const Columns columns(plan);
-  out << std::left << std::setw(columns.activation) << "activation"
-      << "  alpha  fate     " << std::setw(columns.group + 2) << "group" << std::setw(columns.kernels) << "kernels"
-      << "  MACs before       after  ends at\n";
-  std::vector<bool> shown(plan.groups.size());
-  for (const ActivationRow& row : plan.activations) {
-    out << std::left << std::setw(columns.activation) << row.alpha << std::right << std::fixed << std::setprecision(3)
-        << std::setw(7) << row.value << (row.kept ? "  kept" : "  dropped  ");
-    if (row.kept) {
-      out << '\n';
-    } else if (row.group < 0) {
-      out << "none: " << row.stop << '\n';
-    } else {
-      const GroupRow& group = plan.groups[row.group];
-      print_group(out, columns, group, group.stop + kBorderText[static_cast<int>(group.border)]);
-      shown[row.group] = true;
-    }
-  }
-  // Groups without a dropped activation: batch norms, mostly.
-  for (std::size_t g = 0, first = 1; g < plan.groups.size(); ++g) {
-    if (shown[g]) continue;
-    if (first) out << "\nwithout a dropped activation between them\n";
-    first = 0;
-    out << "  ";
-    print_group(out, columns, plan.groups[g], "");
-  }
-  out.unsetf(std::ios::fixed);
-}
-
-Json plan_json(const FoldPlan& plan) {
-  Json activations = Json::array(), groups = Json::array();
-  for (const ActivationRow& row : plan.activations)
-    activations.push_back({{"alpha", row.alpha},
-                           {"value", row.value},
-                           {"kept", row.kept},
-                           {"group", row.group >= 0 ? Json(plan.groups[row.group].op) : Json()},
-                           {"stop", row.stop}});
-  for (const GroupRow& group : plan.groups)
-    groups.push_back({{"op", group.op},
-                      {"from", group.from},
-                      {"to", group.to},
-                      {"kernels", group.kernels},
-                      {"kernel", group.kernel},
-                      {"macs_before", group.macs_before},
-                      {"macs_after", group.macs_after},
-                      {"border", name(group.border)},
-                      {"stop", group.stop}});
-  return {{"activations", activations}, {"groups", groups}};
+Folded fold_by_plan(const Cli& cli, const Model& model, const FoldOptions& options) {
+  if (options.mask || options.threshold)
+    cli.usage_error("--plan says what to drop: expected neither --mask nor --threshold");
+  if (options.merge != FoldOptions::Merge::all && options.merge != FoldOptions::Merge::none)
+    cli.usage_error("--plan says what to merge: expected --merge all (all of that) or none");
+  const LatencyPlan plan = read_plan(cli.text("plan"));
+  const PlanPoint& point = choose_point(cli, plan);
+  Folded folded = fold_point(plan, point, model, options);
+  cli.out() << "predicted: " << plan.seconds / point.seconds << " times as fast, loss " << point.loss << "\n\n";
+  return folded;
 }
 
 }  // namespace
 
 int fold_command(int argc, char** argv) {
-  Cli cli("pleat fold",
-          "Drops activations and merges each linear group between the others into one convolution, exactly, borders "
-          "included; "
-          "or makes the network ready for fine-tuning first.",
-          "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
-          "pleat fold finetuned.safetensors --out merged.safetensors              # exactly the same function\n"
-          "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # the same, without training\n"
-          "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
+  Cli cli(
+      "pleat fold",
+      "Drops activations and merges each linear group between the others into one convolution, exactly, borders "
+      "included; "
+      "or makes the network ready for fine-tuning first.",
+      "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
+      "pleat fold finetuned.safetensors --out merged.safetensors              # exactly the same function\n"
+      "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # the same, without training\n"
+      "pleat fold net.safetensors --plan plan.json --merge none --out folded.safetensors   # as `pleat plan` chose\n"
+      "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
   cli.argument("MODEL", "a name of `pleat list` or a file");
   cli.option("out", "FILE", "model file to write");
   cli.option(
@@ -136,17 +94,24 @@ int fold_command(int argc, char** argv) {
       "drop activations with alpha >= X; without any of these three: 0.9, or none if the model was folded before");
   cli.option("mask", "MASK", "one character for each foldable activation, in order: # keeps, . drops");
   cli.option("depth", "N", "drop the largest alphas until the depth, activations left + 1, is N");
-  cli.option("merge", "HOW", "all, cheaper (only where MACs do not grow) or none (for fine-tuning before the merge)",
+  cli.option("plan", "FILE", "drop and merge as `pleat plan` found: its chosen point, or the best of --depth");
+  cli.option("point", "N", "this point of the plan");
+  cli.option("merge", "HOW",
+             "all, cheaper (only where MACs do not grow), latency (only where this CPU is faster for it, measured) or "
+             "none (for fine-tuning before the merge)",
              "all");
   cli.option("borders", "HOW",
              "exact (the same function as before, borders included) or reorder (padding moved to the first convolution "
              "of each group: no cost, but asks for fine-tuning); without: reorder with --merge none, else exact");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
+  declare_stopwatch(cli, "20");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
 
   const Model before = open_model(cli.argument("MODEL"), cli.seed());
-  const auto [after, plan] = fold(before, read_options(cli, before));
+  const FoldOptions options = read_options(cli, before);
+  if (cli.has("point") && !cli.has("plan")) cli.usage_error("--point is of a plan: expected --plan");
+  const auto [after, plan] = cli.has("plan") ? fold_by_plan(cli, before, options) : fold(before, options);
   save_model(file, after);
 
   std::ostream& out = cli.out();
@@ -166,7 +131,7 @@ int fold_command(int argc, char** argv) {
               {"params_before", parameter_count(before.graph)},
               {"params_after", parameter_count(after.graph)},
               {"mask", plan.mask},
-              {"plan", plan_json(plan)}});
+              {"plan", to_json(plan)}});
   return 0;
 }
 

@@ -1,0 +1,108 @@
+#include "tools/fold_table.hpp"
+
+#include <array>
+#include <iomanip>
+#include <nlohmann/json.hpp>
+
+#include "core/check.hpp"
+
+namespace pleat {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// "3+3 -> 5"
+std::string kernel_text(const GroupRow& group) {
+  std::string text;
+  for (const int side : group.kernels) text += concat(text.empty() ? "" : "+", side);
+  return concat(text, " -> ", group.kernel);
+}
+
+constexpr std::array kBorderText = {"", "; padding moved", "; border biases", "; border kernels"};
+
+// Widths of the table's columns of text.
+struct Columns {
+  explicit Columns(const FoldPlan& plan) {
+    const auto widen = [](int& width, const std::string& text) {
+      width = std::max(width, static_cast<int>(text.size()));
+    };
+    for (const ActivationRow& row : plan.activations) widen(activation, row.alpha);
+    for (const GroupRow& row : plan.groups) widen(group, row.op), widen(kernels, kernel_text(row));
+  }
+  int activation = 10, group = 5, kernels = 7;
+};
+
+void print_group(std::ostream& out, const Columns& columns, const GroupRow& group, const std::string& stop) {
+  out << std::left << std::setw(columns.group + 2) << group.op << std::setw(columns.kernels) << kernel_text(group)
+      << std::right << std::setw(13) << group.macs_before << std::setw(12) << group.macs_after
+      << (stop.empty() ? "" : "  ") << stop << '\n';
+}
+
+void print_timed(std::ostream& out, const MergeChoice& timed) {
+  out << "\nms more than " << 1e3 * timed.base << " when merged alone\n";
+  for (const TimedGroup& group : timed.groups) {
+    out << std::setw(8) << std::showpos << 1e3 * group.seconds << std::noshowpos
+        << (group.merged ? "  merged  " : "  left    ") << "kernel " << group.kernel << "  ";
+    for (const std::string& op : group.ops) out << (&op == &group.ops.front() ? "" : ", ") << op;
+    out << '\n';
+  }
+}
+
+}  // namespace
+
+void print_plan(std::ostream& out, const FoldPlan& plan) {
+  const Columns columns(plan);
+  out << std::left << std::setw(columns.activation) << "activation"
+      << "  alpha  fate     " << std::setw(columns.group + 2) << "group" << std::setw(columns.kernels) << "kernels"
+      << "  MACs before       after  ends at\n";
+  std::vector<bool> shown(plan.groups.size());
+  for (const ActivationRow& row : plan.activations) {
+    out << std::left << std::setw(columns.activation) << row.alpha << std::right << std::fixed << std::setprecision(3)
+        << std::setw(7) << row.value << (row.kept ? "  kept" : "  dropped  ");
+    if (row.kept) {
+      out << '\n';
+    } else if (row.group < 0) {
+      out << "none: " << row.stop << '\n';
+    } else {
+      const GroupRow& group = plan.groups[row.group];
+      print_group(out, columns, group, group.stop + kBorderText[static_cast<int>(group.border)]);
+      shown[row.group] = true;
+    }
+  }
+  // Groups without a dropped activation: batch norms, mostly.
+  for (std::size_t g = 0, first = 1; g < plan.groups.size(); ++g) {
+    if (shown[g]) continue;
+    if (first) out << "\nwithout a dropped activation between them\n";
+    first = 0;
+    out << "  ";
+    print_group(out, columns, plan.groups[g], "");
+  }
+  if (!plan.timed.groups.empty()) print_timed(out, plan.timed);
+  out.unsetf(std::ios::fixed);
+}
+
+Json to_json(const FoldPlan& plan) {
+  Json activations = Json::array(), groups = Json::array(), timed = Json::array();
+  for (const ActivationRow& row : plan.activations)
+    activations.push_back({{"alpha", row.alpha},
+                           {"value", row.value},
+                           {"kept", row.kept},
+                           {"group", row.group >= 0 ? Json(plan.groups[row.group].op) : Json()},
+                           {"stop", row.stop}});
+  for (const GroupRow& group : plan.groups)
+    groups.push_back({{"op", group.op},
+                      {"from", group.from},
+                      {"to", group.to},
+                      {"kernels", group.kernels},
+                      {"kernel", group.kernel},
+                      {"macs_before", group.macs_before},
+                      {"macs_after", group.macs_after},
+                      {"border", name(group.border)},
+                      {"stop", group.stop}});
+  for (const TimedGroup& group : plan.timed.groups)
+    timed.push_back(
+        {{"ops", group.ops}, {"kernel", group.kernel}, {"added_ms", 1e3 * group.seconds}, {"merged", group.merged}});
+  return {{"activations", activations}, {"groups", groups}, {"timed", timed}};
+}
+
+}  // namespace pleat

@@ -1,0 +1,110 @@
+#include "tools/stopwatch.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "core/check.hpp"
+#include "core/rng.hpp"
+#include "fold/engine.hpp"
+#include "tools/engine_options.hpp"
+#include "tools/latency.hpp"
+#include "tools/progress.hpp"
+
+namespace pleat {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kCalls = 3, kLeastRounds = 5;
+constexpr std::size_t kBetween = 8;
+// Every difference is one to the first network: an error there would count as often as there are groups.
+constexpr int kCopies = 8;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The fastest call of a visit.
+double visit(Engine& engine) {
+  engine.run();
+  double fastest = std::numeric_limits<double>::infinity();
+  for (int call = 0; call < kCalls; ++call) {
+    const Clock::time_point start = Clock::now();
+    engine.run();
+    fastest = std::min(fastest, seconds_since(start));
+  }
+  return fastest;
+}
+
+// The networks' engines, and what was measured so far.
+class Rounds {
+ public:
+  Rounds(int count, const std::function<Model(int)>& network, const EngineOptions& options, bool quiet)
+      : ratios_(count) {
+    Progress progress("prepare", "networks", count, quiet);
+    for (int i = 0; i < count; ++i) {
+      const Model model = network(i);
+      for (int copy = 0; copy < (i == 0 ? 1 + kCopies : 1); ++copy) {
+        engines_.emplace_back(model, options);
+        network_.push_back(i);
+        Rng rng(0);
+        for (float& pixel : engines_.back().input()) pixel = static_cast<float>(rng.normal());
+      }
+      progress.update(i + 1);
+    }
+  }
+
+  void run(uint64_t round) {
+    const std::vector<uint32_t> order = permutation(static_cast<uint32_t>(engines_.size() - 1), Rng(round));
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      if (i % kBetween == 0) speed_.push_back(visit(engines_[0]));
+      const std::size_t engine = order[i] + 1;
+      ratios_[network_[engine]].push_back(visit(engines_[engine]) / speed_.back());
+    }
+  }
+
+  std::vector<double> seconds() const {
+    const double usual = quantile(speed_, 0.5);
+    std::vector<double> result;
+    for (const std::vector<double>& ratios : ratios_) result.push_back(usual * quantile(ratios, 0.5));
+    return result;
+  }
+
+ private:
+  std::vector<Engine> engines_;              // the first only tells how fast the machine is at the time
+  std::vector<int> network_;                 // by engine
+  std::vector<double> speed_;                // seconds of the first engine's visits
+  std::vector<std::vector<double>> ratios_;  // by network: of its engines' visits to the first's last
+};
+
+std::vector<double> time_networks(int count, const std::function<Model(int)>& network, const EngineOptions& options,
+                                  double budget, bool quiet) {
+  Rounds rounds(count, network, options, quiet);
+  Progress progress("time", "s", std::llround(budget), quiet);
+  const Clock::time_point start = Clock::now();
+  for (int round = 0; round < kLeastRounds || seconds_since(start) < budget; ++round) {
+    rounds.run(round);
+    progress.update(std::llround(seconds_since(start)), concat(round + 1, " rounds of ", count, " networks"));
+  }
+  return rounds.seconds();
+}
+
+}  // namespace
+
+void declare_stopwatch(Cli& cli, const char* seconds) {
+  cli.accept_bf16();
+  declare_engine_tune(cli);
+  cli.option("batch", "N", "pictures a call when latency is measured", "1");
+  cli.option("seconds", "X", "about so long is latency measured", seconds);
+}
+
+Stopwatch make_stopwatch(const Cli& cli) {
+  return [options = engine_options(cli, cli.integer("batch", 1, 1 << 16)), budget = cli.number("seconds", 0, 1e6),
+          quiet = cli.quiet()](int count, const std::function<Model(int)>& network) {
+    return time_networks(count, network, options, budget, quiet);
+  };
+}
+
+}  // namespace pleat
