@@ -33,8 +33,11 @@ INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp para
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
+# What prepares and reports, and computes little: small, it leaves pleat-run room for kernels.
 COLD = $(wildcard tools/*.cpp) $(addprefix core/,file.cpp graph.cpp machine.cpp run_log.cpp safetensors.cpp tune_cache.cpp) \
-       $(addprefix data/,dataset.cpp fetch.cpp image_folder.cpp) ops/model_file.cpp ops/spec.cpp
+       $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) ops/model_file.cpp ops/spec.cpp \
+       $(addprefix fold/,border.cpp c_api.cpp engine_block.cpp engine_plan.cpp engine_program.cpp engine_tuner.cpp engine_winograd.cpp \
+         groups.cpp mask.cpp merge.cpp plan.cpp reorder.cpp rewrite.cpp)
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
         plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
@@ -73,7 +76,6 @@ $(BUILD)/pleat-run: $(RUN_PARTS)
 $(SHARED): $(call objects,$(INFER)) | fold/pleat.map
 	$(Q)$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$| -Wl,--gc-sections $(DNNL_LIBS)
 
-# What reads and reports, and computes nothing: small, it leaves pleat-run room for kernels.
 $(call objects,$(COLD)): CXXFLAGS += -Os
 
 $(BUILD)/%.o: %.cpp

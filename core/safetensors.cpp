@@ -83,7 +83,7 @@ struct Entry {
 
 // Reads the header event by event: nothing is built that the format does not have, so that deep nesting or a huge
 // document of another kind ends at its first wrong event.
-class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
+class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
  public:
   explicit HeaderReader(const std::string& file) : file_(file) {}
 
@@ -224,7 +224,7 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   // The JSON parser takes a zero byte for the end and would not see what follows.
   PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name, "safetensors header: a zero byte");
   HeaderReader reader(name);
-  nlohmann::json::sax_parse(header, header + header_size, &reader);
+  nlohmann::ordered_json::sax_parse(header, header + header_size, &reader);
   const auto data = bytes.subspan(header_size);
   check_layout(reader.entries, static_cast<int64_t>(data.size()), name);
 

@@ -14,7 +14,7 @@
 namespace pleat {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 std::string cache_path() {
   const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");

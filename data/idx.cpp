@@ -21,7 +21,7 @@ constexpr int64_t kChunk = int64_t{1} << 20;
 // A plain or gzipped file read from start to end.
 class IdxFile {
  public:
-  explicit IdxFile(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose) {
+  explicit IdxFile(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose_r) {
     PLEAT_CHECK_FILE(file_ != nullptr, path, std::strerror(errno));
   }
 

@@ -135,7 +135,7 @@ template <class T>
 InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
     : block_(block), out_panels_(panels_of(block.y.c)) {
   PLEAT_CHECK(block.is_supported(), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
-              block.depthwise.stride, ", ", block.x.c, " channels; expected 3 or 5, 1 or 2, an even number");
+              block.depthwise.stride, ", ", block.x.c, " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
   const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
   const int64_t channels = panels_of(block.channels) * kPanelWidth;
   if (block.expands) expand_ = pack_panels<T>(weights.expand, block.channels, block.x.c, block.x.c);
@@ -305,7 +305,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                       buffers.sums_size,
                       cut.splits,
                       block_.acts[2]};
-    with_registers([&](auto bytes) __attribute__((always_inline)) { finish_pixels<bytes>(f); });
+    with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { finish_pixels<bytes>(f); });
   };
   const auto rows_of = [&](int64_t item) { return std::min(cut.rows, out.h - item % bands * cut.rows); };
   parallel_for(out.n * bands * cut.splits, [&](int64_t begin, int64_t end, int thread) {
@@ -321,7 +321,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 buffers.expanded + thread * buffers.thread_size,
                 buffers.filtered + thread * buffers.thread_size * int64_t{sizeof(float) / sizeof(T)},
                 buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size};
-      with_registers([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });
+      with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });
       if (cut.splits == 1) finish(item, band.sums, 0, band.rows * out.w);
     }
   });

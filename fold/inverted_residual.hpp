@@ -24,10 +24,10 @@ struct InvertedResidual {
   DepthwiseConv2d depthwise;
   Activation acts[3];  ///< Behind expand, behind depthwise, of the block.
 
-  /// Kernels of 3 or 5 with stride 1 or 2; an even number of channels in x.
+  /// Kernels of 3 or 5 with stride 1 or 2; an even number of channels in x; a CPU with AVX2.
   bool is_supported() const {
     const auto [kernel, stride, pad, bias] = depthwise;
-    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && x.c % 2 == 0;
+    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && x.c % 2 == 0 && has_avx2();
   }
 };
 
