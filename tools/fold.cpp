@@ -9,7 +9,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/open_model.hpp"
+#include "tools/network_options.hpp"
 
 namespace pleat {
 namespace {
@@ -142,10 +142,11 @@ int fold_command(int argc, char** argv) {
              "exact (the same function as before, borders included) or reorder (padding moved to the first convolution "
              "of each group: no cost, but asks for fine-tuning); without: reorder with --merge none, else exact");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
 
-  const Model before = open_model(cli.argument("MODEL"), cli.seed());
+  const Model before = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const auto [after, plan] = fold(before, read_options(cli, before));
   save_model(file, after);
 

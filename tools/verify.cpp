@@ -10,7 +10,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/open_model.hpp"
+#include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
 
@@ -30,7 +30,8 @@ int last_map(const Graph& graph) {
 class Side {
  public:
   Side(const Cli& cli, const char* which)
-      : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "")),
+      : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "", "",
+                          network_options(cli))),
         map_(last_map(model_.graph)),
         exec_(model_.graph, model_.tensors,
               {.batch = kBatch,
@@ -85,6 +86,7 @@ int verify_command(int argc, char** argv) {
   cli.argument("B", "model file");
   cli.option("data", "NAME|DIR", "data set whose test split to use");
   cli.option("random", "N", "use N random pictures instead", "100");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const int64_t random = cli.integer("random", 1, 1'000'000'000);
   Side a(cli, "A"), b(cli, "B");
