@@ -168,10 +168,12 @@ int import_command(int argc, char** argv) {
   const NetworkOptions options = network_options(cli);
   const DatasetInfo data = resized(usual_dataset(name), options);
   const Input input{data.channels, data.height, data.width};
-  StateDict state = read_state_dict(path, name);
+  ModelOptions choices{.width = options.width};
   Model model;
-  model.graph = make_model(name, input, data.classes,
-                           {.projection = has_projections(name, state.tensors), .width = options.width});
+  model.graph = make_model(name, input, data.classes, choices);
+  StateDict state = read_state_dict(path, name);
+  choices.projection = has_projections(name, state.tensors);
+  if (choices.projection) model.graph = make_model(name, input, data.classes, choices);
   if (cli.has("padding")) set_padding(model.graph, same ? PaddingStyle::same : PaddingStyle::symmetric);
   const std::string normalisation = choose_normalisation(cli, state, data.classes);
   set_normalisation(model, normalisation);

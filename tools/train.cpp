@@ -18,6 +18,7 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   Recipe recipe = read_recipe(cli, command);
   Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list, recipe.network);
   const std::string out = cli.text("out"), state = out + "/state.safetensors";
+  if (!std::filesystem::is_directory(recipe.data)) find_dataset(recipe.data);  // fails before tuning takes its time
   // A run goes on with what it began with, whatever would be fastest today.
   if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
     recipe.algorithms = saved_algorithms(state, recipe);
