@@ -75,7 +75,7 @@ demo: setup  ## set up, build, then train, fold and time a small network
 	@tools/demo.sh $(BUILD)
 
 NETWORKS ?=
-check-networks: setup  ## every network trained briefly, resumed, folded with random masks and proved (NETWORKS=, MASKS=)
+check-networks: setup  ## every network trained briefly, resumed, folded with random masks and proved (NETWORKS=, MASKS=, THREADS=)
 	@tools/setup.sh demo
 	@$(MAKE) all
 	@tools/check_networks.sh $(BUILD) $(NETWORKS)
