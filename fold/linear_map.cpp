@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd.hpp"
 
 namespace pleat {
 namespace {
@@ -21,15 +22,20 @@ struct RowTile {
   const double* x[kRows];
   double w[kRows][kRows];
 };
-PLEAT_SIMD void accumulate(const RowTile& tile, int64_t n) {
-  const RowTile t = tile;  // nobody else's: nothing in it is read again in the loop
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t o = 0; o < kRows; ++o) {
-      double sum = t.y[o][i];
-      for (int64_t m = 0; m < kRows; ++m) sum += t.w[o][m] * t.x[m][i];
-      t.y[o][i] = sum;
+PLEAT_SIMD void accumulate(const RowTile& t, int64_t n) {
+  using V = Vec<double, 8>;
+  V x[kRows], y;
+  for (int64_t i = 0; i + kWidthOf<V> <= n; i += kWidthOf<V>) {
+    PLEAT_UNROLLED(m, kRows) load(x[m], t.x[m] + i);
+    PLEAT_UNROLLED(o, kRows) {
+      load(y, t.y[o] + i);
+      PLEAT_UNROLLED(m, kRows) y += t.w[o][m] * x[m];
+      store(t.y[o] + i, y);
     }
+  }
+  for (int64_t i = n / kWidthOf<V> * kWidthOf<V>; i < n; ++i)
+    for (int64_t o = 0; o < kRows; ++o)
+      for (int64_t m = 0; m < kRows; ++m) t.y[o][i] += t.w[o][m] * t.x[m][i];
 }
 
 LinearMap zero_map(const MapShape& s) {
