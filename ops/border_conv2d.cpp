@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "core/simd.hpp"
+#include "ops/convolution.hpp"
 #include "ops/window.hpp"
 
 namespace pleat {
@@ -205,15 +205,12 @@ void for_each_tap(const BorderGeometry& g, int64_t pixel, const Run& run) {
       for_each_tap(g, patch, one, [&](int64_t tap, Taps, int64_t at, int64_t) { run(tap, at); });
 }
 
-void check_size(const char* what, std::size_t got, int64_t expected) {
-  PLEAT_CHECK(static_cast<int64_t>(got) == expected, "border_conv2d: ", what, " has ", got, " elements, expected ",
-              expected);
-}
+constexpr const char* kName = "border_conv2d";
 
 void check_sizes(const BorderGeometry& g, const BorderConv2d& op, std::size_t x, std::size_t y, std::size_t weight) {
-  check_size("x", x, g.x.size());
-  check_size("y", y, g.y.size());
-  check_size("weight", weight, g.taps * (g.x.c / op.groups) * op.out);
+  check_size(kName, "x", x, g.x.size());
+  check_size(kName, "y", y, g.y.size());
+  check_size(kName, "weight", weight, g.taps * (g.x.c / op.groups) * op.out);
 }
 
 }  // namespace
@@ -254,7 +251,7 @@ void border_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const
   using C = compute_t<T>;
   const BorderGeometry g(x_shape, op);
   check_sizes(g, op, x.size(), y.size(), weight.size());
-  check_size("bias", bias.size(), g.row_classes * g.column_classes * op.out);
+  check_size(kName, "bias", bias.size(), g.row_classes * g.column_classes * op.out);
   parallel_for(g.y.n * g.y.h, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row)
       for (int64_t c = 0; c < g.y.w; ++c)
@@ -324,7 +321,7 @@ void border_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<c
                                     const BorderConv2d& op) {
   const BorderGeometry g(x_shape, op);
   check_sizes(g, op, x.size(), dy.size(), dweight.size());
-  check_size("bias", dbias.size(), g.row_classes * g.column_classes * op.out);
+  check_size(kName, "bias", dbias.size(), g.row_classes * g.column_classes * op.out);
   const int64_t in = x_shape.c / op.groups, out = op.out / op.groups;
   const int64_t x_picture = g.x.h * g.x.w * g.x.c, pixels = g.y.h * g.y.w;
   parallel_for(op.out, [&](int64_t begin, int64_t end, int) {  // a thread has its outputs of every pixel
