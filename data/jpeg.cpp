@@ -1,7 +1,7 @@
 #include "data/jpeg.hpp"
 
 #include <cstring>
-#include <string_view>
+#include <numeric>
 
 namespace pleat {
 namespace {
@@ -31,16 +31,28 @@ int orientation(Bytes tiff) {
   return 1;
 }
 
+// The tables of a DHT segment: of each its class, how many codes there are of 1 to 16 bits, and their values.
+bool are_huffman_tables(Bytes segment) {
+  constexpr std::size_t kHeader = 17, kMostCodes = 256;
+  while (!segment.empty()) {
+    if (segment.size() < kHeader) return false;
+    const std::size_t codes = std::accumulate(segment.begin() + 1, segment.begin() + kHeader, std::size_t{0});
+    if (codes > kMostCodes || codes > segment.size() - kHeader) return false;
+    segment = segment.subspan(kHeader + codes);
+  }
+  return true;
+}
+
 }  // namespace
 
 bool is_jpeg(Bytes file) {
-  return number(file, 0, 2, false) == 0xFFD8;
+  return number(file, 0, 1, false) == 0xFF;
 }
 
 JpegFile scan_jpeg(Bytes file) {
   constexpr std::string_view kExif("Exif\0\0", 6);
   JpegFile result;
-  std::size_t at = 2;
+  std::size_t at = 0;
   while (at + 1 < file.size()) {
     const auto* const mark = static_cast<const uint8_t*>(std::memchr(file.data() + at, 0xFF, file.size() - at - 1));
     if (mark == nullptr) break;
@@ -51,18 +63,20 @@ JpegFile scan_jpeg(Bytes file) {
       continue;
     }
     at += 2;
-    if (kind == 0xD9) {
-      result.complete = true;
-      break;
-    }
+    if (kind == 0xD9) return result;
     if (kind == 0 || kind == 1 || (kind >= 0xD0 && kind <= 0xD8)) continue;  // a byte of data, or without a segment
     const std::size_t length = number(file, at, 2, false);
     if (length < 2 || length > file.size() - at) break;
     const Bytes segment = file.subspan(at + 2, length - 2);
     if (kind == 0xE1 && segment.size() > kExif.size() && std::memcmp(segment.data(), kExif.data(), kExif.size()) == 0)
       result.orientation = orientation(segment.subspan(kExif.size()));
+    if (kind == 0xC4 && !are_huffman_tables(segment)) {
+      result.fault = "has a bad Huffman table";
+      return result;
+    }
     at += length;
   }
+  result.fault = "ends too early";
   return result;
 }
 

@@ -1,6 +1,7 @@
 // Pictures from JPEG and PNG files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -21,10 +22,16 @@ struct Picture {
   Pixels pixels() const { return {height, width, step, bytes}; }
 };
 
+inline constexpr int64_t kMostPixels = 64'000'000;  ///< Of a picture.
+
 /// Decodes a JPEG or PNG file as it is meant to be seen (EXIF's orientation applied): `channels` 1 gives grey of step
 /// 1, 3 gives colour of step 4, which vectors like better; transparency is dropped. Throws std::runtime_error naming
-/// the file and the reason; files beyond 256 MB and pictures beyond 64 million pixels or 65536 a side are refused
-/// before they are decoded, and so are JPEG files that end too early.
+/// the file and the reason; files beyond 256 MB and pictures beyond kMostPixels or 65536 a side are refused before they
+/// are decoded, and so are JPEG files with a fault (data/jpeg.hpp).
 Picture load_picture(const std::string& path, int channels);
+
+/// The same from a file's bytes; `name` stands for the file in errors.
+Picture decode_picture(std::span<const std::byte> file, const std::string& name, int channels,
+                       int64_t most_pixels = kMostPixels);
 
 }  // namespace pleat

@@ -88,9 +88,26 @@ bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& regio
   return !region.pooled || (region.map.pointwise() && same_size && region.exact());
 }
 
+// It is one of the two halves of an op that was merged before (fold/border.hpp), or adds them: then what it gives
+// differs along the borders, and is no linear map of the same everywhere. Returns the correction, or -1.
+int correction_in(const Graph& graph, int i) {
+  const auto corrects = [&](int node) { return std::holds_alternative<BorderConv2d>(graph.nodes[node].op); };
+  if (corrects(i)) return i;
+  const std::vector<int>& inputs = graph.nodes[i].inputs;
+  const auto found = std::find_if(inputs.begin(), inputs.end(), corrects);
+  return found == inputs.end() ? -1 : *found;
+}
+
+std::string corrected_before(const Graph& graph, int correction) {
+  return concat(graph.nodes[correction].name, " corrects the borders of an earlier merge");
+}
+
 // What stands in the way after a region that nothing longer continues.
 std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
   if (readers.empty()) return "output";
+  for (const int reader : readers)
+    if (const int correction = correction_in(graph, reader); correction >= 0)
+      return corrected_before(graph, correction);
   if (readers.size() > 1)
     return concat("read by both ", graph.nodes[readers[0]].name, " and ", graph.nodes[readers[1]].name);
   const Node& next = graph.nodes[readers[0]];
@@ -170,6 +187,17 @@ std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
     }
   }
   return groups;
+}
+
+std::string stop_at(const Graph& graph, int i, const Refusal& refusal) {
+  if (const int correction = correction_in(graph, i); correction >= 0) return corrected_before(graph, correction);
+  const Node& node = graph.nodes[i];
+  if (is_add(node.op)) return concat(node.name, " adds two values");
+  const auto readers = consumers(graph);
+  if (readers[i].size() == 1 && node.inputs.size() == 1)
+    if (const auto region = closed_region(graph, readers, infer_shapes(graph), node.inputs[0], readers[i][0]))
+      if (std::string reason = refusal(*region); !reason.empty()) return reason;
+  return obstacle(graph, readers[i]);
 }
 
 int weighted_kernel(const Op& op) {

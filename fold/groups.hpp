@@ -42,6 +42,9 @@ using Refusal = std::function<std::string(const Region&)>;
 /// as it can be without `refusal`.
 std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal);
 
+/// Why node `i`, which is in no group, is not merged with what follows it.
+std::string stop_at(const Graph& graph, int i, const Refusal& refusal);
+
 /// Refuses kernels above `max_kernel`, unless an op of the region has that kernel already.
 Refusal within_kernel(const Graph& graph, int max_kernel);
 

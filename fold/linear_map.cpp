@@ -6,12 +6,36 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd.hpp"
 
 namespace pleat {
 namespace {
 
 PLEAT_SIMD void accumulate(double* y, const double* x, double a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+// y[o] += sum over m of w[o][m] * x[m] for so many rows y and x: a number read from memory serves them all.
+constexpr int64_t kRows = 4;
+struct RowTile {
+  double* y[kRows];
+  const double* x[kRows];
+  double w[kRows][kRows];
+};
+PLEAT_SIMD void accumulate(const RowTile& t, int64_t n) {
+  using V = Vec<double, 8>;
+  V x[kRows], y;
+  for (int64_t i = 0; i + kWidthOf<V> <= n; i += kWidthOf<V>) {
+    PLEAT_UNROLLED(m, kRows) load(x[m], t.x[m] + i);
+    PLEAT_UNROLLED(o, kRows) {
+      load(y, t.y[o] + i);
+      PLEAT_UNROLLED(m, kRows) y += t.w[o][m] * x[m];
+      store(t.y[o] + i, y);
+    }
+  }
+  for (int64_t i = n / kWidthOf<V> * kWidthOf<V>; i < n; ++i)
+    for (int64_t o = 0; o < kRows; ++o)
+      for (int64_t m = 0; m < kRows; ++m) t.y[o][i] += t.w[o][m] * t.x[m][i];
 }
 
 LinearMap zero_map(const MapShape& s) {
@@ -147,33 +171,43 @@ LinearMap compose(const LinearMap& second, const LinearMap& first) {
   const MapShape &a = first.shape, &b = second.shape;
   LinearMap map = zero_map(compose(b, a));
   const MapShape& s = map.shape;
-  // A few outputs at a time, so that a row of `first` read from memory serves them all.
-  constexpr int64_t kBlock = 8;
-  const int64_t outputs_per_group = b.out / b.groups;
+  const int64_t outputs_per_group = b.out / b.groups, middles_per_group = a.out / a.groups;
+  // Of outputs [from, to) the part that comes from middle channels [first_m, last_m), all of one group of `a`.
+  const auto add_tile = [&](int64_t from, int64_t to, int64_t first_m, int64_t last_m) {
+    const int64_t shift = a.first_input(first_m) - s.first_input(from), b_first = b.first_input(from);
+    const bool full = to - from == kRows && last_m - first_m == kRows;
+    RowTile tile;
+    each_offset(a, [&](int row1, int column1) {
+      each_offset(b, [&](int row2, int column2) {
+        const int row = row1 + a.stride * row2, column = column1 + a.stride * column2;
+        for (int64_t o = from; o < to; ++o) {
+          double* const y = &map.weight[s.weight_at(o, row, column) + shift];
+          const double* const w = &second.weight[b.weight_at(o, row2, column2) - b_first];
+          if (full) tile.y[o - from] = y, std::copy(w + first_m, w + last_m, tile.w[o - from]);
+          for (int64_t m = first_m; m < last_m && !full; ++m)
+            if (w[m] != 0) accumulate(y, &first.weight[a.weight_at(m, row1, column1)], w[m], a.inputs());
+        }
+        for (int64_t m = first_m; m < last_m && full; ++m)
+          tile.x[m - first_m] = &first.weight[a.weight_at(m, row1, column1)];
+        if (full) accumulate(tile, a.inputs());
+      });
+    });
+  };
   const auto work = [&](int64_t begin, int64_t end, int) {
     for (int64_t from = begin, to; from < end; from = to) {
-      to = std::min({end, from + kBlock, (from / outputs_per_group + 1) * outputs_per_group});
-      const int64_t first_middle = b.first_input(from);
-      for (int64_t m = 0; m < b.inputs(); ++m) {
-        const int64_t middle = first_middle + m;
-        each_offset(a, [&](int row1, int column1) {
-          const double* x = &first.weight[a.weight_at(middle, row1, column1)];
-          for (int64_t o = from; o < to; ++o) {
-            const int64_t shift = a.first_input(middle) - s.first_input(o);
-            each_offset(b, [&](int row2, int column2) {
-              const double w = second.weight[b.weight_at(o, row2, column2) + m];
-              if (w == 0) return;
-              const int row = row1 + a.stride * row2, column = column1 + a.stride * column2;
-              accumulate(&map.weight[s.weight_at(o, row, column) + shift], x, w, a.inputs());
-            });
-          }
-        });
-        for (int64_t o = from; o < to; ++o)
-          each_offset(b, [&](int row, int column) {
-            map.bias[o] += second.weight[b.weight_at(o, row, column) + m] * first.bias[middle];
-          });
+      to = std::min({end, from + kRows, (from / outputs_per_group + 1) * outputs_per_group});
+      const int64_t first_middle = b.first_input(from), end_middle = first_middle + b.inputs();
+      for (int64_t m = first_middle, next; m < end_middle; m = next) {
+        next = std::min({end_middle, m + kRows, (m / middles_per_group + 1) * middles_per_group});
+        add_tile(from, to, m, next);
       }
-      for (int64_t o = from; o < to; ++o) map.bias[o] += second.bias[o];
+      for (int64_t o = from; o < to; ++o) {
+        each_offset(b, [&](int row, int column) {
+          const double* const w = &second.weight[b.weight_at(o, row, column)];
+          for (int64_t m = 0; m < b.inputs(); ++m) map.bias[o] += w[m] * first.bias[first_middle + m];
+        });
+        map.bias[o] += second.bias[o];
+      }
     }
   };
   constexpr int64_t kWorthThreads = 1 << 22;  // multiplications; waking threads costs more than fewer

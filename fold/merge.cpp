@@ -89,17 +89,9 @@ const std::string& merged_name(const Graph& graph, const Region& group) {
 
 Model merge(const Model& model, const std::vector<Region>& groups, Borders borders) {
   const std::vector<Nhwc> shapes = infer_shapes(model.graph);
-  std::vector<const Region*> group_of(model.graph.nodes.size());
-  for (const Region& group : groups)
-    for (const int i : group.nodes) group_of[i] = &group;
-  Rewrite rewrite(model);
-  for (int i = 0; i <= model.graph.output(); ++i) {
-    if (!group_of[i])
-      rewrite.copy(i);
-    else if (group_of[i]->to == i)
-      rewrite.stand_for(i, add_merged(rewrite, model, *group_of[i], shapes, borders));
-  }
-  return rewrite.finish();
+  return rewrite_groups(model, groups, [&](Rewrite& rewrite, const Region& group) {
+    rewrite.stand_for(group.to, add_merged(rewrite, model, group, shapes, borders));
+  });
 }
 
 Model fold_batch_norm(const Model& model) {

@@ -23,11 +23,10 @@ std::string choose_mask(const Model& model, const FoldOptions& options) {
 }
 
 // Fills in what became of a dropped activation that read value `i` of the original network.
-void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropped, const std::vector<Region>& groups) {
+void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropped, const std::vector<Region>& groups,
+            const Refusal& refusal) {
   const int node = remaining_value(original, i, dropped);
-  const Node& before = dropped.nodes[node];
-  row.stop =
-      concat(before.name, std::holds_alternative<Add>(before.op) ? " adds two values" : " is merged with nothing");
+  row.stop = stop_at(dropped, node, refusal);
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const std::vector<int>& nodes = groups[g].nodes;
     if (std::find(nodes.begin(), nodes.end(), node) == nodes.end()) continue;
@@ -44,7 +43,7 @@ GroupRow::Border border_of(const Region& group, bool exact) {
 
 // `exact`: borders stay as they are.
 FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped, const std::vector<Region>& groups,
-                  bool exact) {
+                  const Refusal& refusal, bool exact) {
   FoldPlan plan{.mask = mask, .activations = {}, .groups = {}};
   for (const Region& group : groups)
     plan.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
@@ -54,7 +53,7 @@ FoldPlan describe(const Model& model, const std::string& mask, const Graph& drop
     ActivationRow row{activation.alpha, activation.value, mask[plan.activations.size()] == '#', -1, {}};
     for (const Node& node : model.graph.nodes)
       if (!row.kept && row.group < 0 && alpha_of(node) == row.alpha)
-        locate(row, model.graph, node.inputs[0], dropped, groups);
+        locate(row, model.graph, node.inputs[0], dropped, groups, refusal);
     plan.activations.push_back(row);
   }
   return plan;
@@ -151,7 +150,7 @@ Folded fold(const Model& model, const FoldOptions& options) {
   Folded folded{merges          ? merge(dropped, groups, borders)
                 : exact_borders ? dropped
                                 : reorder_padding(dropped, groups),
-                describe(model, mask, graph, groups, exact_borders)};
+                describe(model, mask, graph, groups, refusal, exact_borders)};
   folded.plan.timed = std::move(timed);
   folded.model.notes["fold.mask"] = whole_mask(model, mask);
   folded.model.notes["fold.merge"] = name(options.merge);

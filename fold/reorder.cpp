@@ -1,6 +1,7 @@
 #include "fold/reorder.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "fold/rewrite.hpp"
@@ -74,18 +75,10 @@ void reorder_group(Rewrite& rewrite, const Model& model, const Region& group, co
 
 Model reorder_padding(const Model& model, const std::vector<Region>& groups) {
   const std::vector<Nhwc> shapes = infer_shapes(model.graph);
-  std::vector<const Region*> group_of(model.graph.nodes.size());
-  for (const Region& group : groups)
-    if (!group.exact())
-      for (const int i : group.nodes) group_of[i] = &group;
-  Rewrite rewrite(model);
-  for (int i = 0; i <= model.graph.output(); ++i) {
-    if (!group_of[i])
-      rewrite.copy(i);
-    else if (group_of[i]->to == i)
-      reorder_group(rewrite, model, *group_of[i], shapes);
-  }
-  return rewrite.finish();
+  std::vector<Region> changed;
+  std::copy_if(groups.begin(), groups.end(), std::back_inserter(changed), [](const Region& g) { return !g.exact(); });
+  return rewrite_groups(model, changed,
+                        [&](Rewrite& rewrite, const Region& group) { reorder_group(rewrite, model, group, shapes); });
 }
 
 }  // namespace pleat

@@ -97,4 +97,19 @@ Model Rewrite::finish() {
   return model;
 }
 
+Model rewrite_groups(const Model& model, const std::vector<Region>& groups,
+                     const std::function<void(Rewrite&, const Region&)>& replace) {
+  std::vector<const Region*> group_of(model.graph.nodes.size());
+  for (const Region& group : groups)
+    for (const int i : group.nodes) group_of[i] = &group;
+  Rewrite rewrite(model);
+  for (int i = 0; i <= model.graph.output(); ++i) {
+    if (!group_of[i])
+      rewrite.copy(i);
+    else if (group_of[i]->to == i)
+      replace(rewrite, *group_of[i]);
+  }
+  return rewrite.finish();
+}
+
 }  // namespace pleat

@@ -1,11 +1,13 @@
 // Building a new network from an old one, node by node.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/graph.hpp"
 #include "core/model.hpp"
+#include "fold/groups.hpp"
 
 namespace pleat {
 
@@ -55,5 +57,10 @@ class Rewrite {
   std::vector<int> index_;  // New by old.
   std::vector<int> pads_;   // Shortcuts of `padded`.
 };
+
+/// The network with `replace(rewrite, group)` called for each group in place of its nodes, and the others copied. It
+/// must say what stands for the group's last value.
+Model rewrite_groups(const Model& model, const std::vector<Region>& groups,
+                     const std::function<void(Rewrite&, const Region&)>& replace);
 
 }  // namespace pleat

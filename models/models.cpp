@@ -14,7 +14,8 @@ namespace {
 struct Family {
   std::string name;
   std::function<Graph(const Input&, int classes, const ModelOptions&)> make;
-  bool projects = false;  ///< Takes ModelOptions::projection.
+  bool projects = false;  ///< Takes ModelOptions::projection,
+  bool widens = false;    ///< ModelOptions::width.
 };
 
 const std::vector<Family>& families() {
@@ -34,9 +35,10 @@ const std::vector<Family>& families() {
     for (const bool small : {true, false})
       for (const auto& [text, width] : {std::pair{"0.75", 0.75}, {"1.0", 1.0}, {"1.4", 1.4}})
         list.push_back({concat("mobilenet_v2_", text, small ? "_cifar" : ""),
-                        [width = width, small](const Input& input, int classes, const Options&) {
-                          return mobilenet_v2(width, small, input, classes);
-                        }});
+                        [width = width, small](const Input& input, int classes, const Options& options) {
+                          return mobilenet_v2(options.width.value_or(width), small, input, classes);
+                        },
+                        false, true});
     for (const int number : {0, 1})
       list.push_back({concat("efficientnet_lite", number), [number](const Input& input, int classes, const Options&) {
                         return efficient_net_lite(number, input, classes);
@@ -59,6 +61,8 @@ Graph make_model(const std::string& name, const Input& input, int classes, const
   for (const Family& family : families()) {
     if (name == family.name) {
       PLEAT_CHECK(family.projects || !options.projection, name, " has no skips that could be projections");
+      PLEAT_CHECK(family.widens || !options.width, name, " has one width, got ", options.width.value_or(0),
+                  "\nhint: mobilenet_v2_* have others");
       return family.make(input, classes, options);
     }
     known += concat(known.empty() ? "" : ", ", family.name);

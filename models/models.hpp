@@ -1,6 +1,7 @@
 // The networks by name.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@ std::vector<std::string> model_names();
 
 /// Choices that several families share; a network that has no such choice refuses it.
 struct ModelOptions {
-  bool projection = false;  ///< ResNet: skips that change shape are 1x1 convolutions instead of option A.
+  bool projection = false;           ///< ResNet: skips that change shape are 1x1 convolutions instead of option A.
+  std::optional<double> width = {};  ///< MobileNetV2: instead of the one in the name.
 };
 
 /// The graph of the network called `name`. Throws std::invalid_argument listing the names if there is none.

@@ -1,10 +1,11 @@
 #include "ops/border_conv2d.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
-#include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "core/simd.hpp"
+#include "ops/convolution.hpp"
 #include "ops/window.hpp"
 
 namespace pleat {
@@ -65,23 +66,77 @@ void add_products(compute_t<T>* sum, const T* x, int64_t x_step, const compute_t
         for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] += compute_t<T>(x[i]) * w[i * ld + lane];
 }
 
-// dx[k] += sum over o of w[k][o] * dy[o].
+template <class V>
+[[gnu::always_inline]] inline auto sum_of(const V& v) {
+  std::remove_cvref_t<decltype(v[0])> lane[kWidthOf<V>];
+  store(lane, v);
+  static_assert(kWidthOf<V> == 8);
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// A pixel of kCount pictures, `step` apart.
 template <class T>
-PLEAT_SIMD void add_transposed(T* dx, const compute_t<T>* w, const T* dy, int64_t k, int64_t n, int64_t ld) {
+struct Pictures {
+  T* first;
+  int64_t step;
+  T* operator[](int64_t p) const { return first + p * step; }
+};
+
+// dx[p][k] += sum over o of w[k][o] * dy[p][o].
+template <class T, int64_t kCount>
+PLEAT_SIMD void add_transposed(Pictures<T> dx, const compute_t<T>* w, Pictures<const T> dy, int64_t k, int64_t n,
+                               int64_t ld) {
+  using V = Vec<compute_t<T>, kLanes / 2>;
+  const int64_t whole = n / kWidthOf<V> * kWidthOf<V>;
   for (int64_t i = 0; i < k; ++i, w += ld) {
-    compute_t<T> sum = dx[i];
-    for (int64_t o = 0; o < n; ++o) sum += w[o] * dy[o];
-    dx[i] = T(sum);
+    V sum[kCount]{}, a, b;
+    for (int64_t o = 0; o < whole; o += kWidthOf<V>) {
+      load(a, w + o);
+      PLEAT_UNROLLED(p, kCount) {
+        load(b, dy[p] + o);
+        sum[p] += a * b;
+      }
+    }
+    PLEAT_UNROLLED(p, kCount) {
+      compute_t<T> total = compute_t<T>(dx[p][i]) + sum_of(sum[p]);
+      for (int64_t o = whole; o < n; ++o) total += w[o] * compute_t<T>(dy[p][o]);
+      dx[p][i] = T(total);
+    }
   }
 }
 
-// dw[k][o] += x[k] * dy[o].
-template <class T>
-PLEAT_SIMD void add_outer(compute_t<T>* __restrict dw, const T* x, const T* dy, int64_t k, int64_t n, int64_t ld) {
-  for (int64_t i = 0; i < k; ++i, dw += ld) {
-    const compute_t<T> v = x[i];
-    for (int64_t o = 0; o < n; ++o) dw[o] += v * compute_t<T>(dy[o]);
+// dw[k][o] += sum over p of x[p][k] * dy[p][o].
+template <class T, int64_t kCount>
+PLEAT_SIMD void add_outer(compute_t<T>* dw, Pictures<const T> x, Pictures<const T> dy, int64_t k, int64_t n,
+                          int64_t ld) {
+  using V = Vec<compute_t<T>, kLanes / 2>;
+  const int64_t whole = n / kWidthOf<V> * kWidthOf<V>;
+  for (int64_t o = 0; o < whole; o += kWidthOf<V>) {
+    V from[kCount], sum;
+    PLEAT_UNROLLED(p, kCount) load(from[p], dy[p] + o);
+    for (int64_t i = 0; i < k; ++i) {
+      load(sum, dw + i * ld + o);
+      PLEAT_UNROLLED(p, kCount) sum += compute_t<T>(x[p][i]) * from[p];
+      store(dw + i * ld + o, sum);
+    }
   }
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t o = whole; o < n; ++o)
+      for (int64_t p = 0; p < kCount; ++p) dw[i * ld + o] += compute_t<T>(x[p][i]) * compute_t<T>(dy[p][o]);
+}
+
+// sum[o] += x[o] for `count` pixels x, `ld` apart.
+template <class T>
+PLEAT_SIMD void add_pixels(compute_t<T>* __restrict sum, const T* x, int64_t count, int64_t n, int64_t ld) {
+  for (; count > 0; --count, x += ld)
+    for (int64_t o = 0; o < n; ++o) sum[o] += compute_t<T>(x[o]);
+}
+
+// Calls run(first picture, their number as a constant) for [begin, end): so that a weight read serves kPixels pictures.
+template <class Run>
+void for_pictures(int64_t begin, int64_t end, const Run& run) {
+  for (; begin + kPixels <= end; begin += kPixels) run(begin, std::integral_constant<int64_t, kPixels>());
+  for (; begin < end; ++begin) run(begin, std::integral_constant<int64_t, 1>());
 }
 
 // Up to kPixels neighbours of the ring, in a row or in a column.
@@ -141,24 +196,21 @@ void for_each_tap(const BorderGeometry& g, const BorderPatch& patch, const Piece
     }
 }
 
-// The same for all patches that hold one output pixel: run(tap, index in x).
+// The same for all patches that hold an output pixel of the first picture: run(tap, index in x).
 template <class Run>
 void for_each_tap(const BorderGeometry& g, int64_t pixel, const Run& run) {
-  const Piece one{pixel / g.y.w / g.y.h, pixel / g.y.w % g.y.h, pixel % g.y.w, 1, true};
+  const Piece one{0, pixel / g.y.w, pixel % g.y.w, 1, true};
   for (const BorderPatch& patch : g.patches)
     if (patch.rows.holds(one.r) && patch.columns.holds(one.c))
       for_each_tap(g, patch, one, [&](int64_t tap, Taps, int64_t at, int64_t) { run(tap, at); });
 }
 
-void check_size(const char* what, std::size_t got, int64_t expected) {
-  PLEAT_CHECK(static_cast<int64_t>(got) == expected, "border_conv2d: ", what, " has ", got, " elements, expected ",
-              expected);
-}
+constexpr const char* kName = "border_conv2d";
 
 void check_sizes(const BorderGeometry& g, const BorderConv2d& op, std::size_t x, std::size_t y, std::size_t weight) {
-  check_size("x", x, g.x.size());
-  check_size("y", y, g.y.size());
-  check_size("weight", weight, g.taps * (g.x.c / op.groups) * op.out);
+  check_size(kName, "x", x, g.x.size());
+  check_size(kName, "y", y, g.y.size());
+  check_size(kName, "weight", weight, g.taps * (g.x.c / op.groups) * op.out);
 }
 
 }  // namespace
@@ -199,7 +251,7 @@ void border_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const
   using C = compute_t<T>;
   const BorderGeometry g(x_shape, op);
   check_sizes(g, op, x.size(), y.size(), weight.size());
-  check_size("bias", bias.size(), g.row_classes * g.column_classes * op.out);
+  check_size(kName, "bias", bias.size(), g.row_classes * g.column_classes * op.out);
   parallel_for(g.y.n * g.y.h, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row)
       for (int64_t c = 0; c < g.y.w; ++c)
@@ -247,13 +299,18 @@ void border_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::sp
   const BorderGeometry g(x_shape, op);
   check_sizes(g, op, dx.size(), dy.size(), weight.size());
   const int64_t in = x_shape.c / op.groups, out = op.out / op.groups;
+  const int64_t x_picture = g.x.h * g.x.w * g.x.c, pixels = g.y.h * g.y.w;
   parallel_for(g.x.n, [&](int64_t begin, int64_t end, int) {  // pictures: windows overlap inside one
-    std::fill_n(dx.data() + begin * g.x.h * g.x.w * g.x.c, (end - begin) * g.x.h * g.x.w * g.x.c, T{0});
-    for (int64_t pixel = begin * g.y.h * g.y.w; pixel < end * g.y.h * g.y.w; ++pixel)
+    std::fill_n(dx.data() + begin * x_picture, (end - begin) * x_picture, T{0});
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
       for_each_tap(g, pixel, [&](int64_t tap, int64_t to) {
-        for (int group = 0; group < op.groups; ++group)
-          add_transposed<T>(dx.data() + to + group * in, weight.data() + tap * in * op.out + group * out,
-                            dy.data() + pixel * op.out + group * out, in, out, op.out);
+        for_pictures(begin, end, [&](int64_t n, auto count) {
+          for (int64_t group = 0; group < op.groups; ++group)
+            add_transposed<T, count>({dx.data() + n * x_picture + to + group * in, x_picture},
+                                     weight.data() + tap * in * op.out + group * out,
+                                     {dy.data() + (n * pixels + pixel) * op.out + group * out, pixels * op.out}, in,
+                                     out, op.out);
+        });
       });
   });
 }
@@ -264,22 +321,28 @@ void border_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<c
                                     const BorderConv2d& op) {
   const BorderGeometry g(x_shape, op);
   check_sizes(g, op, x.size(), dy.size(), dweight.size());
-  check_size("bias", dbias.size(), g.row_classes * g.column_classes * op.out);
+  check_size(kName, "bias", dbias.size(), g.row_classes * g.column_classes * op.out);
   const int64_t in = x_shape.c / op.groups, out = op.out / op.groups;
+  const int64_t x_picture = g.x.h * g.x.w * g.x.c, pixels = g.y.h * g.y.w;
   parallel_for(op.out, [&](int64_t begin, int64_t end, int) {  // a thread has its outputs of every pixel
-    for (int64_t pixel = 0; pixel < g.y.pixels(); ++pixel) {
-      const T* from = dy.data() + pixel * op.out;
-      const int64_t of_bias = g.bias_class(pixel / g.y.w % g.y.h, pixel % g.y.w) * op.out;
-      for (int64_t o = begin; o < end; ++o) dbias[of_bias + o] += from[o];
+    for (int64_t row = 0; row < g.y.n * g.y.h; ++row)
+      for (int64_t c = 0, run; c < g.y.w; c += run) {
+        run = c >= g.ring.left && c < g.y.w - g.ring.right ? g.y.w - g.ring.right - c : 1;  // of one class
+        add_pixels<T>(dbias.data() + g.bias_class(row % g.y.h, c) * op.out + begin,
+                      dy.data() + (row * g.y.w + c) * op.out + begin, run, end - begin, op.out);
+      }
+    for (int64_t pixel = 0; pixel < pixels; ++pixel)
       for_each_tap(g, pixel, [&](int64_t tap, int64_t at) {
         for (int64_t o = begin, last; o < end; o = last) {
           const int64_t group = o / out;
           last = std::min(end, (group + 1) * out);
-          add_outer<T>(dweight.data() + tap * in * op.out + o, x.data() + at + group * in, from + o, in, last - o,
-                       op.out);
+          for_pictures(0, g.y.n, [&](int64_t n, auto count) {
+            add_outer<T, count>(dweight.data() + tap * in * op.out + o,
+                                {x.data() + n * x_picture + at + group * in, x_picture},
+                                {dy.data() + (n * pixels + pixel) * op.out + o, pixels * op.out}, in, last - o, op.out);
+          });
         }
       });
-    }
   });
 }
 

@@ -10,12 +10,15 @@
 #include "core/check.hpp"
 #include "core/onednn.hpp"
 #include "ops/add.hpp"
+#include "ops/convolution.hpp"
 #include "ops/window.hpp"
 
 namespace pleat {
 namespace {
 
 using dnnl::memory;
+
+constexpr const char* kName = "conv2d (oneDNN)";
 
 memory allocate(const onednn::Desc& desc) {
   return {desc, onednn::engine()};
@@ -33,8 +36,7 @@ struct Unbound {
   // oneDNN takes no const handles, but what a primitive reads it does not write.
   template <class T>
   void bind(std::span<const T> buffer, const char* what) {
-    PLEAT_CHECK(buffer.size() == bytes / sizeof(T), "conv2d (oneDNN): ", what, " has ", buffer.size(),
-                " elements, expected ", bytes / sizeof(T));
+    check_size(kName, what, buffer.size(), static_cast<int64_t>(bytes / sizeof(T)));
     mem.set_data_handle(const_cast<T*>(buffer.data()));
   }
 };
@@ -49,7 +51,7 @@ class Call {
       if (argument.get_desc().get_size() != 0) args_.push_back({index, argument.get()});
   }
   void run() const {
-    PLEAT_CHECK(primitive_, "conv2d (oneDNN): a pass that was not asked for at construction");
+    PLEAT_CHECK(primitive_, kName, ": a pass that was not asked for at construction");
     dnnl::error::wrap_c_api(
         dnnl_primitive_execute(primitive_.get(), onednn::stream().get(), static_cast<int>(args_.size()), args_.data()),
         "conv2d (oneDNN): could not run");
@@ -162,8 +164,8 @@ OnednnConv2d<T>::OnednnConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvP
   try {
     impl_ = std::make_unique<Impl>(sizes<T>(x_shape, op), passes);
   } catch (const dnnl::error& error) {
-    throw std::invalid_argument(concat("conv2d (oneDNN) on ", to_string(x_shape), ", out=", op.out,
-                                       " kernel=", op.kernel, " stride=", op.stride, " groups=", op.groups,
+    throw std::invalid_argument(concat(kName, " on ", to_string(x_shape), ", out=", op.out, " kernel=", op.kernel,
+                                       " stride=", op.stride, " groups=", op.groups,
                                        std::is_same_v<T, Bf16> ? " in bf16: " : ": ", error.what()));
   }
 }
@@ -187,8 +189,7 @@ void OnednnConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<co
 template <class T>
 void OnednnConv2d<T>::begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) {
   impl_->gradient.bind(std::span<const float>(dweight), "dweight");
-  PLEAT_CHECK(dbias.size() == impl_->piece_dbias.bytes / sizeof(float), "conv2d (oneDNN): dbias has ", dbias.size(),
-              " elements, expected ", impl_->piece_dbias.bytes / sizeof(float));
+  check_size(kName, "dbias", dbias.size(), static_cast<int64_t>(impl_->piece_dbias.bytes / sizeof(float)));
   impl_->dbias = dbias;
   impl_->pieces = 0;
   if (!impl_->backward_weight) return;  // backward_data was not asked for

@@ -1,18 +1,14 @@
 #include "ops/convolution.hpp"
 
-#include "core/check.hpp"
 #include "core/parallel.hpp"
 
 namespace pleat {
 
 void check_sizes(const char* op, const ConvolutionSizes& got, const ConvolutionSizes& expected) {
-  const auto check = [&](const char* what, int64_t size, int64_t needed) {
-    PLEAT_CHECK(size == needed, op, ": ", what, " has ", size, " elements, expected ", needed);
-  };
-  check("x", got.x, expected.x);
-  check("y", got.y, expected.y);
-  check("weight", got.weight, expected.weight);
-  if (got.bias != 0) check("bias", got.bias, expected.bias);
+  check_size(op, "x", got.x, expected.x);
+  check_size(op, "y", got.y, expected.y);
+  check_size(op, "weight", got.weight, expected.weight);
+  if (got.bias != 0) check_size(op, "bias", got.bias, expected.bias);
   PLEAT_CHECK(got.workspace >= expected.workspace, op, ": workspace has ", got.workspace, " elements, needs ",
               expected.workspace, " with ", num_threads(), " threads");
 }

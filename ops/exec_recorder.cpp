@@ -402,48 +402,46 @@ class ExecRecorder {
     });
   }
 
+  // An op of one input without parameters: forward(y, x, shape of x), backward(dx, dy, x, shape). Y is y's type.
+  template <class T, class Y = T, class Forward, class Backward>
+  Step plain(const PlannedStep& step, const Forward& forward, const Backward& backward) {
+    const Ref<T> x = value<T>(step.inputs[0]);
+    const Ref<Y> y = value<Y>(step.node), dy = gradient<Y>(step.node);
+    const Nhwc shape = x_shape(step);
+    return {.forward = [=](Piece piece) { forward(y(piece), x(piece), shape); },
+            .backward = into_gradient<T>(
+                step, 0, [=](std::span<T> dx, Piece piece) { backward(dx, dy(piece), x(piece), shape); })};
+  }
+
   Step visit(const MaxPool2d& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Nhwc shape = x_shape(step);
-      return Step{.forward = [=](Piece piece) { max_pool2d_forward<T>(y(piece), x(piece), shape, op); },
-                  .backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
-                    max_pool2d_backward<T>(dx, dy(piece), x(piece), shape, op);
-                  })};
+      return plain<T>(
+          step, [=](auto y, auto x, const Nhwc& shape) { max_pool2d_forward<T>(y, x, shape, op); },
+          [=](auto dx, auto dy, auto x, const Nhwc& shape) { max_pool2d_backward<T>(dx, dy, x, shape, op); });
     });
   }
 
   Step visit(const AvgPool2d& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Nhwc shape = x_shape(step);
-      return Step{.forward = [=](Piece piece) { avg_pool2d_forward<T>(y(piece), x(piece), shape, op); },
-                  .backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
-                    avg_pool2d_backward<T>(dx, dy(piece), shape, op);
-                  })};
+      return plain<T>(
+          step, [=](auto y, auto x, const Nhwc& shape) { avg_pool2d_forward<T>(y, x, shape, op); },
+          [=](auto dx, auto dy, auto, const Nhwc& shape) { avg_pool2d_backward<T>(dx, dy, shape, op); });
     });
   }
 
+  // What these two give is f32 whatever they read.
   Step visit(const GlobalAvgPool&, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]);
-      const Ref<float> y = value<float>(step.node), dy = gradient<float>(step.node);
-      const Nhwc shape = x_shape(step);
-      return Step{.forward = [=](Piece piece) { global_avg_pool_forward<T>(y(piece), x(piece), shape); },
-                  .backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
-                    global_avg_pool_backward<T>(dx, dy(piece), shape);
-                  })};
+      return plain<T, float>(
+          step, [](auto y, auto x, const Nhwc& shape) { global_avg_pool_forward<T>(y, x, shape); },
+          [](auto dx, auto dy, auto, const Nhwc& shape) { global_avg_pool_backward<T>(dx, dy, shape); });
     });
   }
-
   Step visit(const Flatten&, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]);
-      const Ref<float> y = value<float>(step.node), dy = gradient<float>(step.node);
-      const Nhwc shape = x_shape(step);
-      return Step{.forward = [=](Piece piece) { flatten_forward<T>(y(piece), x(piece), shape); },
-                  .backward = into_gradient<T>(
-                      step, 0, [=](std::span<T> dx, Piece piece) { flatten_backward<T>(dx, dy(piece), shape); })};
+      return plain<T, float>(
+          step, [](auto y, auto x, const Nhwc& shape) { flatten_forward<T>(y, x, shape); },
+          [](auto dx, auto dy, auto, const Nhwc& shape) { flatten_backward<T>(dx, dy, shape); });
     });
   }
 
@@ -478,11 +476,9 @@ class ExecRecorder {
 
   Step visit(const Shortcut& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Nhwc shape = x_shape(step);
-      return Step{.forward = [=](Piece piece) { shortcut_forward<T>(y(piece), x(piece), shape, op); },
-                  .backward = into_gradient<T>(
-                      step, 0, [=](std::span<T> dx, Piece piece) { shortcut_backward<T>(dx, dy(piece), shape, op); })};
+      return plain<T>(
+          step, [=](auto y, auto x, const Nhwc& shape) { shortcut_forward<T>(y, x, shape, op); },
+          [=](auto dx, auto dy, auto, const Nhwc& shape) { shortcut_backward<T>(dx, dy, shape, op); });
     });
   }
 

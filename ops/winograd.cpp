@@ -14,6 +14,7 @@
 namespace pleat {
 namespace {
 
+constexpr const char* kName = "conv2d (Winograd)";
 constexpr int64_t kStrip = 4;       // panels that one product works on
 constexpr int kMostPoints = 6 * 6;  // of a tile
 
@@ -45,13 +46,8 @@ Blocks choose_blocks(const Tiling& tiling, int64_t tile_bytes, bool are_weights_
   return {whole_panels(divide_up(tiles, blocks_per_part * parts)), static_cast<int>(parts)};
 }
 
-void check(const char* what, std::size_t size, int64_t expected) {
-  PLEAT_CHECK(static_cast<int64_t>(size) == expected, "conv2d (Winograd): ", what, " has ", size,
-              " elements, expected ", expected);
-}
-
 void check_order(const char* call, bool is_in_order) {
-  PLEAT_CHECK(is_in_order, "conv2d (Winograd): ", call, " out of order, or not asked for at construction");
+  PLEAT_CHECK(is_in_order, kName, ": ", call, " out of order, or not asked for at construction");
 }
 
 }  // namespace
@@ -109,7 +105,7 @@ struct WinogradConv2d<T>::Impl {
   // Transforms the weights to matrices whose rows are the channels that the pass reads, and whose columns are those
   // that it writes. The backward pass is a convolution with the rotated kernel.
   void pack(std::span<const float> values, Packed pass) {
-    check("weight", values.size(), weight_size());
+    check_size(kName, "weight", values.size(), weight_size());
     packed = pass;
     const bool rotated = pass == Packed::backward;
     if (rotated && !passes.backward_data) return;
@@ -226,8 +222,8 @@ struct WinogradConv2d<T>::Impl {
 template <class T>
 WinogradConv2d<T>::WinogradConv2d(const Nhwc& x_shape, const Conv2d& op, int tile, const ConvPasses& passes,
                                   bool trains) {
-  PLEAT_CHECK(op.kernel == 3 && op.stride == 1 && op.groups == 1, "conv2d (Winograd): kernel=", op.kernel,
-              " stride=", op.stride, " groups=", op.groups, ", expected 3, 1, 1");
+  PLEAT_CHECK(op.kernel == 3 && op.stride == 1 && op.groups == 1, kName, ": kernel=", op.kernel, " stride=", op.stride,
+              " groups=", op.groups, ", expected 3, 1, 1");
   impl_ = std::make_unique<Impl>(x_shape, op, tile, passes, trains);
 }
 template <class T>
@@ -241,9 +237,9 @@ void WinogradConv2d<T>::begin_forward(std::span<const float> weight) {
 template <class T>
 void WinogradConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
   check_order("forward", impl_->packed == Impl::Packed::forward && impl_->passes.forward);
-  check("y", y.size(), impl_->forward.out.size());
-  check("x", x.size(), impl_->forward.in.size());
-  check("bias", bias.size(), impl_->bias_size());
+  check_size(kName, "y", y.size(), impl_->forward.out.size());
+  check_size(kName, "x", x.size(), impl_->forward.in.size());
+  check_size(kName, "bias", bias.size(), impl_->bias_size());
   impl_->convolve(y.data(), x.data(), {.bias = bias.empty() ? nullptr : bias.data()}, impl_->forward,
                   impl_->left.data(), impl_->right.data());
 }
@@ -257,9 +253,9 @@ template <class T>
 void WinogradConv2d<T>::infer(std::span<T> y, std::span<const T> x, const Epilogue& epilogue,
                               std::span<float> workspace) const {
   check_order("infer", impl_->packed == Impl::Packed::forward && impl_->passes.forward);
-  check("y", y.size(), impl_->forward.out.size());
-  check("x", x.size(), impl_->forward.in.size());
-  check("workspace", workspace.size(), workspace_size());
+  check_size(kName, "y", y.size(), impl_->forward.out.size());
+  check_size(kName, "x", x.size(), impl_->forward.in.size());
+  check_size(kName, "workspace", workspace.size(), workspace_size());
   impl_->convolve(y.data(), x.data(), epilogue, impl_->forward, workspace.data(),
                   workspace.data() + impl_->half_workspace());
 }
@@ -268,8 +264,8 @@ template <class T>
 void WinogradConv2d<T>::begin_backward(std::span<const float> weight, std::span<float> dweight,
                                        std::span<float> dbias) {
   check_order("begin_backward", impl_->passes.backward_data || impl_->passes.backward_weights);
-  check("dweight", dweight.size(), impl_->weight_size());
-  check("dbias", dbias.size(), impl_->bias_size());
+  check_size(kName, "dweight", dweight.size(), impl_->weight_size());
+  check_size(kName, "dbias", dbias.size(), impl_->bias_size());
   impl_->pack(weight, Impl::Packed::backward);
   impl_->caller_dweight = dweight;
   impl_->caller_dbias = dbias;
@@ -280,16 +276,16 @@ void WinogradConv2d<T>::begin_backward(std::span<const float> weight, std::span<
 template <class T>
 void WinogradConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
   check_order("backward_data", impl_->packed == Impl::Packed::backward && impl_->passes.backward_data);
-  check("dx", dx.size(), impl_->backward.out.size());
-  check("dy", dy.size(), impl_->backward.in.size());
+  check_size(kName, "dx", dx.size(), impl_->backward.out.size());
+  check_size(kName, "dy", dy.size(), impl_->backward.in.size());
   impl_->convolve(dx.data(), dy.data(), {}, impl_->backward, impl_->left.data(), impl_->right.data());
 }
 
 template <class T>
 void WinogradConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x) {
   check_order("backward_weights", impl_->packed == Impl::Packed::backward && impl_->passes.backward_weights);
-  check("dy", dy.size(), impl_->forward.out.size());
-  check("x", x.size(), impl_->forward.in.size());
+  check_size(kName, "dy", dy.size(), impl_->forward.out.size());
+  check_size(kName, "x", x.size(), impl_->forward.in.size());
   impl_->add_gradients(dy.data(), x.data());
 }
 

@@ -186,6 +186,25 @@ TEST_CASE("--json puts one object on the last line of standard output and prose 
   CHECK(doctor["self_test"]["passed"] == true);
 }
 
+TEST_CASE("a network's width, classes and input size are options; a file has its own") {
+  const TempDir dir;
+  const std::string options = " --width 0.5 --classes 7 --input-size 16 ";
+  Json json = pleat_command(dir, "inspect mobilenet_v2_1.0_cifar --json" + options).json();
+  CHECK(json["width"] == 0.5);
+  CHECK(json["classes"] == 7);
+  CHECK(json["input"]["height"] == 16);
+  const int64_t params = json["params"];
+  REQUIRE(pleat_command(dir, "fold mobilenet_v2_1.0_cifar --merge none --out f.safetensors" + options).code == 0);
+  CHECK(pleat_command(dir, "inspect f.safetensors --json").json()["params"] == params);
+  json = pleat_command(dir, "bench mobilenet_v2_1.0_cifar --runs 1 --warmup 0 --json" + options).json();
+  CHECK(json["models"].size() == 1);
+  json = pleat_command(dir, "verify mobilenet_v2_1.0_cifar mobilenet_v2_1.4_cifar --random 2 --json" + options).json();
+  CHECK(json["max_abs_diff"] == 0);  // the same width, the same seed
+  check_failure(pleat_command(dir, "inspect f.safetensors --width 0.5"), 2, {"f.safetensors", "--width"});
+  check_failure(pleat_command(dir, "inspect mobilenet_v2_1.0 --width 9"), 2, {"--width 9", "0.01 to 8"});
+  check_failure(pleat_command(dir, "fold vgg16_bn --out x --width 2"), 1, {"vgg16_bn has one width"});
+}
+
 TEST_CASE("standard output that cannot be written is an error; one that nobody reads any more is none") {
   const TempDir dir;
   const Result full = shell(dir, "\"$PLEAT\" list >/dev/full");

@@ -134,9 +134,7 @@ TEST_CASE("import: a checkpoint whose batch norms are folded computes the same, 
 TEST_CASE("import: chenyaofo's ResNets have projections, other names and CIFAR's normalisation") {
   for (const int classes : {10, 100}) {
     const DatasetInfo& data = dataset_info(concat("cifar", classes));
-    Model source = named_model("resnet20", data, 3);
-    source.graph = make_model("resnet20", {3, 32, 32}, classes, {.projection = true});
-    source.tensors = initial_tensors(source.graph, 3);
+    const Model source = named_model("resnet20", data, 3, {.projection = true});
     const auto rename = [](const std::string& name) {
       return replaced(replaced(name, ".shortcut.", ".downsample."), "linear.", "fc.");
     };
@@ -157,6 +155,9 @@ TEST_CASE("import: names of chenyaofo and torchvision are Pleat's") {
   const Model model = import_as("mobilenet_v2_0.75", source, same, "torchvision");
   CHECK(model.mean == std::vector<float>{0.485f, 0.456f, 0.406f});
   CHECK(model.graph == source.graph);
+  const Model narrow = open_model("mobilenet_v2_1.0", 3, "", "", {.width = 0.35, .input_size = 96});
+  CHECK(import_as("mobilenet_v2_1.0", narrow, same, "torchvision", "--width 0.35 --input-size 96").graph ==
+        narrow.graph);
 }
 
 TEST_CASE("import: timm's MobileNetV2") {

@@ -81,6 +81,35 @@ TEST_CASE("models: parameters, MACs and depth as published, to the digit") {
   CHECK(seen == model_names());
 }
 
+TEST_CASE("models: other widths, classes and input sizes, to the digit") {
+  struct Wanted {
+    const char* name;
+    NetworkOptions options;
+    int64_t params, macs;
+  };
+  // Counted on PyTorch modules as above; 0.35 and 0.5 are also in Keras' documentation of MobileNetV2: 59 M and 97 M
+  // MACs. VGG's classifier grows with the pixels that the last pooling leaves: 2x2.
+  const Wanted all[] = {
+      {"mobilenet_v2_1.0", {.width = 0.35}, 1'677'128, 59'285'808},
+      {"mobilenet_v2_1.4", {.width = 0.5}, 1'968'680, 97'131'840},
+      {"mobilenet_v2_1.0", {.width = 1.3, .input_size = 96}, 5'386'792, 94'916'960},
+      {"mobilenet_v2_1.0", {.width = 2, .input_size = 160}, 11'258'088, 581'574'400},
+      {"mobilenet_v2_1.0_cifar", {.width = 0.5}, 700'490, 27'969'024},
+      {"mobilenet_v2_1.0_cifar", {.width = 1.1, .classes = 100}, 2'806'180, 100'201'216},
+      {"vgg16_bn", {.input_size = 64}, 15'253'578 + 3 * 512 * 512, 4 * (313'725'952 - 512 * 522) + 512 * 522},
+  };
+  for (const Wanted& w : all) {
+    CAPTURE(w.name);
+    CAPTURE(w.params);
+    const Model model = open_model(w.name, 1, "", "", w.options);
+    CHECK(parameter_count(model.graph) == w.params);
+    CHECK(macs(model.graph) == w.macs);
+    CHECK(depth(model.graph) == (std::string(w.name) == "vgg16_bn" ? 16 : 18));
+    CHECK(std::get<Input>(model.graph.nodes[0].op).height ==
+          w.options.input_size.value_or(usual_dataset(w.name).height));
+  }
+}
+
 TEST_CASE("models: what the paper's masks leave is as deep as it says") {
   const std::vector<std::tuple<const char*, const char*, int>> folded = {
       {"resnet20", "#..#.#.#.#..#..#.#.", 9},
@@ -201,6 +230,11 @@ TEST_CASE("models: options and names that do not fit are refused") {
   CHECK(error_of<std::invalid_argument>([] {
           make_model("vgg16_bn", {3, 32, 32}, 10, {.projection = true});
         }) == "vgg16_bn has no skips that could be projections");
+  CHECK(error_of<std::invalid_argument>([] {
+          make_model("resnet20", {3, 32, 32}, 10, {.width = 2});
+        }).starts_with("resnet20 has one width, got 2\nhint: "));
+  CHECK(error_of<std::invalid_argument>([] { open_model("vgg16_bn", 1, "", "", {.input_size = 8}); }) ==
+        "max_pool2d 'features.33': window 2x2 is larger than its padded input 1x1");
   CHECK(error_of<std::invalid_argument>([] {
           make_model("vgg17_bn", {3, 32, 32}, 10);
         }).starts_with("no model is called 'vgg17_bn'; there are resnet20, "));

@@ -79,6 +79,7 @@ const std::vector<OpCase>& small_cases() {
       {BorderConv2d{5, 5, 1, pad(2), 1, pad(1), pad(1)}, {{2, 7, 6, 3}}},
       {BorderConv2d{70, 3, 1, pad(1), 1, pad(1), {}}, {{2, 4, 5, 3}}},  // bias alone; several blocks of outputs
       {BorderConv2d{68, 5, 1, pad(2), 1, {1, 0, 0, 2}, {1, 0, 0, 2}}, {{1, 6, 5, 2}}},
+      {BorderConv2d{20, 5, 1, pad(2), 2, pad(1), pad(1)}, {{9, 4, 5, 6}}},  // pictures by fours, and one left
       {BorderConv2d{4, 7, 2, {3, 2, 1, 3}, 2, {1, 2, 1, 1}, {2, 3, 1, 2}}, {{2, 11, 9, 6}}},
       {BorderConv2d{6, 3, 1, {-1, 1, 0, -1}, 6, pad(1), pad(2)}, {{2, 7, 6, 6}}},      // crops; depthwise
       {BorderConv2d{3, 7, 1, pad(3), 1, {2, 3, 0, 0}, {2, 3, 0, 0}}, {{3, 2, 3, 4}}},  // all is ring

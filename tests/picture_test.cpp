@@ -121,10 +121,34 @@ TEST_CASE("a JPEG file that ends too early is refused, wherever it ends") {
       CHECK(load_error(dir.path("cut.jpg")).starts_with(dir.path("cut.jpg") + ": "));
     }
     std::ofstream(dir.path("cut.jpg"), std::ios::binary) << bytes.substr(0, bytes.size() - 2);
-    CHECK(load_error(dir.path("cut.jpg")).find("ends too early, after") != std::string::npos);
+    CHECK(load_error(dir.path("cut.jpg")).find("is a JPEG file that ends too early") != std::string::npos);
     std::ofstream(dir.path("more.jpg"), std::ios::binary) << bytes + "what some programs leave behind";
     CHECK(packed(load_picture(dir.path("more.jpg"), 3)) == packed(load(std::string("kinds/") + name + ".jpg")));
   }
+}
+
+TEST_CASE("a JPEG file with more Huffman codes than there can be is refused before it is decoded") {
+  std::ifstream file(kFixtures + "/kinds/baseline.jpg", std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const std::size_t table = bytes.find("\xff\xc4");
+  REQUIRE(table != std::string::npos);
+  const auto fault = [&](std::size_t at, char put) {
+    std::string changed = bytes;
+    changed[table + at] = put;
+    return std::string(scan_jpeg({reinterpret_cast<const uint8_t*>(changed.data()), changed.size()}).fault);
+  };
+  CHECK(fault(4, bytes[table + 4]).empty());
+  CHECK(fault(20, '\xff') == "has a bad Huffman table");  // 255 codes of 16 bits, besides the others
+  CHECK(fault(3, 16) == "has a bad Huffman table");       // the segment ends within the counts
+  CHECK(fault(2, '\x7f') == "ends too early");
+}
+
+TEST_CASE("a broken picture's reason is one printable line, whatever the file's bytes") {
+  std::ifstream file(kFixtures + "/sharp.png", std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  bytes.replace(bytes.find("IDAT"), 4, "\nD\xff\x01");
+  CHECK(error_of<std::runtime_error>([&] { decode_picture(std::as_bytes(std::span(bytes)), "x.png", 3); }) ==
+        "x.png: cannot be decoded: ?D?? PNG chunk not known");
 }
 
 TEST_CASE("EXIF that leads nowhere leaves a picture as it is") {

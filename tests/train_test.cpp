@@ -224,6 +224,8 @@ TEST_CASE("an --out that cannot be written, or is full, is known before the firs
   const TempDir dir;
   write_cifar(dir, 80, 10);
   std::ofstream(dir.path("file")) << "keep me";
+  check_failure(run(dir, "train resnet20 --epochs 1 --classes 7 --out o"), 1, {"7 outputs", "10 classes"});
+  check_failure(run(dir, "train resnet20 --epochs 1 --input-size 24 --out o"), 1, {"24x24", "32x32"});
   check_failure(run(dir, "train resnet20 --epochs 1 --out file"), 1, {"file"});
   check_failure(run(dir, "train resnet20 --epochs 1 --out file/under"), 1, {"file/under"});
   CHECK(slurp(dir.path("file")) == "keep me");

@@ -6,6 +6,7 @@
 #include "tools/commands.hpp"
 #include "tools/engine_options.hpp"
 #include "tools/latency.hpp"
+#include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/time_training.hpp"
 #include "tools/train_profile.hpp"
@@ -20,7 +21,7 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
   Json models = Json::array();
   ExecOptions options{.batch = batch, .training = true, .kernels = cli.kernels(), .dtype = cli.dtype()};
   for (const std::string& name : cli.arguments("MODEL...")) {
-    Model model = open_model(name, cli.seed());
+    Model model = open_model(name, cli.seed(), "", "", network_options(cli));
     options.algorithms = tune(cli, model.graph, options);
     if (cli.has("profile")) {
       Json profile = profile_training(std::move(model), options, runs);
@@ -43,7 +44,7 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
 Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
   std::vector<Timed> timed;
   for (const std::string& name : cli.arguments("MODEL...")) {
-    const Model model = open_model(name, cli.seed());
+    const Model model = open_model(name, cli.seed(), "", "", network_options(cli));
     for (const EngineOptions& options : engine_options_each(cli, batch)) timed.emplace_back(name, model, options);
   }
   time_calls(timed, warmup, runs, cli.has("profile"));
@@ -68,6 +69,7 @@ int bench_command(int argc, char** argv) {
   cli.flag("profile", "time every step, too, and what this machine can do at best");
   cli.flag("training", "time training steps instead");
   declare_tune(cli);
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const int64_t batch = cli.integer("batch", 1, 1 << 16), warmup = cli.integer("warmup", 0, 1'000'000);
   const int64_t runs = cli.integer("runs", 1, 10'000'000);

@@ -9,7 +9,7 @@
 #include "tools/commands.hpp"
 #include "tools/engine_options.hpp"
 #include "tools/evaluate.hpp"
-#include "tools/open_model.hpp"
+#include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 
 namespace pleat {
@@ -26,6 +26,7 @@ int eval_command(int argc, char** argv) {
   cli.option("split", "test|train", "which part of it", "test");
   cli.option("batch", "N", "pictures at once (default: 250, for large ones 50)");
   declare_folder_options(cli);
+  declare_network_options(cli);
   declare_view_options(cli);
   cli.flag("engine", "use the inference engine instead of the training kernels");
   declare_engine_tune(cli);
@@ -33,7 +34,7 @@ int eval_command(int argc, char** argv) {
   const Split split = cli.choice("split", {"test", "train"}) == "test" ? Split::test : Split::train;
   if (cli.has("batch")) cli.integer("batch", 1, 1 << 16);
   const std::string class_list = class_list_option(cli);
-  Model model = open_model(cli.argument("MODEL"), cli.seed(), cli.text("data"), class_list);
+  Model model = open_model(cli.argument("MODEL"), cli.seed(), cli.text("data"), class_list, network_options(cli));
   set_view(cli, model);
   const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : usual_batch(model);
   const Dataset data = load_dataset_for(model, cli.text("data"), split, class_list, cli.quiet());

@@ -4,6 +4,7 @@
 #include "core/file.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/network_options.hpp"
 #include "tools/onnx_export.hpp"
 #include "tools/open_model.hpp"
 
@@ -17,10 +18,11 @@ int export_command(int argc, char** argv) {
       "pleat export folded.safetensors --onnx folded.onnx");
   cli.argument("MODEL", "a name of `pleat list` (random weights) or a file");
   cli.option("onnx", "FILE", "ONNX file to write");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("onnx");
 
-  const OnnxFile onnx = to_onnx(open_model(cli.argument("MODEL"), cli.seed()));
+  const OnnxFile onnx = to_onnx(open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli)));
   write_file(file, onnx.bytes);
   cli.out() << onnx.nodes << " nodes of opset " << onnx.opset << ", " << onnx.bytes.size() << " bytes -> " << file
             << '\n';

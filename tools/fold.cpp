@@ -10,6 +10,7 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/fold_table.hpp"
+#include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/plan_file.hpp"
 #include "tools/stopwatch.hpp"
@@ -105,10 +106,11 @@ int fold_command(int argc, char** argv) {
              "of each group: no cost, but asks for fine-tuning); without: reorder with --merge none, else exact");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
   declare_stopwatch(cli, "20");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
 
-  const Model before = open_model(cli.argument("MODEL"), cli.seed());
+  const Model before = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const FoldOptions options = read_options(cli, before);
   if (cli.has("point") && !cli.has("plan")) cli.usage_error("--point is of a plan: expected --plan");
   const auto [after, plan] = cli.has("plan") ? fold_by_plan(cli, before, options) : fold(before, options);

@@ -14,7 +14,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/open_model.hpp"
+#include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/state_dict.hpp"
 
@@ -155,7 +155,7 @@ int import_command(int argc, char** argv) {
              "torch: symmetric; same: TensorFlow's SAME, asymmetric where the stride is 2 (default: the network's own, "
              "same for EfficientNet-lite)");
   declare_view_options(cli);
-  cli.option("classes", "N", "outputs of the network, where they are not the usual ones");
+  declare_network_options(cli);
   cli.option("class-names", "FILE",
              "text file with the names of the classes, one a line; those of an ImageNet folder's class folders make it "
              "score on any of them");
@@ -165,15 +165,17 @@ int import_command(int argc, char** argv) {
 
   const std::vector<float> mean = read_numbers(cli, "mean"), std = read_numbers(cli, "std");
 
-  const DatasetInfo data = usual_dataset(name);
+  const NetworkOptions options = network_options(cli);
+  const DatasetInfo data = resized(usual_dataset(name), options);
   const Input input{data.channels, data.height, data.width};
-  const int classes = cli.has("classes") ? static_cast<int>(cli.integer("classes", 1, 1 << 20)) : data.classes;
+  ModelOptions choices{.width = options.width};
   Model model;
-  model.graph = make_model(name, input, classes);
+  model.graph = make_model(name, input, data.classes, choices);
   StateDict state = read_state_dict(path, name);
-  if (has_projections(name, state.tensors)) model.graph = make_model(name, input, classes, {.projection = true});
+  choices.projection = has_projections(name, state.tensors);
+  if (choices.projection) model.graph = make_model(name, input, data.classes, choices);
   if (cli.has("padding")) set_padding(model.graph, same ? PaddingStyle::same : PaddingStyle::symmetric);
-  const std::string normalisation = choose_normalisation(cli, state, classes);
+  const std::string normalisation = choose_normalisation(cli, state, data.classes);
   set_normalisation(model, normalisation);
   model.crop = usual_crop(input);
   model.interpolation = state.interpolation;

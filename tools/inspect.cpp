@@ -6,7 +6,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/open_model.hpp"
+#include "tools/network_options.hpp"
 
 namespace pleat {
 namespace {
@@ -66,11 +66,13 @@ Json nodes_json(const Graph& graph, const std::vector<Row>& rows) {
 
 int inspect_command(int argc, char** argv) {
   Cli cli("pleat inspect", "Prints a model's graph with shapes, parameters and MACs; its alphas; where it comes from.",
-          "pleat inspect resnet20\npleat inspect run/model.safetensors --json");
+          "pleat inspect resnet20\npleat inspect mobilenet_v2_1.0 --width 0.5 --input-size 160\npleat inspect "
+          "run/model.safetensors --json");
   cli.argument("MODEL", "a name of `pleat list` or a file");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
 
-  const Model model = open_model(cli.argument("MODEL"), cli.seed());
+  const Model model = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const Graph& graph = model.graph;
   const std::vector<Row> rows = measure(graph);
   const Input& input = std::get<Input>(graph.nodes[0].op);

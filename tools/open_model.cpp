@@ -5,9 +5,9 @@
 
 #include "core/check.hpp"
 #include "data/image_folder.hpp"
-#include "models/models.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
+#include "tools/cli.hpp"
 
 namespace pleat {
 namespace {
@@ -32,12 +32,19 @@ DatasetInfo usual_dataset(const std::string& name) {
   return dataset_info("cifar10");
 }
 
-Model named_model(const std::string& name, const DatasetInfo& data, uint64_t seed) {
+DatasetInfo resized(DatasetInfo data, const NetworkOptions& options) {
+  data.classes = options.classes.value_or(data.classes);
+  data.height = options.input_size.value_or(data.height);
+  data.width = options.input_size.value_or(data.width);
+  return data;
+}
+
+Model named_model(const std::string& name, const DatasetInfo& data, uint64_t seed, const ModelOptions& options) {
   const DatasetInfo usual = usual_dataset(name);
   const Input input{data.channels, data.height > 0 ? data.height : usual.height,
                     data.width > 0 ? data.width : usual.width};
   Model model;
-  model.graph = make_model(name, input, data.classes);
+  model.graph = make_model(name, input, data.classes, options);
   model.tensors = initial_tensors(model.graph, seed);
   model.mean = data.mean;
   model.std = data.std;
@@ -46,16 +53,19 @@ Model named_model(const std::string& name, const DatasetInfo& data, uint64_t see
 }
 
 Model open_model(const std::string& name_or_file, uint64_t seed, const std::string& dataset,
-                 const std::string& class_list) {
+                 const std::string& class_list, const NetworkOptions& options) {
   const std::vector<std::string> names = model_names();
   if (std::find(names.begin(), names.end(), name_or_file) == names.end()) {
     PLEAT_CHECK(name_or_file.ends_with(".safetensors") || std::filesystem::exists(name_or_file), "model '",
                 name_or_file, "': neither a known name nor a file\nhint: `pleat list` prints the names");
+    if (options.any())
+      throw UsageError(concat("--width, --classes and --input-size make a network called by name; the file ",
+                              name_or_file, " has its own"));
     return load_model(name_or_file);
   }
   DatasetInfo data = dataset.empty() ? usual_dataset(name_or_file) : dataset_info(dataset);
   if (!class_list.empty()) data.classes = static_cast<int>(read_class_list(class_list).size());
-  return named_model(name_or_file, data, seed);
+  return named_model(name_or_file, resized(data, options), seed, {.width = options.width});
 }
 
 }  // namespace pleat

@@ -15,6 +15,7 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/importance.hpp"
+#include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/plan_file.hpp"
@@ -140,6 +141,7 @@ int plan_command(int argc, char** argv) {
              "reorder");
   cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
   declare_stopwatch(cli, "60");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
   const PlanWish wish = read_wish(cli);
@@ -147,7 +149,7 @@ int plan_command(int argc, char** argv) {
   const Borders borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
   const int max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
 
-  const Model model = open_model(cli.argument("MODEL"), cli.seed());
+  const Model model = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const Importance importance = choose_importance(cli, model);
   const Machine machine = read_machine();
   const std::string dtype = cli.dtype() == Dtype::bf16 ? "bf16" : "f32";

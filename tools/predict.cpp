@@ -10,6 +10,7 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/engine_options.hpp"
+#include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
 
@@ -36,7 +37,7 @@ Json classify_pictures(const Cli& cli) {
 // pixel.
 Json run_numbers(const Cli& cli) {
   const std::string &file = cli.text("input"), &out = cli.text("output");
-  const Model model = open_model(cli.argument("MODEL"), cli.seed());
+  const Model model = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const Tensors given = load_safetensors(file).tensors;
   PLEAT_CHECK_FILE(given.contains("input"), file, "has no tensor 'input'");
   const Tensor& input = given.at("input");
@@ -78,6 +79,7 @@ int predict_command(int argc, char** argv) {
   cli.option("output", "FILE", "safetensors file to write, with a tensor `output`: logits [N,classes], with --input");
   declare_view_options(cli);
   declare_engine_tune(cli);
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty();
   if (pictures == cli.has("input")) cli.usage_error("expected one of: PICTURE..., --input");

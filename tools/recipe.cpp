@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/parallel.hpp"
+#include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/tune.hpp"
 
@@ -20,6 +21,7 @@ void declare_recipe(Cli& cli, const std::string& command) {
   cli.argument("MODEL", "name of `pleat list`, or a model file to start from");
   cli.option("data", "NAME|DIR",
              "data set: a name of `pleat list`, or its folder, or one of train/<class>/, val/<class>/ pictures");
+  declare_network_options(cli);
   declare_folder_options(cli);
   cli.option("out", "DIR", "folder for model.safetensors, best.safetensors, log.jsonl and state.safetensors");
   cli.option("epochs", "N", "passes over the training pictures", usual.epochs);
@@ -49,6 +51,7 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
   r.command = command;
   r.model = cli.argument("MODEL");
   r.data = cli.text("data");
+  r.network = network_options(cli);
   r.class_list = class_list_option(cli);
   r.skip_broken = skips_broken(cli);
   r.epochs = cli.integer("epochs", 1, 1'000'000);
@@ -82,31 +85,35 @@ ExecOptions training_options(const Recipe& r) {
 }
 
 nlohmann::ordered_json to_json(const Recipe& r) {
-  return {{"command", r.command},
-          {"model", r.model},
-          {"data", r.data},
-          {"class_list", r.class_list},
-          {"skip_broken", r.skip_broken},
-          {"epochs", r.epochs},
-          {"batch", r.batch},
-          {"lr", r.lr},
-          {"schedule", r.schedule},
-          {"warmup", r.warmup_epochs},
-          {"momentum", r.momentum},
-          {"nesterov", r.nesterov},
-          {"weight_decay", r.weight_decay},
-          {"norm_weight_decay", r.norm_weight_decay},
-          {"label_smoothing", r.label_smoothing},
-          {"lambda", r.lambda},
-          {"p", r.p},
-          {"teacher", r.teacher},
-          {"temperature", r.temperature},
-          {"teacher_weight", r.teacher_weight},
-          {"seed", r.seed},
-          {"threads", r.threads},
-          {"kernels", r.kernels == Kernels::onednn ? "onednn" : "native"},
-          {"algorithms", r.algorithms},
-          {"dtype", to_string(r.dtype)}};
+  nlohmann::ordered_json json = {{"command", r.command},
+                                 {"model", r.model},
+                                 {"data", r.data},
+                                 {"class_list", r.class_list},
+                                 {"skip_broken", r.skip_broken},
+                                 {"epochs", r.epochs},
+                                 {"batch", r.batch},
+                                 {"lr", r.lr},
+                                 {"schedule", r.schedule},
+                                 {"warmup", r.warmup_epochs},
+                                 {"momentum", r.momentum},
+                                 {"nesterov", r.nesterov},
+                                 {"weight_decay", r.weight_decay},
+                                 {"norm_weight_decay", r.norm_weight_decay},
+                                 {"label_smoothing", r.label_smoothing},
+                                 {"lambda", r.lambda},
+                                 {"p", r.p},
+                                 {"teacher", r.teacher},
+                                 {"temperature", r.temperature},
+                                 {"teacher_weight", r.teacher_weight},
+                                 {"seed", r.seed},
+                                 {"threads", r.threads},
+                                 {"kernels", r.kernels == Kernels::onednn ? "onednn" : "native"},
+                                 {"algorithms", r.algorithms},
+                                 {"dtype", to_string(r.dtype)}};
+  if (r.network.width) json["width"] = *r.network.width;
+  if (r.network.classes) json["classes"] = *r.network.classes;
+  if (r.network.input_size) json["input_size"] = *r.network.input_size;
+  return json;
 }
 
 }  // namespace pleat

@@ -8,12 +8,14 @@
 #include "core/schedule.hpp"
 #include "ops/exec.hpp"
 #include "tools/cli.hpp"
+#include "tools/open_model.hpp"
 
 namespace pleat {
 
 struct Recipe {
   std::string command;  ///< train, prefold or finetune.
   std::string model, data;
+  NetworkOptions network;    ///< Of a model called by name.
   std::string class_list;    ///< Of a picture folder, or empty.
   bool skip_broken = false;  ///< Pass over picture files that cannot be read.
   int64_t epochs = 0, batch = 0;
@@ -44,7 +46,7 @@ Recipe read_recipe(const Cli& cli, const std::string& command);
 /// How an executor trains by it.
 ExecOptions training_options(const Recipe& recipe);
 
-/// One entry a field.
+/// One entry a field; of `network` those given.
 nlohmann::ordered_json to_json(const Recipe& recipe);
 
 }  // namespace pleat

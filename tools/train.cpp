@@ -6,7 +6,6 @@
 #include "tools/checkpoint.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/open_model.hpp"
 #include "tools/trainer.hpp"
 #include "tools/tune.hpp"
 
@@ -17,8 +16,9 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   declare_recipe(cli, command);
   if (!cli.parse(argc, argv)) return 0;
   Recipe recipe = read_recipe(cli, command);
-  Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list);
+  Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list, recipe.network);
   const std::string out = cli.text("out"), state = out + "/state.safetensors";
+  if (!std::filesystem::is_directory(recipe.data)) find_dataset(recipe.data);  // fails before tuning takes its time
   // A run goes on with what it began with, whatever would be fastest today.
   if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
     recipe.algorithms = saved_algorithms(state, recipe);
@@ -49,7 +49,8 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
 int train_command(int argc, char** argv) {
   Cli cli("pleat train", "Trains a network from scratch, or a model file further.",
           "pleat train resnet20 --data cifar10 --epochs 160 --out runs/resnet20\n"
-          "pleat train resnet20 --data fashion-mnist --epochs 3 --out runs/fashion --schedule onecycle --warmup 1");
+          "pleat train resnet20 --data fashion-mnist --epochs 3 --out runs/fashion --schedule onecycle --warmup 1\n"
+          "pleat train mobilenet_v2_1.0_cifar --width 0.5 --data cifar100 --epochs 160 --out runs/narrow");
   return run(cli, "train", argc, argv);
 }
 

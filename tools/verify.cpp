@@ -10,14 +10,14 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
-#include "tools/open_model.hpp"
+#include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
 
 namespace pleat {
 namespace {
 
-constexpr int64_t kBatch = 100;
+constexpr int64_t kMostBatch = 100;
 
 // What enters the (last) global pooling: the last value that still has borders. -1 where there is none.
 int last_map(const Graph& graph) {
@@ -29,11 +29,12 @@ int last_map(const Graph& graph) {
 // One of the two networks, ready to run.
 class Side {
  public:
-  Side(const Cli& cli, const char* which)
-      : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "")),
+  Side(const Cli& cli, const char* which, int64_t batch)
+      : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "", "",
+                          network_options(cli))),
         map_(last_map(model_.graph)),
         exec_(model_.graph, model_.tensors,
-              {.batch = kBatch,
+              {.batch = batch,
                .kernels = cli.kernels(),
                .keep = map_ < 0 ? std::vector<int>{} : std::vector<int>{map_}}) {}
   const Model& model() const { return model_; }
@@ -85,9 +86,11 @@ int verify_command(int argc, char** argv) {
   cli.argument("B", "model file");
   cli.option("data", "NAME|DIR", "data set whose test split to use");
   cli.option("random", "N", "use N random pictures instead", "100");
+  declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const int64_t random = cli.integer("random", 1, 1'000'000'000);
-  Side a(cli, "A"), b(cli, "B");
+  const int64_t batch = cli.has("data") ? kMostBatch : std::min(kMostBatch, random);
+  Side a(cli, "A", batch), b(cli, "B", batch);
   const auto same = [&](bool ok, const char* what) {
     PLEAT_CHECK(ok, "verify: ", cli.argument("A"), " and ", cli.argument("B"), " differ in ", what);
   };
@@ -99,7 +102,7 @@ int verify_command(int argc, char** argv) {
     const PictureFormat format = picture_format(a.model());
     same(format == picture_format(b.model()), "how they want their pictures: normalisation, crop or interpolation");
     const Dataset data = load_dataset_for(a.model(), cli.text("data"), Split::test, "", cli.quiet());
-    Loader loader(data, format, {.batch = kBatch, .threads = loader_threads(data)});
+    Loader loader(data, format, {.batch = batch, .threads = loader_threads(data)});
     loader.start_epoch(0);
     Progress progress("verify", "images", data.size(), cli.quiet());
     while (const Batch* batch = loader.next()) {
@@ -107,9 +110,9 @@ int verify_command(int argc, char** argv) {
       progress.update(proof.images());
     }
   } else {
-    const int64_t size = infer_shapes(a.model().graph, kBatch)[0].size();
-    for (int64_t done = 0; done < random; done += kBatch)
-      compare(proof, a, b, random_images(size, cli.seed(), done), std::min(kBatch, random - done));
+    const int64_t size = infer_shapes(a.model().graph, batch)[0].size();
+    for (int64_t done = 0; done < random; done += batch)
+      compare(proof, a, b, random_images(size, cli.seed(), done), std::min(batch, random - done));
   }
   cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: greatest difference "
             << proof.max_abs_diff() << " (" << proof.max_rel_diff() << " of their range), same top-1 on "

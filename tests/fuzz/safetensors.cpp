@@ -3,26 +3,13 @@
 #include "core/safetensors.hpp"
 
 #include <cstdint>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
 #include "ops/model_file.hpp"
+#include "tests/fuzz/must.hpp"
 
 using namespace pleat;
-
-namespace {
-
-void must(bool condition) {
-  if (!condition) std::abort();
-}
-
-void must_be_one_line(const std::exception& error) {
-  const std::string message = error.what();
-  must(message.starts_with("fuzz: ") && message.find('\n') == std::string::npos && message.size() < 10'000);
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
@@ -34,12 +21,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     }
     must(elements <= size / 2);  // two bytes are the smallest number
   } catch (const std::runtime_error& error) {
-    must_be_one_line(error);
+    must_be_one_line(error, "fuzz: ");
   }
   try {
     verify(parse_model(bytes, "fuzz"));
   } catch (const std::runtime_error& error) {
-    must_be_one_line(error);
+    must_be_one_line(error, "fuzz: ");
   }
   return 0;
 }
