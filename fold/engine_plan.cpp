@@ -141,8 +141,9 @@ std::vector<Task> fuse(const Graph& graph) {
 
 std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& tasks, std::size_t last) {
   const auto is_pointwise = [&](const Task& task) {
-    const Conv2d* conv = std::get_if<Conv2d>(&graph.nodes[task.op].op);
-    return conv != nullptr && conv->kernel == 1 && conv->stride == 1 && conv->groups == 1 && conv->pad == Padding{};
+    const Op& op = graph.nodes[task.op].op;
+    return std::holds_alternative<Conv2d>(op) &&
+           op == Op(Conv2d{.out = std::get<Conv2d>(op).out, .bias = std::get<Conv2d>(op).bias});
   };
   const std::vector<std::vector<int>> readers = consumers(graph);
   // The task that task i reads, if it is the one before it and nobody else reads it.

@@ -33,9 +33,10 @@ EngineStep make(const EngineNetwork& network, const Task& task, int tile) {
 }  // namespace
 
 bool is_winograd(const EngineNetwork& network, const Task& task) {
-  const Conv2d* op = std::get_if<Conv2d>(&network.graph.nodes[task.op].op);
-  return op != nullptr && op->kernel == 3 && op->stride == 1 && op->groups == 1 &&
-         network.types[task.result] == network.types[0];
+  const Op& op = network.graph.nodes[task.op].op;
+  if (!std::holds_alternative<Conv2d>(op) || network.types[task.result] != network.types[0]) return false;
+  const Conv2d& conv = std::get<Conv2d>(op);
+  return conv.kernel == 3 && conv.stride == 1 && conv.groups == 1;
 }
 
 EngineStep make_winograd_step(const EngineNetwork& network, const Task& task, int tile) {

@@ -24,7 +24,7 @@ int eval_command(int argc, char** argv) {
   cli.option("data", "NAME|DIR",
              "data set: a name of `pleat list`, or its folder, or one of class folders of pictures");
   cli.option("split", "test|train", "which part of it", "test");
-  cli.option("batch", "N", "pictures at once (default: 250, for large ones 50)");
+  cli.option("batch", "N", "pictures at once (default: 50)");
   declare_folder_options(cli);
   declare_network_options(cli);
   declare_view_options(cli);
@@ -36,7 +36,7 @@ int eval_command(int argc, char** argv) {
   const std::string class_list = class_list_option(cli);
   Model model = open_model(cli.argument("MODEL"), cli.seed(), cli.text("data"), class_list, network_options(cli));
   set_view(cli, model);
-  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : usual_batch(model);
+  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : kUsualBatch;
   const Dataset data = load_dataset_for(model, cli.text("data"), split, class_list, cli.quiet());
 
   // One of the two, behind the same function.

@@ -67,10 +67,6 @@ Dataset load_dataset_for(const Model& model, const std::string& name_or_dir, Spl
   return data;
 }
 
-int64_t usual_batch(const Model& model) {
-  return std::get<Input>(model.graph.nodes[0].op).height >= 128 ? 50 : 250;
-}
-
 int loader_threads(const Dataset& data) {
   return data.files.empty() ? 1 : num_threads();
 }

@@ -32,8 +32,8 @@ std::string class_list_option(const Cli& cli);
 Dataset load_dataset_for(const Model& model, const std::string& name_or_dir, Split split, const std::string& class_list,
                          bool quiet);
 
-/// Pictures that evaluation takes at once: fewer where they are large.
-int64_t usual_batch(const Model& model);
+/// Pictures at once where nothing else is asked for: enough to keep a CPU busy, few enough for photographs.
+inline constexpr int64_t kUsualBatch = 50;
 
 /// Worker threads of a loader: pictures in memory need one.
 int loader_threads(const Dataset& data);

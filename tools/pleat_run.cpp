@@ -113,7 +113,7 @@ int run(int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty(), data = cli.has("data"), timing = cli.has("bench");
   if (pictures + data + timing != 1) cli.usage_error("expected one of: pictures, --data, --bench");
-  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : data ? 50 : 1;
+  const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : data ? kUsualBatch : 1;
   cli.finish(pictures ? predict(cli) : data ? eval(cli, batch) : bench(cli, batch));
   return 0;
 }

@@ -47,7 +47,7 @@ Json run_numbers(const Cli& cli) {
                        shape[3] == wanted.width,
                    file, "input is ", to_string(shape), ", expected [N, ", wanted.channels, ", ", wanted.height, ", ",
                    wanted.width, "], N at least 1");
-  const int64_t count = shape[0], batch = std::min(count, usual_batch(model));
+  const int64_t count = shape[0], batch = std::min(count, kUsualBatch);
   Engine engine(model, engine_options(cli, batch));
   const Nhwc x = engine.input_shape(), y = engine.output_shape();
   const int64_t each_x = x.h * x.w * x.c, each_y = y.h * y.w * y.c;

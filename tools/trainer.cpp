@@ -79,7 +79,7 @@ class Run {
                  .seed = recipe.seed,
                  .threads = loader_threads(train_)}),
         exec_(model.graph, model.tensors, training_options(recipe)),
-        test_exec_(model.graph, model.tensors, {.batch = usual_batch(model), .kernels = recipe.kernels}),
+        test_exec_(model.graph, model.tensors, {.batch = kUsualBatch, .kernels = recipe.kernels}),
         classes_(exec_.shape(model.graph.output()).c) {
     PLEAT_CHECK(static_cast<int64_t>(train_.classes.size()) == classes_, "model has ", classes_, " outputs, data set '",
                 recipe.data, "' has ", train_.classes.size(), " classes");
@@ -239,7 +239,7 @@ class Run {
   Score evaluate_test() {
     Progress progress("test", "images", test_.size(), quiet_);
     const auto logits = [&](std::span<const float> images, int64_t) { return test_exec_.run(images); };
-    return evaluate(test_, model_, usual_batch(model_), recipe_.skip_broken, logits, progress);
+    return evaluate(test_, model_, kUsualBatch, recipe_.skip_broken, logits, progress);
   }
 
   // Files that this session has passed over, with the reasons.
