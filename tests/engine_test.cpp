@@ -11,6 +11,7 @@
 #include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine_plan.hpp"
+#include "fold/inverted_residual.hpp"
 #include "fold/plan.hpp"
 #include "models/models.hpp"
 #include "ops/spec.hpp"
@@ -62,8 +63,8 @@ void fill(std::span<float> x, uint64_t seed) {
 
 /// Greatest difference of the engine's outputs from the naive evaluator's over the greatest output, in the second of
 /// two calls (the first would not notice an input or a constant that a call overwrites).
-double difference(const Model& model, int64_t batch) {
-  Engine engine(model, {.batch = batch, .tune = false});
+double difference(const Model& model, int64_t batch, Dtype dtype = Dtype::f32) {
+  Engine engine(model, {.batch = batch, .dtype = dtype, .tune = false});
   fill(engine.input(), 5);
   const std::vector<double> x(engine.input().begin(), engine.input().end());
   engine.run();
@@ -224,6 +225,68 @@ TEST_CASE("engine: every op and every fusion agrees with the naive evaluator") {
       CAPTURE(batch);
       CHECK(difference(random_model(small_graph(text), 1), batch) < 2e-6);
     }
+}
+
+// Eight bits of a value of each layer; the errors of a few layers add up.
+constexpr double kBf16Error = 0.03;
+
+TEST_CASE("engine: bf16 agrees with the naive evaluator as far as its eight bits go") {
+  if (!cpu_has_bf16()) {
+    MESSAGE("skipped: this CPU does not multiply bf16");
+    return;
+  }
+  for (const char* body : kCases) {
+    CAPTURE(body);
+    for (const int64_t batch : {1, 3})
+      CHECK(difference(random_model(small_graph(body), 7), batch, Dtype::bf16) < kBf16Error);
+  }
+}
+
+TEST_CASE("engine: every cut of an inverted residual block gives the same") {
+  Rng rng(3);
+  const auto random = [&](int64_t size) {
+    AlignedVector<float> values(size);
+    for (float& v : values) v = static_cast<float>(rng.normal());
+    return values;
+  };
+  for (const int stride : {1, 2}) {
+    const Nhwc x{2, 15, 13, 10}, y{2, stride == 1 ? 15 : 8, stride == 1 ? 13 : 7, 22};
+    const InvertedResidual block{x, y, 200, true, {3, stride, Padding::uniform(1), true}, {{0, 6}, {0.25f, 6}, {}}};
+    const auto expand = random(200 * 10), depthwise = random(200 * 9), project = random(22 * 200), bias = random(200);
+    const InvertedResidualKernel<float> kernel(block, {expand, bias, depthwise, bias, project, {}});
+    const auto input = random(x.size()), skip = random(y.size());
+    AlignedVector<float> first;
+    std::vector<BlockCut> cuts = block_cuts(block);
+    cuts.push_back({4, 48, 3});
+    cuts.push_back({15, 208, 1});
+    for (const BlockCut& cut : cuts) {
+      CAPTURE(cut.rows);
+      CAPTURE(cut.chunk);
+      CAPTURE(cut.splits);
+      AlignedVector<float> out(y.size(), NAN), scratch(kernel.scratch_size(cut), NAN);
+      kernel(out, input, skip, scratch, cut);
+      if (first.empty()) first = out;
+      for (std::size_t i = 0; i < out.size(); ++i)
+        REQUIRE(out[i] == doctest::Approx(first[i]).epsilon(1e-4).scale(100));
+    }
+  }
+}
+
+TEST_CASE("engine: what timing chooses agrees with the naive evaluator, and instances share it") {
+  const Model model = random_model(make_model("mobilenet_v2_1.0_cifar", {3, 32, 32}, 10), 4);
+  Engine engine(model);
+  fill(engine.input(), 5);
+  const std::vector<double> x(engine.input().begin(), engine.input().end());
+  const std::span<const float> y = engine.run();
+  const std::vector<float> logits(y.begin(), y.end());
+  const std::vector<double> expected = testing::reference_run(model.graph, model.tensors, x, 1).back();
+  for (std::size_t i = 0; i < logits.size(); ++i) CHECK(logits[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+  Engine other = engine.share();
+  fill(other.input(), 6);
+  other.run();
+  CHECK(std::ranges::equal(engine.run(), logits));
+  fill(other.input(), 5);
+  CHECK(std::ranges::equal(other.run(), logits));
 }
 
 TEST_CASE("engine: random networks agree with the naive evaluator") {
