@@ -193,7 +193,7 @@ class Maker {
     std::string kind = pleat::kind(graph_.nodes[task_.op].op);
     if (task_.residual >= 0) kind += "+add";
     if (activates_in_primitive()) kind += "+alpha_act";
-    add_primitive(std::move(kind), descriptor, dnnl::convolution_forward(descriptor), std::move(constants));
+    add_primitive(kind, descriptor, dnnl::convolution_forward(descriptor), std::move(constants));
     if (task_.activation >= 0 && !activates_in_primitive()) activation(task_.activation, task_.result);
   }
 
@@ -219,7 +219,7 @@ class Maker {
 
   /// The primitive with input, output, constants and scratchpad.
   template <class Descriptor>
-  void add_primitive(std::string kind, const Descriptor& descriptor, const dnnl::primitive& primitive,
+  void add_primitive(const std::string& kind, const Descriptor& descriptor, const dnnl::primitive& primitive,
                      std::vector<std::pair<int, dnnl::memory>> constants) {
     const auto bind = [=, constants = std::move(constants), from = input_, to = task_.result](const Memory& m) -> Work {
       Primitive work{primitive, {}, {}};
@@ -229,7 +229,7 @@ class Maker {
       for (const auto& [arg, memory] : constants) work.add(arg, memory);
       return work;
     };
-    add(std::move(kind), descriptor.impl_info_str(), descriptor.scratchpad_desc().get_size(), bind);
+    add(kind, descriptor.impl_info_str(), descriptor.scratchpad_desc().get_size(), bind);
   }
 
   dnnl::primitive_attr attributes() const {

@@ -105,7 +105,8 @@ struct InvertedResidualKernel<T>::Band {
 std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
   constexpr int64_t kMostExpanded = 640 << 10, kUsual = 192 << 10;  // bytes
   const int threads = num_threads();
-  const auto [kernel, stride, pad, bias] = block.depthwise;
+  const int64_t kernel = block.depthwise.kernel, stride = block.depthwise.stride;
+  const Padding pad = block.depthwise.pad;
   const int64_t columns = pad.left + block.x.w + pad.right, channels = panels_of(block.channels) * kPanelWidth;
   std::vector<BlockCut> cuts;
   for (const int64_t bands : {1, 2, 4, 8, 16}) {
@@ -135,7 +136,8 @@ template <class T>
 InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
     : block_(block), out_panels_(panels_of(block.y.c)) {
   PLEAT_CHECK(block.is_supported(), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
-              block.depthwise.stride, ", ", block.x.c, " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
+              block.depthwise.stride, ", ", block.x.c,
+              " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
   const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
   const int64_t channels = panels_of(block.channels) * kPanelWidth;
   if (block.expands) expand_ = pack_panels<T>(weights.expand, block.channels, block.x.c, block.x.c);
@@ -319,7 +321,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 part.end * kPanelWidth,
                 cut.chunk,
                 buffers.expanded + thread * buffers.thread_size,
-                buffers.filtered + thread * buffers.thread_size * int64_t{sizeof(float) / sizeof(T)},
+                buffers.filtered + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size};
       with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });
       if (cut.splits == 1) finish(item, band.sums, 0, band.rows * out.w);

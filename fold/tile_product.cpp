@@ -4,7 +4,7 @@ namespace pleat {
 
 template <class T>
 AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k) {
-  constexpr int64_t kStep = sizeof(float) / sizeof(T);
+  constexpr int64_t kStep = kLaneWeights<T>;
   const int64_t panel = k * kPanelWidth;
   AlignedVector<T> packed(panels_of(out) * panel, T(0.0f));
   for (int64_t o = 0; o < out; ++o)

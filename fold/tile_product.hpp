@@ -14,6 +14,10 @@
 
 namespace pleat {
 
+/// Weights of one lane of a vector.
+template <class T>
+inline constexpr int64_t kLaneWeights = std::is_same_v<T, Bf16> ? 2 : 1;
+
 /// Output channels of a panel of packed weights.
 inline constexpr int64_t kPanelWidth = 16;
 
@@ -102,7 +106,7 @@ template <int kBytes, int kRows, int kPanels, class T, class Start, class Finish
                                                  const Finish& finish) {
   using V = Vec<float, kBytes / sizeof(float)>;
   constexpr int64_t kWidth = kWidthOf<V>, kVectors = kPanels * kPanelWidth / kWidth;
-  constexpr int64_t kStep = sizeof(float) / sizeof(T);  // weights of a vector's lane
+  constexpr int64_t kStep = kLaneWeights<T>;
   V sum[kRows][kVectors];
   PLEAT_UNROLLED(r, kRows)
   PLEAT_UNROLLED(v, kVectors) start(r, v * kWidth, sum[r][v]);
@@ -161,15 +165,15 @@ template <int kBytes, class T, class Start, class Finish>
       };
     };
     multiply_panels<kBytes, count>(a, Panels<T>{b.data + panel * b.panel, b.panel}, k, at(start), at(finish));
-    panel += count;
   };
-  while (panel < panels) {
+  for (int64_t taken = 0; panel < panels; panel += taken) {
     const int64_t left = panels - panel;
+    taken = 1;
     if constexpr (kBytes == 64) {
       if (left >= 5 || left == 3)
-        some(std::integral_constant<int, 3>());
+        some(std::integral_constant<int, 3>()), taken = 3;
       else if (left >= 2)
-        some(std::integral_constant<int, 2>());
+        some(std::integral_constant<int, 2>()), taken = 2;
       else
         some(std::integral_constant<int, 1>());
     } else {
