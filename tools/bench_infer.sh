@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Latency of inference, Pleat against PyTorch (eager and compile), ONNX Runtime, OpenVINO and ncnn: every case in every
 # precision of this CPU. All run the same network, with random weights, from one ONNX file, as processes that prepare it
-# once and then take turns, one at a time; outputs are compared first. Prints the medians over the rounds as a table, draws
+# once and then take turns, one at a time; outputs are compared first. Prints medians over the rounds as a table, draws
 # results/bench-infer-<cpu>.png and writes results/bench-infer-<cpu>.json, or OUT.json and OUT.png.
 # usage: bench_infer.sh BUILD [--rounds N] [--out OUT] [CASE...]      (default: 5 rounds of the cases below)
 # CASE is NETWORK:BATCH[:FILE...]; NETWORK a name of `pleat list` or a model file; the FILEs are models for Pleat alone,
@@ -101,7 +101,7 @@ for case_ in "${cases[@]}"; do
     runs=$(jq -n "[[$milliseconds / $once, 3] | max, 200] | min | floor")
     for ((i = 1; i <= rounds; ++i)); do
       line="round $i: $case_ $precision"
-      for who in "${ready[@]}"; do
+      for who in "${ready[@]:i % ${#ready[@]}}" "${ready[@]:0:i % ${#ready[@]}}"; do # another first each time
         sleep 0.1 # threads of the one before may still be spinning
         ms=$(round "$who" $((runs / 10 + 1)) "$runs")
         jq -n --arg case_ "$case_" --arg precision "$precision" --arg who "$who" --argjson ms "$ms" \
@@ -124,13 +124,17 @@ jq -n --argjson doctor "$doctor" --argjson rounds "$rounds" --slurpfile times "$
   def by_who(f): reduce group_by(.who)[] as $of ({}; .[$of[0].who] = ($of | f));
   {command: "make bench-infer", cpu: $doctor.cpu, features: $doctor.features, threads: $doctor.threads,
    onednn: $doctor.onednn, versions: ($ready | by_who(.[0].version)), $rounds,
-   results: [$times | group_by([.case_, .precision])[] | .[0] as $first
-     | by_who(map(.ms) | median) as $medians
-     | ([$medians | to_entries[] | select(.key | startswith("pleat") | not)] | min_by(.value)) as $best
-     | {case: $first.case_, precision: $first.precision, median_ms: $medians, best_peer: $best.key,
-        ratio_to_best_peer: ($medians | with_entries(select(.key | startswith("pleat")) | .value = (if $best then $best.value / .value else null end))),
-        difference: ([$ready[] | select(.case_ == $first.case_ and .precision == $first.precision)] | by_who(.[0].difference)),
-        each_round_ms: by_who(map(.ms))}]}' >"$work/result"
+   results: [(reduce $times[] as $t ([]; if index([[$t.case_, $t.precision]]) then . else . + [[$t.case_, $t.precision]] end))[]
+     | . as $key | [$times[] | select([.case_, .precision] == $key)]
+     | by_who(map(.ms)) as $rounds_ms
+     | ($rounds_ms | map_values(median)) as $medians
+     | ([$medians | to_entries[] | select(.key | startswith("pleat") | not)] | min_by(.value).key) as $best
+     | {case: $key[0], precision: $key[1], median_ms: $medians, best_peer: $best,
+        # Round by round, so that a machine whose speed drifts counts less.
+        ratio_to_best_peer: ($rounds_ms | with_entries(select(.key | startswith("pleat"))
+          | .value = (if $best then [.value, $rounds_ms[$best]] | transpose | map(.[1] / .[0]) | median else null end))),
+        difference: ([$ready[] | select([.case_, .precision] == $key)] | by_who(.[0].difference)),
+        each_round_ms: $rounds_ms}]}' >"$work/result"
 mv "$work/result" "$out.json"
 chmod 644 "$out.json"
 
