@@ -154,8 +154,8 @@ void with_registers(const Body& body) {
   body(std::integral_constant<int, 32>());
 }
 
-/// As with_registers, but of what a CPU with AVX2 can run: for bodies that are not called on others, and in which Bf16 is
-/// multiplied by AVX512-BF16's instructions. The plain build of long unrolled code is the largest of the three.
+/// As with_registers, but of what a CPU with AVX2 can run: for bodies that are not called on others, and in which Bf16
+/// is multiplied by AVX512-BF16's instructions. The plain build of long unrolled code is the largest of the three.
 template <class T, class Body>
 void with_wide_registers(const Body& body) {
   if constexpr (!std::is_same_v<T, Bf16>)
