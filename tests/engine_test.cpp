@@ -139,6 +139,23 @@ constexpr const char* kCases[] = {
     // Values read twice keep their own memory.
     "conv2d c <- x : out=3 kernel=3 pad=1\nalpha_act a <- c : s=relu\nadd y <- a c",
     "conv2d c <- x : out=3 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act a <- b : s=relu6\nadd s <- a b\nadd y <- s c",
+    // Inverted residual blocks: a skip, no expansion, asymmetric padding, a larger kernel, an activation behind; and
+    // what
+    // looks like one but has its middle read by others.
+    ("conv2d r <- x : out=8 bias=1\nconv2d c <- r : out=40 bias=1\nalpha_act a <- c : s=relu6\n"
+     "depthwise_conv2d d <- a : kernel=3 pad=1 bias=1\nalpha_act b <- d : s=relu6\nconv2d p <- b : out=8 bias=1\n"
+     "add y <- p r"),
+    ("conv2d r <- x : out=24\ndepthwise_conv2d d <- r : kernel=3 stride=2 pad=0,0,1,1\nalpha_act b <- d : s=relu "
+     "alpha=k\n"
+     "conv2d p <- b : out=10 bias=1\nalpha_act y <- p : s=relu6 alpha=q"),
+    ("conv2d r <- x : out=6\nconv2d c <- r : out=18\nalpha_act a <- c : s=relu6 alpha=k\n"
+     "depthwise_conv2d d <- a : kernel=5 stride=2 pad=2\nalpha_act b <- d : s=relu6 alpha=k\nconv2d y <- b : out=20"),
+    ("conv2d r <- x : out=4\nconv2d c <- r : out=16\nalpha_act a <- c : s=relu6\n"
+     "depthwise_conv2d d <- a : kernel=3 pad=1\nconv2d p <- d : out=16\nadd y <- p a"),
+    // Channels enough for Winograd.
+    ("conv2d r <- x : out=20 bias=1\nalpha_act q <- r : s=relu\nconv2d c <- q : out=16 kernel=3 pad=1 bias=1\n"
+     "alpha_act a <- c : s=relu6 alpha=k\nconv2d d <- a : out=20 kernel=3 pad=1\nadd s <- d q\n"
+     "alpha_act y <- s : s=relu alpha=p"),
 };
 
 Graph small_graph(const std::string& body) {
