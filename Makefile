@@ -78,6 +78,8 @@ $(SHARED): $(call objects,$(INFER)) | fold/pleat.map
 	$(Q)$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$| -Wl,--gc-sections $(DNNL_LIBS)
 
 $(call objects,$(COLD)): CXXFLAGS += -Os
+# Tests are compiled more often than run: asserts as calls, not as code of their own.
+$(BUILD)/tests/%.o: ALL_CXXFLAGS += -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -69,6 +69,7 @@ class Exec {
   std::string first_non_finite(const std::function<void()>& fill_output_gradient);
 
  private:
+  friend class ExecValues;  // and what records the tape with it
   friend class ExecRecorder;
   bool all_finite(const std::vector<int>& buffers, int node, Piece piece) const;
   void zero_gradients();

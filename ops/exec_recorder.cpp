@@ -7,13 +7,12 @@
 #include <string>
 
 #include "core/check.hpp"
-#include "ops/add.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/batch_norm.hpp"
 #include "ops/border_conv2d.hpp"
 #include "ops/convert.hpp"
-#include "ops/exec.hpp"
+#include "ops/exec_values.hpp"
 #include "ops/flatten.hpp"
 #include "ops/global_avg_pool.hpp"
 #include "ops/linear.hpp"
@@ -23,18 +22,10 @@
 
 namespace pleat {
 
-// Steps look their buffers up as they run: where those lie is known only when all steps are recorded.
-class ExecRecorder {
+class ExecRecorder : ExecValues {
  public:
-  explicit ExecRecorder(Exec& exec) : e_(exec), steps_(exec.plan_.steps), training_(exec.options_.training) {
-    e_.values_.assign(e_.graph_.nodes.size(), -1);
-    e_.grads_.assign(e_.graph_.nodes.size(), -1);
-    e_.pictures_ = e_.memory_.add<float>(picture(0));
-    for (const PlannedStep& step : steps_)
-      if (!step.statistics) e_.values_[step.node] = step.node == 0 && !bf16(0) ? e_.pictures_ : new_buffer(step.node);
-    if (!training_) return;
-    place_gradients();
-    if (e_.options_.kernels == Kernels::onednn) choose_algorithms();
+  explicit ExecRecorder(Exec& exec) : ExecValues(exec) {
+    if (training_ && e_.options_.kernels == Kernels::onednn) choose_algorithms();
   }
 
   void record() {
@@ -64,159 +55,7 @@ class ExecRecorder {
   }
 
  private:
-  // A buffer of T that will have its place when the step runs.
-  template <class T>
-  struct Ref {
-    const ExecMemory* memory;
-    int buffer;
-    std::span<T> operator()(Piece piece) const { return memory->at<T>(buffer, piece); }
-  };
-
-  bool bf16(int node) const { return e_.plan_.bf16[node]; }
-  int64_t picture(int node) const { return e_.shapes_[node].size() / e_.options_.batch; }
-  int new_buffer(int node) {
-    return bf16(node) ? e_.memory_.add<Bf16>(picture(node)) : e_.memory_.add<float>(picture(node));
-  }
-  bool recomputed(const PlannedStep& step) const { return !step.statistics && e_.plan_.recompute[step.node]; }
-
-  void use(int buffer, decltype(BufferUse::forward) pass) {
-    e_.memory_.use(buffer, {.group = place_.group, .step = place_.step, .pass = pass});
-  }
-  void use_values(const Op& op, const PlannedStep& step) {
-    const auto pass_over = [&](decltype(BufferUse::forward) pass) {
-      if (!step.statistics) use(e_.values_[step.node], pass);
-      for (int input : step.inputs) use(e_.values_[input], pass);
-    };
-    pass_over(BufferUse::forward);
-    if (recomputed(step)) {
-      pass_over(BufferUse::recompute);
-      e_.memory_.expect_recomputed(e_.values_[step.node]);
-    }
-    if (!training_) return;
-    if (backward_reads_inputs(op))
-      for (int input : step.inputs) use(e_.values_[input], BufferUse::backward);
-    if (!step.statistics && e_.grads_[step.node] >= 0) use(e_.grads_[step.node], BufferUse::backward);
-  }
-
-  // Runs f with a value of the type that `node`'s value is stored as.
-  template <class F>
-  Step typed(int node, const F& f) {
-    return bf16(node) ? f(Bf16{}) : f(float{});
-  }
-
-  // --- gradients of values ---
-  // In backward order, the first step that reads a value writes its gradient, the others add to it. An add hands its
-  // own gradient on to its first term, a batch norm to its residual: the buffer is then the same. A batch norm's input
-  // gets its gradient from the step of the statistics.
-  struct Reader {
-    int step = -1, input = -1;
-    bool handed_on = false;
-    bool is(int s, int k) const { return step == s && input == k; }
-  };
-
-  void place_gradients() {
-    e_.grads_[e_.graph_.output()] = new_buffer(e_.graph_.output());
-    first_reader_.resize(e_.graph_.nodes.size());
-    for (int s = static_cast<int>(steps_.size()) - 1; s >= 0; --s) {
-      const PlannedStep& step = steps_[s];
-      const bool batch_norm = step.batch_norm >= 0 && !step.statistics;
-      const bool add = std::holds_alternative<Add>(e_.graph_.nodes[step.node].op) && !batch_norm;
-      for (int k = batch_norm ? 1 : 0; k < std::ssize(step.inputs); ++k) {
-        const int node = step.inputs[k];
-        if (node == 0 || e_.grads_[node] >= 0) continue;  // nobody needs the gradient of the pictures
-        const bool hand_on = batch_norm ? can_hand_to_residual(s) : add && k == 0;
-        e_.grads_[node] = hand_on ? e_.grads_[step.node] : new_buffer(node);
-        first_reader_[node] = {s, k, hand_on};
-      }
-    }
-  }
-
-  // The gradient behind a batch norm is read once more when its statistics' step comes, later in backward order: in
-  // between nobody may write to the residual's gradient if that is to be the same buffer.
-  bool can_hand_to_residual(int s) const {
-    const int residual = steps_[s].inputs[1];
-    for (int between = s - 1; !(steps_[between].statistics && steps_[between].batch_norm == steps_[s].batch_norm);
-         --between) {
-      const auto& inputs = steps_[between].inputs;
-      if (steps_[between].node == residual || std::find(inputs.begin(), inputs.end(), residual) != inputs.end())
-        return false;
-    }
-    return true;
-  }
-
-  // Runs `write`, which overwrites its argument with the gradient of this step's input k: straight into that value's
-  // gradient if no later step has written it, else into a scratch buffer that is then added. For the pictures nothing
-  // need be done, unless `write` has parameter gradients to find as well.
-  template <class T>
-  std::function<void(Piece)> into_gradient(const PlannedStep& step, int k,
-                                           const std::function<void(std::span<T>, Piece)>& write,
-                                           bool has_parameters = false) {
-    const int node = step.inputs[k];
-    if (!training_ || (node == 0 && !has_parameters)) return nullptr;
-    if (node != 0) use(e_.grads_[node], BufferUse::backward);
-    if (node != 0 && first_reader_[node].is(now_, k)) {
-      const Ref<T> dx{&e_.memory_, e_.grads_[node]};
-      return [=](Piece piece) { write(dx(piece), piece); };
-    }
-    const Ref<T> scratch{&e_.memory_, e_.memory_.add<T>(picture(node))};
-    use(scratch.buffer, BufferUse::backward);
-    if (node == 0) return [=](Piece piece) { write(scratch(piece), piece); };
-    const Ref<T> dx{&e_.memory_, e_.grads_[node]};
-    return [=](Piece piece) {
-      write(scratch(piece), piece);
-      add_forward<T>(dx(piece), dx(piece), scratch(piece));
-    };
-  }
-
-  // This step's own gradient is that of its input k too.
-  template <class T>
-  std::function<void(Piece)> hand_gradient_on(const PlannedStep& step, int k) {
-    const int node = step.inputs[k];
-    if (!training_ || node == 0) return nullptr;
-    const Ref<T> dx{&e_.memory_, e_.grads_[node]}, dy = gradient<T>(step.node);
-    use(dx.buffer, BufferUse::backward);
-    if (!first_reader_[node].is(now_, k)) return [=](Piece piece) { add_forward<T>(dx(piece), dx(piece), dy(piece)); };
-    if (first_reader_[node].handed_on) return nullptr;
-    return [=](Piece piece) { std::copy(dy(piece).begin(), dy(piece).end(), dx(piece).begin()); };
-  }
-
-  template <class T>
-  Ref<T> value(int node) const {
-    return {&e_.memory_, e_.values_[node]};
-  }
-  template <class T>
-  Ref<T> gradient(int node) const {
-    return {&e_.memory_, e_.grads_[node]};
-  }
-
-  // Of a piece of the step's input.
-  Nhwc x_shape(const PlannedStep& step) const {
-    Nhwc shape = e_.shapes_[step.inputs[0]];
-    shape.n = e_.plan_.pieces[step.group];
-    return shape;
-  }
-
-  // A parameter and its gradient; empty spans where there is none.
-  struct Parameter {
-    std::span<float> value, gradient;
-  };
-  Parameter parameter(const std::string& name, bool present = true) {
-    if (!present) return {};
-    Tensor& tensor = e_.tensors_.at(name);
-    if (!training_) return {tensor.values, {}};
-    return {tensor.values, e_.gradients_.try_emplace(name, tensor.shape).first->second.values};
-  }
-  Parameter parameter(const PlannedStep& step, const char* suffix, bool present = true) {
-    return parameter(e_.graph_.nodes[step.batch_norm >= 0 ? step.batch_norm : step.node].name + suffix, present);
-  }
-
-  Parameter alpha_of(const AlphaAct& act) { return parameter(act.alpha, !act.alpha.empty()); }
-  // The activation behind a batch norm; null: none.
-  const AlphaAct* act_of(const PlannedStep& step) const {
-    return step.act >= 0 ? &std::get<AlphaAct>(e_.graph_.nodes[step.act].op) : nullptr;
-  }
-
-  // --- one overload a kind ---
+  // One overload a kind.
   Step visit(const Input&, const PlannedStep&) {
     use(e_.pictures_, BufferUse::forward);
     if (!bf16(0)) return {};
@@ -482,12 +321,6 @@ class ExecRecorder {
     });
   }
 
-  Exec& e_;
-  const std::vector<PlannedStep>& steps_;
-  bool training_;
-  int now_ = 0;                                 // the step being recorded,
-  BufferUse place_;                             // and its place
-  std::vector<Reader> first_reader_;            // of each value, in backward order
   std::map<int, std::shared_ptr<void>> norms_;  // batch norm -> BatchNormSaved<T>
   std::map<int, ConvAlgorithms> algorithms_;    // of convolutions that have a choice
 };
