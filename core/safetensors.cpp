@@ -249,7 +249,7 @@ void save_safetensors(const std::string& path, const Tensors& tensors,
     PLEAT_CHECK(fault.empty() && name != kMetadata, path, ": a name '", name, "' ",
                 fault.empty() ? "is reserved" : fault);
   };
-  nlohmann::json header = nlohmann::json::object();
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
   for (const auto& [key, text] : metadata) {
     check_name(key);
     header[kMetadata][key] = text;
@@ -269,7 +269,7 @@ void save_safetensors(const std::string& path, const Tensors& tensors,
   std::string text;
   try {
     text = header.dump();
-  } catch (const nlohmann::json::type_error&) {
+  } catch (const nlohmann::ordered_json::type_error&) {
     PLEAT_CHECK(false, path, ": a name or a metadata text is not UTF-8");
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begin on 8 bytes

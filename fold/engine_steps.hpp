@@ -56,7 +56,7 @@ Activation engine_activation(const EngineNetwork& network, int node);
 /// The steps of a task, one by one: usually one, two where the activation cannot be fused. Throws dnnl::error.
 std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task);
 
-/// True for a convolution that Winograd's algorithm can compute (ops/winograd.hpp).
+/// True for a convolution that Winograd's algorithm can compute (ops/winograd_pass.hpp).
 bool is_winograd(const EngineNetwork& network, const Task& task);
 
 /// Its step with tiles of 2x2 or 4x4 outputs.

@@ -3,15 +3,9 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "ops/winograd_pass.hpp"
 
 namespace pleat {
-namespace {
-
-bool has_choice(const Conv2d& op) {
-  return op.kernel == 3 && op.stride == 1 && op.groups == 1;
-}
-
-}  // namespace
 
 std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<Nhwc>& shapes, const ExecPlan& plan,
                                          int64_t batch) {
@@ -19,7 +13,7 @@ std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<N
   for (const PlannedStep& step : plan.steps) {
     if (step.statistics || step.batch_norm >= 0) continue;
     const Op& op = graph.nodes[step.node].op;
-    if (!std::holds_alternative<Conv2d>(op) || !has_choice(std::get<Conv2d>(op))) continue;
+    if (!std::holds_alternative<Conv2d>(op) || !WinogradPass<float>::is_supported(std::get<Conv2d>(op))) continue;
     const int input = step.inputs[0];
     Nhwc x_shape = shapes[input];
     x_shape.n = plan.pieces[step.group];

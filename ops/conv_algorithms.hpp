@@ -16,7 +16,7 @@ namespace pleat {
 /// The letter that stands for it.
 enum class Algorithm : char {
   direct = 'd',
-  winograd2 = '2',  ///< F(2x2,3x3), ops/winograd.hpp.
+  winograd2 = '2',  ///< F(2x2,3x3), ops/winograd_pass.hpp.
   winograd4 = '4',  ///< F(4x4,3x3).
 };
 inline constexpr Algorithm kAlgorithms[] = {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4};

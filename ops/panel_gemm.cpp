@@ -1,6 +1,5 @@
 #include "ops/panel_gemm.hpp"
 
-#include "core/parallel.hpp"
 #include "core/simd.hpp"
 
 namespace pleat {
@@ -70,32 +69,24 @@ template <class V, int kRows, int kPanels>
     multiply_strip<V, kRows, kPanels>(s, ta, m);
 }
 
-// Picked by hand and not by PLEAT_SIMD: what pays is not the same code for another target, but another shape of block.
-// Sixteen sums fit the registers of AVX-512 and hide the latency of its FMAs.
-#if defined(__x86_64__)
-const bool kHasAvx512 = __builtin_cpu_supports("avx512f");
-[[gnu::target("avx512f")]]
-#else
-constexpr bool kHasAvx512 = false;
-#endif
-void multiply_avx512(Block s, Transpose ta, int64_t m, int64_t panels) {
-  using V = Vec<float, 16>;
-  multiply_strips<V, 4, 4>(s, ta, m, panels);
-  multiply_strips<V, 8, 2>(s, ta, m, panels);
-  multiply_strips<V, 16, 1>(s, ta, m, panels);
-}
-
-PLEAT_SIMD void multiply(Block s, Transpose ta, int64_t m, int64_t panels) {
-  using V = Vec<float, 8>;
-  multiply_strips<V, 4, 1>(s, ta, m, panels);
-}
-
 }  // namespace
 
 void panel_gemm(float* c, const float* a, Transpose ta, const float* b, int64_t m, int64_t panels, int64_t k,
                 bool accumulate) {
-  const Block s{c, a, b, k, (ta == Transpose::no ? m : kPanel) * kPanel, k * kPanel, m * kPanel, accumulate};
-  (kHasAvx512 ? multiply_avx512 : multiply)(s, ta, m, panels);
+  const Block block{c, a, b, k, (ta == Transpose::no ? m : kPanel) * kPanel, k * kPanel, m * kPanel, accumulate};
+  with_wide_registers<float>([&](auto bytes) __attribute__((always_inline)) {
+    using V = Vec<float, bytes / sizeof(float)>;
+    Block s = block;
+    int64_t left = panels;
+    // Sixteen sums fit the registers of AVX-512 and hide the latency of its FMAs.
+    if constexpr (bytes == 64) {
+      multiply_strips<V, 4, 4>(s, ta, m, left);
+      multiply_strips<V, 8, 2>(s, ta, m, left);
+      multiply_strips<V, 16, 1>(s, ta, m, left);
+    } else {
+      multiply_strips<V, 4, 1>(s, ta, m, left);
+    }
+  });
 }
 
 }  // namespace pleat

@@ -13,7 +13,8 @@ namespace pleat {
 inline constexpr int64_t kPanel = 16;
 
 /// c = a b, or c += a b if `accumulate`. In panels, `a` is [m,k] ([k,m] if transposed), `b` [k, panels*16] and `c`
-/// [m, panels*16]; m and k are multiples of 16. Buffers are aligned to 64 bytes. Runs on the calling thread alone.
+/// [m, panels*16]; m and k are multiples of 16. Buffers are aligned to 64 bytes. Runs on the calling thread alone,
+/// which must have AVX2.
 void panel_gemm(float* c, const float* a, Transpose ta, const float* b, int64_t m, int64_t panels, int64_t k,
                 bool accumulate);
 

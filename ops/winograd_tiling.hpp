@@ -1,10 +1,14 @@
-// How Winograd's convolution cuts pictures into tiles, and tiles into blocks (private to ops/winograd.cpp).
+// How Winograd's convolution cuts pictures into tiles, and tiles into blocks, and where a block's points lie (private
+// to ops/winograd.cpp and ops/winograd_pass.cpp).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "core/parallel.hpp"
 #include "core/tensor.hpp"
+#include "ops/panel_gemm.hpp"
+#include "ops/winograd_transforms.hpp"
 
 namespace pleat {
 
@@ -88,5 +92,52 @@ struct Blocks {
     });
   }
 };
+
+/// For tiles whose points, of all channels, take so many bytes.
+Blocks choose_blocks(const Tiling& tiling, int64_t tile_bytes, bool are_weights_small);
+
+// Everything but pictures is kept as a matrix in panels for each of a tile's points: of a block [tiles, channels], of
+// the weights [in, out], or [out, in] for the backward pass.
+
+inline constexpr int kMostPoints = 6 * 6;  ///< of a tile
+
+inline int64_t whole_panels(int64_t n) {
+  return (n + kPanel - 1) / kPanel * kPanel;
+}
+
+/// From one point's matrix to the next one's. A line between them keeps the points of a tile from competing for the
+/// same places in the cache.
+inline int64_t matrix(int64_t rows, int64_t columns) {
+  return rows * columns + kPanel;
+}
+
+inline TilePoints tile_points(float* points, int64_t tile, int64_t channels, const Blocks& blocks) {
+  return {points + tile * kPanel, matrix(blocks.tiles, whole_panels(channels)), blocks.tiles * kPanel};
+}
+
+/// Transforms a block's tiles: `map` takes edge x edge pixels of `image` from first_pixel(tile) on.
+template <class T, class First>
+void pixels_to_points(void (*map)(const TilePoints&, const T* const*, int64_t), int edge, float* points, const T* image,
+                      const Nhwc& shape, const First& first_pixel, const T* outside, const Blocks& blocks) {
+  blocks.for_each_tile([&](int64_t tile) {
+    const T* pixels[kMostPoints];
+    find_pixels(pixels, image, shape, first_pixel(tile), edge, outside);
+    map(tile_points(points, tile, shape.c, blocks), pixels, shape.c);
+  });
+}
+
+/// c = a b or c += a b at every point; sizes as in panel_gemm.
+inline void multiply_points(int points, float* c, const float* a, Transpose ta, const float* b, int64_t m, int64_t n,
+                            int64_t k, bool accumulate, const Blocks& blocks) {
+  constexpr int64_t kStrip = 4;  // panels that one product works on
+  const int64_t panels = n / kPanel, strips = (panels + kStrip - 1) / kStrip;
+  blocks.split_work(points * strips, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t point = unit / strips, panel = unit % strips * kStrip;
+      panel_gemm(c + point * matrix(m, n) + panel * m * kPanel, a + point * matrix(m, k), ta,
+                 b + point * matrix(k, n) + panel * k * kPanel, m, std::min(kStrip, panels - panel), k, accumulate);
+    }
+  });
+}
 
 }  // namespace pleat

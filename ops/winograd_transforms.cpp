@@ -4,7 +4,6 @@
 
 #include "core/bf16.hpp"
 #include "core/check.hpp"
-#include "core/parallel.hpp"
 #include "core/simd.hpp"
 #include "ops/panel_gemm.hpp"
 
@@ -183,18 +182,9 @@ PLEAT_INLINE inline void to_points(void (*map)(Values<kTo>&, const Values<kFrom>
   });
 }
 
+// A^T from points to pixels.
 template <class F, class T>
-PLEAT_SIMD void input(const TilePoints& v, const T* const* pixels, int64_t channels) {
-  to_points<F::kPoints, F::kInputs>(F::input, v, pixels, channels);
-}
-
-template <class F, class T>
-PLEAT_SIMD void gradient(const TilePoints& v, const T* const* pixels, int64_t channels) {
-  to_points<F::kPoints, F::kOutputs>(F::gradient, v, pixels, channels);
-}
-
-template <class F, class T>
-PLEAT_SIMD void output(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels) {
+PLEAT_INLINE inline void to_pixels(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels) {
   for_channels(channels, [&](int64_t c, int64_t n) PLEAT_INLINE {
     const float* from = at(m, c);
     Channels offset{};
@@ -217,30 +207,51 @@ PLEAT_SIMD void output(T* const* pixels, const TilePoints& m, const Epilogue& ep
   });
 }
 
-template <class F>
-PLEAT_SIMD void weight(float* u, int64_t point, const Filters<const float>& filters, bool rotated) {
-  float taps[9][kPanel] = {};
-  for (int64_t l = 0; l < filters.count; ++l)
-    for (int t = 0; t < 9; ++t) taps[t][l] = filters.data[l * filters.filter + (rotated ? 8 - t : t)];
-  for (int64_t l = 0; l < kPanel; l += kWidth) {
-    const auto fetch = [&](Channels& value, int row, int column)
-                           PLEAT_INLINE { load(value, taps[row * 3 + column] + l); };
-    const auto put = [&](int row, int column, const Channels& value)
-                         PLEAT_INLINE { store(u + (row * F::kPoints + column) * point + l, value); };
-    map_tile<F::kPoints, 3>(F::weight, fetch, put);
-  }
+// The maps of whole tiles, in AVX-512's and in AVX2's instructions.
+template <class F, class T>
+void input(const TilePoints& v, const T* const* pixels, int64_t channels) {
+  with_wide_registers<T>([&](auto) PLEAT_INLINE { to_points<F::kPoints, F::kInputs>(F::input, v, pixels, channels); });
+}
+
+template <class F, class T>
+void gradient(const TilePoints& v, const T* const* pixels, int64_t channels) {
+  with_wide_registers<T>([&](auto)
+                             PLEAT_INLINE { to_points<F::kPoints, F::kOutputs>(F::gradient, v, pixels, channels); });
+}
+
+template <class F, class T>
+void output(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels) {
+  with_wide_registers<T>([&](auto) PLEAT_INLINE { to_pixels<F>(pixels, m, epilogue, channels); });
 }
 
 template <class F>
-PLEAT_SIMD void weight_gradient(const Filters<float>& filters, const float* du, int64_t point) {
+void weight(float* u, int64_t point, const Filters<const float>& filters, bool rotated) {
+  float taps[9][kPanel] = {};
+  for (int64_t l = 0; l < filters.count; ++l)
+    for (int t = 0; t < 9; ++t) taps[t][l] = filters.data[l * filters.filter + (rotated ? 8 - t : t)];
+  with_wide_registers<float>([&](auto) PLEAT_INLINE {
+    for (int64_t l = 0; l < kPanel; l += kWidth) {
+      const auto fetch = [&](Channels& value, int row, int column)
+                             PLEAT_INLINE { load(value, taps[row * 3 + column] + l); };
+      const auto put = [&](int row, int column, const Channels& value)
+                           PLEAT_INLINE { store(u + (row * F::kPoints + column) * point + l, value); };
+      map_tile<F::kPoints, 3>(F::weight, fetch, put);
+    }
+  });
+}
+
+template <class F>
+void weight_gradient(const Filters<float>& filters, const float* du, int64_t point) {
   float taps[9][kPanel];
-  for (int64_t l = 0; l < kPanel; l += kWidth) {
-    const auto fetch = [&](Channels& value, int row, int column)
-                           PLEAT_INLINE { load(value, du + (row * F::kPoints + column) * point + l); };
-    const auto put = [&](int row, int column, const Channels& value)
-                         PLEAT_INLINE { store(taps[row * 3 + column] + l, value); };
-    map_tile<3, F::kPoints>(F::weight_gradient, fetch, put);
-  }
+  with_wide_registers<float>([&](auto) PLEAT_INLINE {
+    for (int64_t l = 0; l < kPanel; l += kWidth) {
+      const auto fetch = [&](Channels& value, int row, int column)
+                             PLEAT_INLINE { load(value, du + (row * F::kPoints + column) * point + l); };
+      const auto put = [&](int row, int column, const Channels& value)
+                           PLEAT_INLINE { store(taps[row * 3 + column] + l, value); };
+      map_tile<3, F::kPoints>(F::weight_gradient, fetch, put);
+    }
+  });
   for (int64_t l = 0; l < filters.count; ++l)
     for (int t = 0; t < 9; ++t) filters.data[l * filters.filter + t] += taps[t][l];
 }
