@@ -28,16 +28,19 @@ endif
 
 # The inference half needs no BLAS; everything else of the library is the training half.
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
-        $(addprefix ops/,border_conv2d.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp winograd.cpp \
+        $(addprefix ops/,border_conv2d.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp winograd_pass.cpp \
         winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 # What prepares and reports, and computes little: small, it leaves pleat-run room for kernels.
-COLD = $(wildcard tools/*.cpp) $(addprefix core/,file.cpp graph.cpp machine.cpp run_log.cpp safetensors.cpp tune_cache.cpp) \
+COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp run_log.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
        $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) ops/model_file.cpp ops/spec.cpp \
-       $(addprefix fold/,border.cpp c_api.cpp engine_block.cpp engine_plan.cpp engine_program.cpp engine_tuner.cpp engine_winograd.cpp \
-         groups.cpp mask.cpp merge.cpp plan.cpp reorder.cpp rewrite.cpp)
+       $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
+         engine_winograd.cpp groups.cpp mask.cpp merge.cpp plan.cpp reorder.cpp rewrite.cpp)
+# What -O3 makes longer and no faster.
+WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,elementwise.cpp inverted_residual.cpp linear_map.cpp tile_product.cpp) \
+       $(addprefix ops/,border_conv2d.cpp convolution.cpp shortcut.cpp winograd_pass.cpp)
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
         plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
@@ -71,13 +74,14 @@ $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
 # Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
 # backward halves of the two ops that the engine shares with training.
 RUN_PARTS = $(call objects,$(RUN)) $(BUILD)/libpleat.a
-RUN_LINK = -Wl,--gc-sections $(DNNL_LIBS) -l:libz.a
+RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code $(DNNL_LIBS) -l:libz.a
 $(BUILD)/pleat-run: $(RUN_PARTS)
 	$(Q)$(link) $(RUN_LINK)
 $(SHARED): $(call objects,$(INFER)) | fold/pleat.map
 	$(Q)$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$| -Wl,--gc-sections $(DNNL_LIBS)
 
 $(call objects,$(COLD)): CXXFLAGS += -Os
+$(call objects,$(WARM)): CXXFLAGS += -O2
 # Tests are compiled more often than run: asserts as calls, not as code of their own.
 $(BUILD)/tests/%.o: ALL_CXXFLAGS += -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 

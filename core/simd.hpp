@@ -69,9 +69,17 @@ template <class V>
   std::memcpy(&v, &yes, sizeof v);
 }
 
-/// A loop over [0, count), count a constant up to 16, unrolled: an array of vectors is kept in registers only if all
+/// v is in a register from here on. GCC 12 reads a vector that several instructions use from memory in each of them.
+template <class V>
+[[gnu::always_inline]] inline void keep(V& v) {
+#if defined(__x86_64__)
+  if constexpr (sizeof(V) >= 16) asm("" : "+v"(v));
+#endif
+}
+
+/// A loop over [0, count), count a constant up to 32, unrolled: an array of vectors is kept in registers only if all
 /// its indices are constants.
-#define PLEAT_UNROLLED(i, count) _Pragma("GCC unroll 16") for (int64_t i = 0; i < (count); ++i)
+#define PLEAT_UNROLLED(i, count) _Pragma("GCC unroll 32") for (int64_t i = 0; i < (count); ++i)
 
 /// kBytes of activations of type T, in the type that is computed in: one register of kBytes, of bfloat16 two, the even
 /// elements and then the odd ones, which one shift or mask unpacks.
@@ -154,8 +162,8 @@ void with_registers(const Body& body) {
   body(std::integral_constant<int, 32>());
 }
 
-/// As with_registers, but of what a CPU with AVX2 can run: for bodies that are not called on others, and in which Bf16
-/// is multiplied by AVX512-BF16's instructions. The plain build of long unrolled code is the largest of the three.
+/// As with_registers, but of what a CPU with AVX2 can run, or AVX-512 where T is Bf16: for bodies that are not called
+/// on others. The plain build of long unrolled code is the largest of the three.
 template <class T, class Body>
 void with_wide_registers(const Body& body) {
   if constexpr (!std::is_same_v<T, Bf16>)

@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "fold/elementwise.hpp"
 #include "fold/engine_program.hpp"
 #include "ops/spec.hpp"
 
@@ -20,20 +21,6 @@ void prepare_thread() {
   omp_set_dynamic(0);
   omp_set_num_threads(prepared_for);
   flush_denormals();
-}
-
-template <class To, class From>
-PLEAT_SIMD void convert_row(To* to, const From* from, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[i]);
-}
-
-template <class To, class From>
-Work convert(std::span<To> to, std::span<From> from) {
-  return [=] {
-    parallel_for(std::ssize(to), [&](int64_t begin, int64_t end, int) {
-      convert_row<To, From>(&to[begin], &from[begin], end - begin);
-    });
-  };
 }
 
 }  // namespace
@@ -58,11 +45,12 @@ class Engine::Impl {
       return true;
     };
     if (narrow(0, input, input_))
-      add({net.graph.nodes[0].name, "input", "pleat", 0}, convert(memory.span<Bf16>(0, std::ssize(input)), input));
+      add({net.graph.nodes[0].name, "input", "pleat", 0},
+          [this, to = memory.span<Bf16>(0, std::ssize(input))] { convert<Bf16, float>(to, input); });
     for (const EngineStep& step : program_->steps) add(describe(step), step.bind(memory));
     if (narrow(last, output, output_))
       add({net.graph.nodes[last].name, "output", "pleat", 0},
-          convert(output, memory.span<Bf16>(last, std::ssize(output))));
+          [this, from = memory.span<Bf16>(last, std::ssize(output))] { convert<float, Bf16>(output, from); });
   }
 
   template <class AfterStep>

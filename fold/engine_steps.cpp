@@ -6,36 +6,13 @@
 
 #include "core/check.hpp"
 #include "core/onednn.hpp"
-#include "core/parallel.hpp"
+#include "fold/elementwise.hpp"
 #include "ops/border_conv2d.hpp"
 #include "ops/shortcut.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
 namespace {
-
-template <class T>
-PLEAT_SIMD void add_row(T* y, const T* a, const T* b, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(a[i]) + static_cast<float>(b[i]);
-}
-
-/// y = alpha*x + (1-alpha)*min(max(x, 0), limit); y may be x.
-template <class T>
-PLEAT_SIMD void activate_row(T* y, const T* x, int64_t n, float alpha, float limit) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float v = x[i];
-    y[i] = alpha * v + (1 - alpha) * std::min(std::max(v, 0.0f), limit);
-  }
-}
-
-template <class T>
-void flatten(std::span<T> y, std::span<const T> x, const Nhwc& s) {
-  const int64_t plane = s.h * s.w;
-  parallel_for(s.n * s.c, [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t p = 0; p < plane; ++p) y[row * plane + p] = x[(row / s.c * plane + p) * s.c + row % s.c];
-  });
-}
 
 /// Values put in the order a primitive likes, in memory of its own.
 dnnl::memory constant(std::span<const float> values, const onednn::Desc& from, const onednn::Desc& to) {
@@ -92,7 +69,8 @@ class Maker {
                      pooling(dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
                    },
                    [&](const Flatten&) {
-                     plain("flatten", [x]<class T>(std::span<T> to, std::span<const T> from) { flatten(to, from, x); });
+                     plain("flatten",
+                           [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
                    },
                    [&](const Linear& op) {
                      // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product, which
@@ -159,9 +137,7 @@ class Maker {
     add_typed("add", [=]<class T>() {
       return [=](const Memory& m) -> Work {
         return [=, y = m.span<T>(to, size), x = m.span<T>(a, size), other = m.span<T>(b, size)] {
-          parallel_for(size, [&](int64_t begin, int64_t end, int) {
-            add_row<T>(&y[begin], &x[begin], &other[begin], end - begin);
-          });
+          pleat::add<T>(y, x, other);
         };
       };
     });
@@ -173,11 +149,7 @@ class Maker {
     const int64_t size = net_.shapes[node].size();
     add_typed("alpha_act", [=]<class T>() {
       return [=](const Memory& m) -> Work {
-        return [=, y = m.span<T>(node, size), x = m.span<T>(from, size)] {
-          parallel_for(size, [&](int64_t begin, int64_t end, int) {
-            activate_row<T>(&y[begin], &x[begin], end - begin, act.alpha, act.limit);
-          });
-        };
+        return [=, y = m.span<T>(node, size), x = m.span<T>(from, size)] { activate<T>(y, x, act); };
       };
     });
   }

@@ -27,31 +27,41 @@ struct Plane {
   int64_t pixel;          // from one pixel to the next, of both, in elements
 };
 
-// A vector of channels of a row of output pixels, four neighbours at a time.
-template <int kBytes, int kKernel, int kStride, class T>
-[[gnu::always_inline]] inline void filter_row(T* to, const float* from, const float* weight, int64_t tap,
-                                              const float* bias, const Activation& act, const Plane& s) {
+// A vector of channels of kRows rows of output pixels, kMost neighbours at a time: what is read serves all of them.
+template <int kBytes, int kKernel, int kStride, int kRows, int kMost, class T>
+[[gnu::always_inline]] inline void filter_rows(T* to, const float* from, const float* weight, int64_t tap,
+                                               const float* bias, const Activation act, const Plane s) {
   using V = Vec<float, kBytes / sizeof(float)>;
-  constexpr int kMost = 4;
-  V b;
+  constexpr bool kKeepsWeights = kBytes == 64 && kKernel == 3;  // 32 registers hold them beside the sums
+  V b, w[kKernel][kKernel];
   load(b, bias);
+  if constexpr (kKeepsWeights) PLEAT_UNROLLED(kh, kKernel) PLEAT_UNROLLED(kw, kKernel) {
+      load(w[kh][kw], weight + (kh * kKernel + kw) * tap);
+      keep(w[kh][kw]);
+    }
   const auto some = [&](auto count, int64_t column) __attribute__((always_inline)) {
     constexpr int kCount = decltype(count)::value, kSeen = (kCount - 1) * kStride + kKernel;
-    V sum[kCount];
-    PLEAT_UNROLLED(p, kCount) sum[p] = b;
+    V sum[kRows * kCount];
+    PLEAT_UNROLLED(i, kRows * kCount) sum[i] = b;
     const float* corner = from + column * kStride * s.pixel;
-    PLEAT_UNROLLED(kh, kKernel) {
-      V seen[kSeen], w;
-      PLEAT_UNROLLED(i, kSeen) load(seen[i], corner + kh * s.in_line + i * s.pixel);
-      PLEAT_UNROLLED(kw, kKernel) {
-        load(w, weight + (kh * kKernel + kw) * tap);
-        PLEAT_UNROLLED(p, kCount) sum[p] += w * seen[p * kStride + kw];
+    PLEAT_UNROLLED(line, (kRows - 1) * kStride + kKernel) {
+      V seen[kSeen];
+      PLEAT_UNROLLED(i, kSeen) {
+        load(seen[i], corner + line * s.in_line + i * s.pixel);
+        if constexpr (kStride == 1) keep(seen[i]);
+      }
+      PLEAT_UNROLLED(r, kRows) {
+        const int64_t kh = line - r * kStride;
+        if (kh < 0 || kh >= kKernel) continue;
+        PLEAT_UNROLLED(kw, kKernel) {
+          if constexpr (!kKeepsWeights) load(w[kh][kw], weight + (kh * kKernel + kw) * tap);
+          PLEAT_UNROLLED(p, kCount) sum[r * kCount + p] += w[kh][kw] * seen[p * kStride + kw];
+        }
       }
     }
-    PLEAT_UNROLLED(p, kCount) {
-      activate(sum[p], act);
-      store_rounded(to + (column + p) * s.pixel, sum[p]);
-    }
+    activate(sum, act);
+    PLEAT_UNROLLED(r, kRows)
+    PLEAT_UNROLLED(p, kCount) store_rounded(to + (r * s.columns + column + p) * s.pixel, sum[r * kCount + p]);
   };
   int64_t column = 0;
   for (; column + kMost <= s.columns; column += kMost) some(std::integral_constant<int, kMost>(), column);
@@ -63,9 +73,16 @@ template <int kBytes, int kKernel, int kStride, class T>
 [[gnu::always_inline]] inline void filter(T* to, const float* from, int64_t channels, const float* weight, int64_t tap,
                                           const float* bias, const Activation& act, const Plane& s) {
   constexpr int64_t kWidth = kBytes / sizeof(float);
-  for (int64_t row = 0; row < s.rows; ++row, to += s.columns * s.pixel, from += kStride * s.in_line)
+  int64_t row = 0;
+  const auto some = [&](auto rows) __attribute__((always_inline)) {
     for (int64_t c = 0; c < channels; c += kWidth)
-      filter_row<kBytes, kKernel, kStride>(to + c, from + c, weight + c, tap, bias + c, act, s);
+      filter_rows<kBytes, kKernel, kStride, rows, 4>(
+          to + row * s.columns * s.pixel + c, from + row * kStride * s.in_line + c, weight + c, tap, bias + c, act, s);
+    row += rows;
+  };
+  if constexpr (kBytes == 64 && kKernel == 3 && kStride == 1)
+    while (row + 2 <= s.rows) some(std::integral_constant<int, 2>());
+  while (row < s.rows) some(std::integral_constant<int, 1>());
 }
 
 // to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
@@ -145,6 +162,7 @@ InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block,
   expand_bias_ = padded(weights.expand_bias, channels);
   depthwise_bias_ = padded(weights.depthwise_bias, channels);
   project_bias_ = padded(weights.project_bias, out_panels_ * kPanelWidth);
+  zeros_.resize(out_panels_ * kPanelWidth);
   depthwise_.resize(taps * channels);
   for (int64_t c = 0; c < block.channels; ++c)
     for (int64_t t = 0; t < taps; ++t) depthwise_[t * channels + c] = weights.depthwise[c * taps + t];
@@ -195,17 +213,9 @@ template <int kBytes>
     }
     float* const at = band.expanded + ((begin - first) * width + pad.left) * count;
     if (block_.expands) {
-      const float* bias = expand_bias_.data() + c;
-      const Activation act = block_.acts[0];
-      multiply<kBytes>(
-          Pixels<T>{band.x + begin * x.w * x.c, end - begin, x.w, x.w * x.c, x.c},
-          Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c,
-          [&](int64_t, int64_t, int64_t channel, auto& sum)
-              __attribute__((always_inline)) { load(sum, bias + channel); },
-          [&](int64_t line, int64_t pixel, int64_t channel, auto& sum) __attribute__((always_inline)) {
-            activate(sum, act);
-            store(at + (line * width + pixel) * count + channel, sum);
-          });
+      multiply(Pixels<T>{band.x + begin * x.w * x.c, end - begin, x.w, x.w * x.c, x.c},
+               Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c,
+               Sums{expand_bias_.data() + c, 0, at, width * count, count, block_.acts[0]});
     } else {
       const int64_t real = std::min(count, x.c - c);
       for (int64_t row = begin; row < end; ++row)
@@ -229,18 +239,11 @@ template <int kBytes>
       stride == 1 ? filter_by(Three(), One()) : filter_by(Three(), Two());
     else
       stride == 1 ? filter_by(Five(), One()) : filter_by(Five(), Two());
+    // The first channels' sums start at zero.
     const bool adds = c > band.begin;
-    multiply<kBytes>(
-        Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count},
-        Panels<T>{project_.data() + c * kPanelWidth, kPanelWidth * all}, out_panels_, count,
-        [&](int64_t, int64_t pixel, int64_t channel, auto& sum) __attribute__((always_inline)) {
-          if (adds)
-            load(sum, band.sums + pixel * sum_width + channel);
-          else
-            sum = std::remove_reference_t<decltype(sum)>{};
-        },
-        [&](int64_t, int64_t pixel, int64_t channel, auto& sum)
-            __attribute__((always_inline)) { store(band.sums + pixel * sum_width + channel, sum); });
+    multiply(Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count},
+             Panels<T>{project_.data() + c * kPanelWidth, kPanelWidth * all}, out_panels_, count,
+             Sums{adds ? band.sums : zeros_.data(), adds ? sum_width : 0, band.sums, 0, sum_width, {}});
   }
 }
 

@@ -73,7 +73,7 @@ class InvertedResidualKernel {
   InvertedResidual block_;
   int64_t out_panels_;
   AlignedVector<T> expand_, project_;
-  AlignedVector<float> expand_bias_, depthwise_, depthwise_bias_, project_bias_;  // depthwise_: [tap][channel]
+  AlignedVector<float> expand_bias_, depthwise_, depthwise_bias_, project_bias_, zeros_;  // depthwise_: [tap][channel]
 };
 
 }  // namespace pleat

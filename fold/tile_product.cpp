@@ -1,6 +1,134 @@
 #include "fold/tile_product.hpp"
 
+#include <array>
+
 namespace pleat {
+namespace {
+
+// A factor of all lanes: one activation, or for bfloat16 a pair of them.
+template <class V>
+[[gnu::always_inline]] inline float spread(const float* from) {
+  return *from;
+}
+template <class V>
+[[gnu::always_inline]] inline auto spread(const Bf16* from) {
+  uint32_t pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return std::array{Vec<uint32_t, kWidthOf<V>>{} + pair};
+}
+
+// sum += a * b; for bfloat16 each lane holds a pair, whose products are both added.
+template <class V>
+[[gnu::always_inline]] inline void multiply_add(V& sum, float a, const V& b) {
+  sum += a * b;
+}
+template <class V, class Bits>
+[[gnu::always_inline]] inline void multiply_add(V& sum, const Bits& a, const V& b) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  // As text: the compiler's own function for it cannot be called from what is compiled for several instruction sets.
+  if constexpr (sizeof(V) == 64) {
+    V result = sum;
+    asm("vdpbf16ps %2, %1, %0" : "+v"(result) : "v"(a[0]), "v"(b));
+    sum = result;
+    return;
+  }
+#endif
+  auto b_bits = a[0];
+  std::memcpy(&b_bits, &b, sizeof b);
+  const auto a_low = a[0] << 16, a_high = a[0] & 0xffff0000, b_low = b_bits << 16, b_high = b_bits & 0xffff0000;
+  V factor[4];
+  std::memcpy(&factor[0], &a_low, sizeof sum);
+  std::memcpy(&factor[1], &b_low, sizeof sum);
+  std::memcpy(&factor[2], &a_high, sizeof sum);
+  std::memcpy(&factor[3], &b_high, sizeof sum);
+  sum += factor[0] * factor[1] + factor[2] * factor[3];
+}
+
+// The most pixels of a tile of so many panels, such that sums, weights and one factor fit the registers.
+template <int kBytes, int kPanels>
+inline constexpr int kTilePixels = kBytes == 64 ? (kPanels == 3 ? 7 : 14) : 6;
+
+// The product of kRows pixels at `a` with kPanels panels of b.
+template <int kBytes, int kRows, int kPanels, class T>
+[[gnu::always_inline]] inline void multiply_tile(const T* a, int64_t pixel, const T* b, int64_t panel, int64_t k,
+                                                 const Sums sums) {
+  using V = Vec<float, kBytes / sizeof(float)>;
+  constexpr int64_t kWidth = kWidthOf<V>, kVectors = kPanels * kPanelWidth / kWidth;
+  constexpr int64_t kStep = kLaneWeights<T>;
+  V sum[kRows * kVectors];
+  PLEAT_UNROLLED(r, kRows)
+  PLEAT_UNROLLED(v, kVectors) load(sum[r * kVectors + v], sums.start + r * sums.start_pixel + v * kWidth);
+  for (int64_t i = 0; i < k; i += kStep) {
+    V w[kVectors];
+    PLEAT_UNROLLED(v, kVectors) {
+      const int64_t column = v * kWidth;
+      std::memcpy(&w[v], b + column / kPanelWidth * panel + i * kPanelWidth + column % kPanelWidth * kStep, kBytes);
+    }
+    PLEAT_UNROLLED(r, kRows) {
+      const auto factor = spread<V>(a + r * pixel + i);
+      PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
+    }
+  }
+  activate(sum, sums.act);
+  PLEAT_UNROLLED(r, kRows)
+  PLEAT_UNROLLED(v, kVectors) store(sums.to + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
+}
+
+// All pixels with kPanels panels.
+template <int kBytes, int kPanels, class T>
+[[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const T* b, int64_t panel, int64_t k,
+                                                   const Sums& sums) {
+  for (int64_t line = 0; line < a.lines; ++line) {
+    int64_t first = 0;
+    const auto some = [&](auto count) __attribute__((always_inline)) {
+      Sums of = sums;
+      of.start += (line * a.pixels + first) * sums.start_pixel;
+      of.to += line * sums.line + first * sums.pixel;
+      multiply_tile<kBytes, count, kPanels>(a.data + line * a.line + first * a.pixel, a.pixel, b, panel, k, of);
+      first += count;
+    };
+    constexpr int kMost = kTilePixels<kBytes, kPanels>;
+    while (first + kMost <= a.pixels) some(std::integral_constant<int, kMost>());
+    if constexpr (kMost > 7)
+      if (first + 7 <= a.pixels) some(std::integral_constant<int, 7>());
+    const int64_t left = a.pixels - first;
+    if (left & 4) some(std::integral_constant<int, 4>());
+    if (left & 2) some(std::integral_constant<int, 2>());
+    if (left & 1) some(std::integral_constant<int, 1>());
+  }
+}
+
+}  // namespace
+
+template <class T>
+void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t panels, int64_t k, const Sums& sums) {
+  with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) {
+    int64_t panel = 0;
+    const auto some = [&](auto count) __attribute__((always_inline)) {
+      Sums of = sums;
+      of.start += panel * kPanelWidth;
+      of.to += panel * kPanelWidth;
+      multiply_panels<bytes, count>(a, b.data + panel * b.panel, b.panel, k, of);
+      panel += count;
+    };
+    while (panel < panels) {
+      const int64_t left = panels - panel;
+      if constexpr (bytes == 64) {
+        if (left >= 5 || left == 3)
+          some(std::integral_constant<int, 3>());
+        else if (left >= 2)
+          some(std::integral_constant<int, 2>());
+        else
+          some(std::integral_constant<int, 1>());
+      } else {
+        some(std::integral_constant<int, 1>());
+      }
+    }
+  });
+}
+
+template void multiply(const Pixels<float>&, const Panels<float>&, int64_t, int64_t, const Sums&);
+template void multiply(const Pixels<Bf16>&, const Panels<Bf16>&, int64_t, int64_t, const Sums&);
 
 template <class T>
 AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k) {
