@@ -27,45 +27,35 @@ peers=(eager compile onnxruntime openvino ncnn)
 
 python=$("$here/python_with.sh" "$build" torch==2.13.0 numpy onnx onnxruntime openvino ncnn pnnx safetensors)
 . "$here/bench_machine.sh" "$build"
+. "$here/bench_workers.sh"
 out=${out:-$(results_for bench-infer)}
 work=$(mktemp -d)
-workers=()
 finish() {
-  [ ${#workers[@]} -eq 0 ] || kill "${workers[@]}" 2>/dev/null || true
+  kill_workers
   rm -rf "$work"
 }
 trap finish EXIT
 
-declare -A to from # file descriptors of the workers
-ready=()           # those that can be timed
+ready=() # workers that can be timed
 
 # start WHO RUNTIME NETWORK FOLDER: prepares a worker, checks its outputs, notes them.
 start() {
-  local who=$1 line reading writing
-  mkfifo "$work/to" "$work/from"
-  "$python" "$here/bench_infer_worker.py" "$2" "$3" --pleat "$build/pleat" --onnx "$work/net.onnx" --folder "$4" \
-    --dtype "$precision" --batch "$batch" --threads "$threads" <"$work/to" >"$work/from" 2>"$work/log" &
-  workers+=($!)
-  exec {writing}>"$work/to" {reading}<"$work/from"
-  rm "$work/to" "$work/from"
-  if ! read -r line <&"$reading"; then
+  local who=$1
+  if ! start_worker "$who" "$work/log" "$python" "$here/bench_infer_worker.py" "$2" "$3" --pleat "$build/pleat" \
+    --onnx "$work/net.onnx" --folder "$4" --dtype "$precision" --batch "$batch" --threads "$threads"; then
     echo "$case_ $precision: $who cannot: $(grep -i error "$work/log" | tail -n 1)" >&2
-  elif [ "$precision" = f32 ] && ! jq -e '.difference <= 1e-3' <<<"$line" >/dev/null; then
-    echo "$case_ $precision: $who computes something else and is not timed: $line" >&2
+  elif [ "$precision" = f32 ] && ! jq -e '.difference <= 1e-3' <<<"$reply" >/dev/null; then
+    echo "$case_ $precision: $who computes something else and is not timed: $reply" >&2
+    dismiss "$who"
   else
-    to[$who]=$writing from[$who]=$reading ready+=("$who")
-    jq --arg who "$who" --arg case_ "$case_" --arg precision "$precision" '. + {$case_, $precision, $who}' <<<"$line" >>"$work/ready"
-    return
+    ready+=("$who")
+    jq --arg who "$who" --arg case_ "$case_" --arg precision "$precision" '. + {$case_, $precision, $who}' <<<"$reply" >>"$work/ready"
   fi
-  exec {writing}>&- {reading}<&-
 }
 
-# One round of a worker, in milliseconds: who, calls that do not count, calls.
+# One round of a worker, sets `reply` to milliseconds: who, calls that do not count, calls.
 round() {
-  local ms
-  echo "$2 $3" >&"${to[$1]}"
-  read -r ms <&"${from[$1]}" || { echo "$case_ $precision: $1 died: $(tail -n 1 "$work/log")" >&2; exit 1; }
-  echo "$ms"
+  ask "$1" "$2 $3" || { echo "$case_ $precision: $1 died: $(tail -n 1 "$work/log")" >&2; exit 1; }
 }
 
 # The pictures and Pleat's own outputs for them, in f32.
@@ -89,7 +79,7 @@ for case_ in "${cases[@]}"; do
   describe "$network" "$work/whole"
   "$build/pleat" export "$network" --onnx "$work/net.onnx" --quiet >/dev/null
   for precision in "${precisions[@]}"; do
-    to=() from=() ready=()
+    ready=()
     start pleat pleat "$network" "$work/whole"
     [ ${#ready[@]} -gt 0 ] || continue
     for file in "${files[@]}"; do
@@ -97,25 +87,20 @@ for case_ in "${cases[@]}"; do
       start "pleat $file" pleat "$file" "$work/folded"
     done
     for who in "${peers[@]}"; do start $who $who "$network" "$work/whole"; done
-    once=$(round pleat 1 3)
-    runs=$(jq -n "[[$milliseconds / $once, 3] | max, 200] | min | floor")
+    round pleat 1 3
+    runs=$(jq -n "[[$milliseconds / $reply, 3] | max, 200] | min | floor")
     for ((i = 1; i <= rounds; ++i)); do
       line="round $i: $case_ $precision"
       for who in "${ready[@]:i % ${#ready[@]}}" "${ready[@]:0:i % ${#ready[@]}}"; do # another first each time
         sleep 0.1 # threads of the one before may still be spinning
-        ms=$(round "$who" $((runs / 10 + 1)) "$runs")
-        jq -n --arg case_ "$case_" --arg precision "$precision" --arg who "$who" --argjson ms "$ms" \
+        round "$who" $((runs / 10 + 1)) "$runs"
+        jq -n --arg case_ "$case_" --arg precision "$precision" --arg who "$who" --argjson ms "$reply" \
           '{$case_, $precision, $who, $ms}' >>"$work/times"
-        line+=", $who $(LC_ALL=C printf %.3f "$ms")"
+        line+=", $who $(LC_ALL=C printf %.3f "$reply")"
       done
       echo "$line ms" >&2
     done
-    for who in "${ready[@]}"; do
-      reading=${from[$who]} writing=${to[$who]}
-      exec {writing}>&- {reading}<&-
-    done
-    wait "${workers[@]}" || true
-    workers=()
+    dismiss_all
   done
 done
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""One round of training steps in PyTorch, for tools/bench_train.sh: images a second, by the median step, and the bytes
-of memory that the process had at most, as JSON.
+"""Training steps in PyTorch, for tools/bench_train.sh. Prepares, says "ready", and then answers each line of standard
+input, a number of steps, with images a second, by the median step, and the bytes of memory that the process had at
+most, as JSON.
 
-usage: bench_train_torch.py [--net NAME] [--dtype f32|bf16] [--mode eager|compile] [--batch 128] [--steps 10] [--threads 2]
+usage: bench_train_torch.py [--net NAME] [--dtype f32|bf16] [--mode eager|compile] [--batch 128] [--threads 2]
 
 The networks are those that `pleat bench NAME --training` times, alphas included: ResNet-20 with option A skips, VGG16-BN,
 MobileNetV2 with one alpha a block; 32x32 pictures, channels-last, SGD with momentum. bf16 is autocast.
@@ -11,6 +12,7 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import time
 
 import torch
@@ -102,7 +104,6 @@ def main():
     parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--mode", choices=("eager", "compile"), default="eager")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -123,13 +124,17 @@ def main():
 
     for _ in range(args.warmup):
         step()
-    times = []
-    for _ in range(args.steps):
-        start = time.perf_counter()
+    print("ready", flush=True)
+    for line in sys.stdin:
         step()
-        times.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"images_per_second": round(args.batch / statistics.median(times), 1), "peak_memory": peak}))
+        times = []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        rate = round(args.batch / statistics.median(times), 1)
+        print(json.dumps({"images_per_second": rate, "peak_memory": peak}), flush=True)
 
 
 if __name__ == "__main__":
