@@ -425,6 +425,11 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
   Json data = shell(dir, "PLEAT_DATA=. \"$PLEAT\" verify u.safetensors f.safetensors --data mnist --json").json();
   CHECK(data["images"] == 32);
   CHECK(data["max_rel_diff"].get<double>() < 1e-5);
+  Json engine = pleat_command(dir, "verify f.safetensors f.safetensors --random 20 --engine --json").json();
+  CHECK(engine["same_top1"] == 1.0);
+  CHECK(engine["max_rel_diff"] > 0);
+  CHECK(engine["max_rel_diff"] < 1e-4);
+  CHECK(pleat_command(dir, "verify f.safetensors f.safetensors --dtype bf16").code == 2);
   Json other = pleat_command(dir, "verify m.safetensors f.safetensors --random 20 --json").json();
   CHECK(other["max_rel_diff"].get<double>() > 1e-3);
 

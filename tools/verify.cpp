@@ -1,15 +1,18 @@
 // `pleat verify A B`: the outputs of two models on the same pictures, compared number by number.
 #include <algorithm>
 #include <iomanip>
+#include <optional>
 #include <ostream>
 
 #include "core/check.hpp"
 #include "data/loader.hpp"
+#include "fold/engine.hpp"
 #include "fold/proof.hpp"
 #include "ops/exec.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
+#include "tools/engine_options.hpp"
 #include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
@@ -26,27 +29,38 @@ int last_map(const Graph& graph) {
   return -1;
 }
 
-// One of the two networks, ready to run.
+// One of the two networks, ready to run: by the training kernels, or by the engine, which shows the logits alone.
 class Side {
  public:
-  Side(const Cli& cli, const char* which, int64_t batch)
+  Side(const Cli& cli, const char* which, int64_t batch, bool by_engine)
       : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "", "",
                           network_options(cli))),
-        map_(last_map(model_.graph)),
-        exec_(model_.graph, model_.tensors,
-              {.batch = batch,
-               .kernels = cli.kernels(),
-               .keep = map_ < 0 ? std::vector<int>{} : std::vector<int>{map_}}) {}
+        shapes_(infer_shapes(model_.graph, batch)),
+        map_(by_engine ? -1 : last_map(model_.graph)) {
+    if (by_engine)
+      engine_.emplace(model_, engine_options(cli, batch));
+    else
+      exec_.emplace(model_.graph, model_.tensors,
+                    ExecOptions{.batch = batch,
+                                .kernels = cli.kernels(),
+                                .keep = map_ < 0 ? std::vector<int>{} : std::vector<int>{map_}});
+  }
   const Model& model() const { return model_; }
-  const Nhwc& shape(bool map) const { return exec_.shape(map ? map_ : model_.graph.output()); }
+  const Nhwc& shape(bool map) const { return shapes_[map ? map_ : model_.graph.output()]; }
   bool has_map() const { return map_ >= 0; }
-  std::span<const float> run(std::span<const float> images) { return exec_.run(images); }
-  std::span<const float> map() const { return exec_.value(map_); }
+  std::span<const float> run(std::span<const float> images) {
+    if (exec_) return exec_->run(images);
+    std::ranges::copy(images, engine_->input().begin());
+    return engine_->run();
+  }
+  std::span<const float> map() const { return exec_->value(map_); }
 
  private:
   Model model_;
+  std::vector<Nhwc> shapes_;
   int map_;
-  Exec exec_;
+  std::optional<Exec> exec_;
+  std::optional<Engine> engine_;
 };
 
 // How a model was folded at its borders: reorder or exact; null if it was not.
@@ -81,16 +95,21 @@ int verify_command(int argc, char** argv) {
   Cli cli("pleat verify",
           "Compares the outputs of two models on the same pictures: a data set's test split, or random ones.",
           "pleat verify finetuned.safetensors merged.safetensors --data cifar10\n"
-          "pleat verify a.safetensors b.safetensors --random 100");
+          "pleat verify a.safetensors b.safetensors --random 100\n"
+          "pleat verify net.safetensors net.safetensors --data cifar10 --engine --dtype bf16   # is the engine right?");
   cli.argument("A", "model file");
   cli.argument("B", "model file");
   cli.option("data", "NAME|DIR", "data set whose test split to use");
   cli.option("random", "N", "use N random pictures instead", "100");
+  cli.flag("engine", "compute B by the inference engine, in --dtype; A by the training kernels, in f32");
+  declare_engine_tune(cli);
   declare_network_options(cli);
+  cli.accept_bf16();
   if (!cli.parse(argc, argv)) return 0;
+  if (cli.dtype() != Dtype::f32 && !cli.has("engine")) cli.usage_error("--dtype bf16 needs --engine");
   const int64_t random = cli.integer("random", 1, 1'000'000'000);
   const int64_t batch = cli.has("data") ? kMostBatch : std::min(kMostBatch, random);
-  Side a(cli, "A", batch), b(cli, "B", batch);
+  Side a(cli, "A", batch, false), b(cli, "B", batch, cli.has("engine"));
   const auto same = [&](bool ok, const char* what) {
     PLEAT_CHECK(ok, "verify: ", cli.argument("A"), " and ", cli.argument("B"), " differ in ", what);
   };
@@ -116,9 +135,10 @@ int verify_command(int argc, char** argv) {
   }
   cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: greatest difference "
             << proof.max_abs_diff() << " (" << proof.max_rel_diff() << " of their range), same top-1 on "
-            << 100 * proof.same_top1() << "%\n"
-            << "last spatial map: greatest difference " << proof.max_abs_diff_map() << ", "
-            << proof.max_abs_diff_interior() << " without its outermost pixels\n";
+            << 100 * proof.same_top1() << "%\n";
+  if (a.has_map() && b.has_map())
+    cli.out() << "last spatial map: greatest difference " << proof.max_abs_diff_map() << ", "
+              << proof.max_abs_diff_interior() << " without its outermost pixels\n";
   if ((borders(a) == "reorder") != (borders(b) == "reorder"))
     cli.out() << "the padding of one of them was moved (fold --borders reorder): at the borders they may differ\n";
   cli.finish({{"max_abs_diff", proof.max_abs_diff()},
