@@ -2,11 +2,11 @@
 # Loading of training pictures (decoding, random resized crop to 224x224, flip, normalising), Pleat's worker threads
 # against as many processes with Pillow and numpy, in interleaved rounds. Prints the best round of each and their ratio.
 # usage: bench_data.sh BUILD FOLDER [ROUNDS [WORKERS]]      FOLDER has train/<class>/*.JPEG; 5 rounds, 2 workers
-# $PLEAT_PILLOW_PYTHON names a Python that has Pillow and numpy (default: python3).
+# $PLEAT_PILLOW_PYTHON names a Python that has Pillow and numpy (default: the system's, /usr/bin/python3).
 set -euo pipefail
 
 build=$1 folder=$2 rounds=${3:-5} workers=${4:-2} batch=32
-python=${PLEAT_PILLOW_PYTHON:-python3}
+python=${PLEAT_PILLOW_PYTHON:-/usr/bin/python3}
 here=$(dirname "$0")
 export OMP_WAIT_POLICY=passive
 

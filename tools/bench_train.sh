@@ -45,6 +45,7 @@ for net in resnet20 vgg16_bn mobilenet_v2_1.0_cifar; do
     for ((round = 1; round <= rounds; ++round)); do
       line="round $round: $net $precision"
       for who in "${ready[@]:round % ${#ready[@]}}" "${ready[@]:0:round % ${#ready[@]}}"; do # another first each time
+        sleep 0.1 # threads of the one before may still be spinning
         if [ "$who" = pleat ]; then pleat --warmup $warmup --runs "$runs"; else ask "$who" "$runs"; fi ||
           { echo "$net $precision: $who died: $(tail -n 1 "$work/log")" >&2; exit 1; }
         note "$who" '{images_per_second, peak_memory, algorithms}'
