@@ -109,20 +109,17 @@ void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t panels, int64_t k,
       of.start += panel * kPanelWidth;
       of.to += panel * kPanelWidth;
       multiply_panels<bytes, count>(a, b.data + panel * b.panel, b.panel, k, of);
-      panel += count;
+      return int64_t{count};
     };
+    using One = std::integral_constant<int, 1>;
+    using Two = std::integral_constant<int, 2>;
+    using Three = std::integral_constant<int, 3>;
     while (panel < panels) {
       const int64_t left = panels - panel;
-      if constexpr (bytes == 64) {
-        if (left >= 5 || left == 3)
-          some(std::integral_constant<int, 3>());
-        else if (left >= 2)
-          some(std::integral_constant<int, 2>());
-        else
-          some(std::integral_constant<int, 1>());
-      } else {
-        some(std::integral_constant<int, 1>());
-      }
+      if constexpr (bytes == 64)
+        panel += left >= 5 || left == 3 ? some(Three()) : left >= 2 ? some(Two()) : some(One());
+      else
+        panel += some(One());
     }
   });
 }
