@@ -2,8 +2,9 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <vector>
 
 #include "core/check.hpp"
 #include "core/file.hpp"
@@ -24,9 +25,14 @@ std::string cache_path() {
 }
 
 Json read_tables(const std::string& path) {
-  std::ifstream file(path);
-  Json all = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-  return all.is_object() ? all : Json::object();  // no file yet, or a damaged one
+  try {
+    const std::vector<std::byte> bytes = read_file(path);
+    const char* text = reinterpret_cast<const char*>(bytes.data());
+    Json all = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
+    if (all.is_object()) return all;     // else a damaged file
+  } catch (const std::runtime_error&) {  // no file yet
+  }
+  return Json::object();
 }
 
 }  // namespace
