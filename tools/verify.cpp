@@ -13,6 +13,7 @@
 #include "tools/cli.hpp"
 #include "tools/commands.hpp"
 #include "tools/engine_options.hpp"
+#include "tools/evaluate.hpp"
 #include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/progress.hpp"
@@ -50,8 +51,7 @@ class Side {
   bool has_map() const { return map_ >= 0; }
   std::span<const float> run(std::span<const float> images) {
     if (exec_) return exec_->run(images);
-    std::ranges::copy(images, engine_->input().begin());
-    return engine_->run();
+    return logits_of(*engine_)(images, shapes_[0].n);
   }
   std::span<const float> map() const { return exec_->value(map_); }
 
