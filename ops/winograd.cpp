@@ -28,6 +28,7 @@ struct WinogradConv2d<T>::Impl {
   const ConvPasses passes;
   const WinogradPass<T> forward, backward;
   const WinogradTransforms<T>& transforms;
+  const WinogradGradients<T> gradients;
   const Tiling tiling;
   const int64_t in, out;  // channels, in whole panels
   const Blocks blocks;    // for the gradient of the weights
@@ -45,6 +46,7 @@ struct WinogradConv2d<T>::Impl {
         forward(x, op, tile),
         backward(x, op, tile, WinogradPass<T>::Direction::backward),
         transforms(forward.transforms()),
+        gradients(winograd_gradients<T>(tile, are_padded_2x2(x, op.pad))),
         tiling(forward.tiling()),
         in(whole_panels(x.c)),
         out(whole_panels(op.out)),
@@ -83,8 +85,7 @@ struct WinogradConv2d<T>::Impl {
       const auto first_input = [&](int64_t tile) { return tiling.first_input(first + tile); };
       const auto first_output = [&](int64_t tile) { return tiling.first_output(first + tile); };
       pixels_to_points(transforms.input, transforms.inputs, v, x, tiling.in, first_input, outside.data(), blocks);
-      pixels_to_points(transforms.gradient, transforms.outputs, d, dy, tiling.out, first_output, outside.data(),
-                       blocks);
+      pixels_to_points(gradients.gradient, transforms.outputs, d, dy, tiling.out, first_output, outside.data(), blocks);
       multiply_points(transforms.points(), dweight.data() + part * forward.packed_size(), v, Transpose::yes, d, in, out,
                       blocks.tiles, /*accumulate=*/has_gradients || !is_first, blocks);
     });
@@ -107,8 +108,8 @@ struct WinogradConv2d<T>::Impl {
     parallel_for(out / kPanel, [&](int64_t begin, int64_t end, int) {
       for (int64_t o = begin * kPanel; o < end * kPanel; o += kPanel)
         for (int64_t i = 0; i < tiling.in.c; ++i)
-          transforms.weight_gradient({caller_dweight.data() + o * filter + i * 9, filter, std::min(kPanel, op.out - o)},
-                                     dweight.data() + o * in + i * kPanel, matrix(in, out));
+          gradients.weight_gradient({caller_dweight.data() + o * filter + i * 9, filter, std::min(kPanel, op.out - o)},
+                                    dweight.data() + o * in + i * kPanel, matrix(in, out));
     });
     if (op.bias) add_rows<float>(caller_dbias.data(), dbias.data(), threads, op.out);
     has_gradients = false;

@@ -24,10 +24,10 @@ Tiling make_tiling(const Nhwc& x, const Conv2d& op, int tile, bool is_forward,
 }
 
 template <class T>
-const WinogradTransforms<T>* find_transforms(const Nhwc& x, const Conv2d& op, int tile) {
+WinogradTransforms<T> find_transforms(const Nhwc& x, const Conv2d& op, int tile) {
   PLEAT_CHECK(WinogradPass<T>::is_supported(op), kName, ": kernel=", op.kernel, " stride=", op.stride,
               " groups=", op.groups, ", expected 3, 1, 1 and a CPU with AVX2");
-  return &winograd_transforms<T>(tile, x.h == 2 && x.w == 2 && op.pad == Padding::uniform(1));
+  return winograd_transforms<T>(tile, are_padded_2x2(x, op.pad));
 }
 
 }  // namespace
@@ -53,20 +53,20 @@ template <class T>
 WinogradPass<T>::WinogradPass(const Nhwc& x_shape, const Conv2d& op, int tile, Direction direction)
     : direction_(direction),
       transforms_(find_transforms<T>(x_shape, op, tile)),
-      tiling_(make_tiling(x_shape, op, tile, direction == Direction::forward, *transforms_)),
+      tiling_(make_tiling(x_shape, op, tile, direction == Direction::forward, transforms_)),
       rows_(whole_panels(tiling_.in.c)),
       columns_(whole_panels(tiling_.out.c)),
-      blocks_(choose_blocks(tiling_, int64_t{sizeof(float)} * transforms_->points() * (rows_ + columns_),
+      blocks_(choose_blocks(tiling_, int64_t{sizeof(float)} * transforms_.points() * (rows_ + columns_),
                             int64_t{sizeof(float)} * packed_size() <= kMostWeights)),
       outside_(tiling_.in.c) {}
 
 template <class T>
 int64_t WinogradPass<T>::packed_size() const {
-  return transforms_->points() * matrix(rows_, columns_);
+  return transforms_.points() * matrix(rows_, columns_);
 }
 template <class T>
 int64_t WinogradPass<T>::block_points() const {
-  return transforms_->points() * matrix(blocks_.tiles, std::max(rows_, columns_));
+  return transforms_.points() * matrix(blocks_.tiles, std::max(rows_, columns_));
 }
 template <class T>
 int64_t WinogradPass<T>::workspace_size() const {
@@ -87,8 +87,8 @@ void WinogradPass<T>::pack(std::span<float> packed, std::span<const float> weigh
         const bool is_there = row < from;
         const float* filters = weight.data() + (is_there ? row * row_step : 0) + column * column_step;
         const int64_t count = is_there ? std::min(kPanel, to - column) : 0;
-        transforms_->weight(packed.data() + column * rows_ + row * kPanel, matrix(rows_, columns_),
-                            {filters, column_step, count}, rotated);
+        transforms_.weight(packed.data() + column * rows_ + row * kPanel, matrix(rows_, columns_),
+                           {filters, column_step, count}, rotated);
       }
   });
 }
@@ -104,14 +104,14 @@ void WinogradPass<T>::operator()(std::span<T> to, std::span<const T> from, std::
   blocks_.for_each(tiling_, [&](int64_t first, int64_t part, bool) {
     float *transformed = workspace.data() + 2 * part * block_points(), *products = transformed + block_points();
     const auto first_input = [&](int64_t tile) { return tiling_.first_input(first + tile); };
-    pixels_to_points(transforms_->input, transforms_->inputs, transformed, from.data(), tiling_.in, first_input,
+    pixels_to_points(transforms_.input, transforms_.inputs, transformed, from.data(), tiling_.in, first_input,
                      outside_.data(), blocks_);
-    multiply_points(transforms_->points(), products, transformed, Transpose::no, packed.data(), blocks_.tiles, columns_,
+    multiply_points(transforms_.points(), products, transformed, Transpose::no, packed.data(), blocks_.tiles, columns_,
                     rows_, /*accumulate=*/false, blocks_);
     blocks_.for_each_tile([&](int64_t tile) {
       T* pixels[kMostPoints];
-      find_pixels<T>(pixels, to.data(), tiling_.out, tiling_.first_output(first + tile), transforms_->outputs, nullptr);
-      transforms_->output(pixels, tile_points(products, tile, tiling_.out.c, blocks_), epilogue, tiling_.out.c);
+      find_pixels<T>(pixels, to.data(), tiling_.out, tiling_.first_output(first + tile), transforms_.outputs, nullptr);
+      transforms_.output(pixels, tile_points(products, tile, tiling_.out.c, blocks_), epilogue, tiling_.out.c);
     });
   });
 }

@@ -32,7 +32,7 @@ class WinogradPass {
 
   int64_t packed_size() const;     ///< Floats that the transformed weights take.
   int64_t workspace_size() const;  ///< Floats of workspace that a call needs.
-  const WinogradTransforms<T>& transforms() const { return *transforms_; }
+  const WinogradTransforms<T>& transforms() const { return transforms_; }
   const Tiling& tiling() const { return tiling_; }
 
   /// Transforms the convolution's weights, OIHW.
@@ -46,7 +46,7 @@ class WinogradPass {
   int64_t block_points() const;
 
   Direction direction_;
-  const WinogradTransforms<T>* transforms_;
+  WinogradTransforms<T> transforms_;
   Tiling tiling_;
   int64_t rows_, columns_;  // of a point's weights: channels read and written, in whole panels
   Blocks blocks_;

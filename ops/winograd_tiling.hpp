@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/graph.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor.hpp"
 #include "ops/panel_gemm.hpp"
@@ -55,6 +56,11 @@ void find_pixels(T** pixels, T* image, const Nhwc& shape, const Pixel& first, in
     for (int64_t column = first.column; column < first.column + edge; ++column, pixel += shape.c)
       *pixels++ = is_row_inside && column >= 0 && column < shape.w ? image + pixel : outside;
   }
+}
+
+/// True for pictures that are one tile of Padded2x2's (ops/winograd_transforms.hpp).
+inline bool are_padded_2x2(const Nhwc& x, const Padding& pad) {
+  return x.h == 2 && x.w == 2 && pad == Padding::uniform(1);
 }
 
 /// How threads share the work: `parts` threads have blocks of `tiles` of their own, or, if that is 1, all threads work

@@ -256,21 +256,41 @@ void weight_gradient(const Filters<float>& filters, const float* du, int64_t poi
     for (int t = 0; t < 9; ++t) filters.data[l * filters.filter + t] += taps[t][l];
 }
 
+void check_outputs(int outputs) {
+  PLEAT_CHECK(outputs == 2 || outputs == 4, "conv2d (Winograd): tiles of ", outputs, "x", outputs,
+              " outputs, expected 2x2 or 4x4");
+}
+
 template <class F, class T>
-constexpr WinogradTransforms<T> kTransforms{F::kOutputs,  F::kInputs,     F::kPoints, F::kBorder,        input<F, T>,
-                                            output<F, T>, gradient<F, T>, weight<F>,  weight_gradient<F>};
+WinogradTransforms<T> transforms() {
+  return {F::kOutputs, F::kInputs, F::kPoints, F::kBorder, input<F, T>, output<F, T>, weight<F>};
+}
+template <class F, class T>
+WinogradGradients<T> gradients() {
+  return {gradient<F, T>, weight_gradient<F>};
+}
 
 }  // namespace
 
 template <class T>
-const WinogradTransforms<T>& winograd_transforms(int outputs, bool are_padded_2x2) {
-  PLEAT_CHECK(outputs == 2 || outputs == 4, "conv2d (Winograd): tiles of ", outputs, "x", outputs,
-              " outputs, expected 2x2 or 4x4");
-  if (outputs == 4) return kTransforms<F4x4, T>;
-  return are_padded_2x2 ? kTransforms<Padded2x2, T> : kTransforms<F2x2, T>;
+WinogradTransforms<T> winograd_transforms(int outputs, bool are_padded_2x2) {
+  check_outputs(outputs);
+  if (outputs == 4) return transforms<F4x4, T>();
+  return are_padded_2x2 ? transforms<Padded2x2, T>() : transforms<F2x2, T>();
 }
 
-template const WinogradTransforms<float>& winograd_transforms(int, bool);
-template const WinogradTransforms<Bf16>& winograd_transforms(int, bool);
+template <class T>
+WinogradGradients<T> winograd_gradients(int outputs, bool are_padded_2x2) {
+  check_outputs(outputs);
+  if (outputs == 4) return gradients<F4x4, T>();
+  return are_padded_2x2 ? gradients<Padded2x2, T>() : gradients<F2x2, T>();
+}
+
+#define PLEAT_INSTANTIATE(T)                                     \
+  template WinogradTransforms<T> winograd_transforms(int, bool); \
+  template WinogradGradients<T> winograd_gradients(int, bool);
+PLEAT_INSTANTIATE(float)
+PLEAT_INSTANTIATE(Bf16)
+#undef PLEAT_INSTANTIATE
 
 }  // namespace pleat

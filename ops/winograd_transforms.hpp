@@ -5,7 +5,7 @@
 // and so the gradients are dg = G^T [(B^T d) * (A dy)], while dd is the convolution of dy with the rotated kernel. In
 // two dimensions each map is applied to the columns and then to the rows.
 // Source  Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
-// Private to ops/winograd.cpp.
+// Private to ops/winograd.cpp and ops/winograd_pass.cpp.
 #pragma once
 
 #include <cstdint>
@@ -47,10 +47,15 @@ struct WinogradTransforms {
   void (*input)(const TilePoints& v, const T* const* pixels, int64_t channels);
   /// A^T m A to the tile's outputs; a null pixel is left out.
   void (*output)(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels);
-  /// A dy A^T of the gradients of the tile's outputs.
-  void (*gradient)(const TilePoints& v, const T* const* pixels, int64_t channels);
   /// G g G^T, of filters rotated by half a turn if asked for, to one row of a panel a point, the points `point` apart.
   void (*weight)(float* u, int64_t point, const Filters<const float>& filters, bool rotated);
+};
+
+/// What training needs besides; the engine does not link it.
+template <class T>
+struct WinogradGradients {
+  /// A dy A^T of the gradients of the tile's outputs.
+  void (*gradient)(const TilePoints& v, const T* const* pixels, int64_t channels);
   /// Adds G^T du G to the filters' gradients.
   void (*weight_gradient)(const Filters<float>& filters, const float* du, int64_t point);
 };
@@ -58,6 +63,8 @@ struct WinogradTransforms {
 /// For tiles of 2x2 or 4x4 outputs; std::invalid_argument for others. Pictures of 2x2 with a padding of 1 on all sides,
 /// which are one tile, take 9 points, not 16.
 template <class T>
-const WinogradTransforms<T>& winograd_transforms(int outputs, bool are_padded_2x2);
+WinogradTransforms<T> winograd_transforms(int outputs, bool are_padded_2x2);
+template <class T>
+WinogradGradients<T> winograd_gradients(int outputs, bool are_padded_2x2);
 
 }  // namespace pleat
