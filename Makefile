@@ -28,8 +28,8 @@ endif
 
 # The inference half needs no BLAS; everything else of the library is the training half.
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
-        $(addprefix ops/,border_conv2d.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp winograd_pass.cpp \
-        winograd_transforms.cpp) $(wildcard fold/*.cpp)
+        $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp \
+        winograd_pass.cpp winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
@@ -39,8 +39,8 @@ COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp ma
        $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
          engine_winograd.cpp groups.cpp mask.cpp merge.cpp plan.cpp reorder.cpp rewrite.cpp)
 # What -O3 makes longer and no faster.
-WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,elementwise.cpp inverted_residual.cpp linear_map.cpp tile_product.cpp) \
-       $(addprefix ops/,border_conv2d.cpp convolution.cpp shortcut.cpp winograd_pass.cpp)
+WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,inverted_residual.cpp linear_map.cpp tile_product.cpp) \
+       $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp winograd_pass.cpp)
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
         plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)

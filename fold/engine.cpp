@@ -6,8 +6,8 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "fold/elementwise.hpp"
 #include "fold/engine_program.hpp"
+#include "ops/convert.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {

@@ -6,13 +6,24 @@
 
 #include "core/check.hpp"
 #include "core/onednn.hpp"
-#include "fold/elementwise.hpp"
+#include "core/parallel.hpp"
+#include "ops/add.hpp"
+#include "ops/alpha_act.hpp"
 #include "ops/border_conv2d.hpp"
 #include "ops/shortcut.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
 namespace {
+
+template <class T>
+void flatten(std::span<T> y, std::span<const T> x, const Nhwc& s) {
+  const int64_t plane = s.h * s.w;
+  parallel_for(s.n * s.c, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t p = 0; p < plane; ++p) y[row * plane + p] = x[(row / s.c * plane + p) * s.c + row % s.c];
+  });
+}
 
 /// Values put in the order a primitive likes, in memory of its own.
 dnnl::memory constant(std::span<const float> values, const onednn::Desc& from, const onednn::Desc& to) {
@@ -137,7 +148,7 @@ class Maker {
     add_typed("add", [=]<class T>() {
       return [=](const Memory& m) -> Work {
         return [=, y = m.span<T>(to, size), x = m.span<T>(a, size), other = m.span<T>(b, size)] {
-          pleat::add<T>(y, x, other);
+          add_forward<T>(y, x, other);
         };
       };
     });
@@ -145,11 +156,12 @@ class Maker {
 
   // The activation `node` of the value `from` as a pass of its own; both may share memory.
   void activation(int node, int from) {
-    const Activation act = engine_activation(net_, node);
+    const float alpha = engine_activation(net_, node).alpha;
+    const Nonlinearity s = std::get<AlphaAct>(graph_.nodes[node].op).s;
     const int64_t size = net_.shapes[node].size();
     add_typed("alpha_act", [=]<class T>() {
       return [=](const Memory& m) -> Work {
-        return [=, y = m.span<T>(node, size), x = m.span<T>(from, size)] { activate<T>(y, x, act); };
+        return [=, y = m.span<T>(node, size), x = m.span<T>(from, size)] { alpha_act_forward<T>(y, x, alpha, s); };
       };
     });
   }

@@ -19,5 +19,6 @@ void convert(std::span<To> y, std::span<const From> x) {
 }
 
 template void convert(std::span<Bf16>, std::span<const float>);
+template void convert(std::span<float>, std::span<const Bf16>);
 
 }  // namespace pleat
