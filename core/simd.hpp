@@ -25,13 +25,27 @@ using Vec = typename VecOf<C, kWidth>::type;
 template <class V>
 inline constexpr int64_t kWidthOf = sizeof(V) / sizeof(std::declval<V&>()[0]);
 
+/// wide = bits. GCC 12 knows of the instruction for 512-bit registers, but converts by halves.
+template <int64_t kLanes>
+[[gnu::always_inline]] inline void widen(Vec<uint32_t, kLanes>& wide, const Vec<uint16_t, kLanes>& bits) {
+#if defined(__x86_64__)
+  if constexpr (kLanes == 16) {
+    asm("vpmovzxwd %1, %0" : "=v"(wide) : "v"(bits));
+    return;
+  }
+#endif
+  wide = __builtin_convertvector(bits, Vec<uint32_t, kLanes>);
+}
+
 /// v = p[0..lanes), the rest zero. `lanes` should be the constant kWidthOf<V> where speed matters.
 template <class V, class T>
 [[gnu::always_inline]] inline void load(V& v, const T* p, int64_t lanes = kWidthOf<V>) {
   if constexpr (std::is_same_v<T, Bf16>) {
     Vec<uint16_t, kWidthOf<V>> bits{};
     std::memcpy(&bits, p, lanes * sizeof(T));
-    const auto wide = __builtin_convertvector(bits, Vec<uint32_t, kWidthOf<V>>) << 16;
+    Vec<uint32_t, kWidthOf<V>> wide;
+    widen<kWidthOf<V>>(wide, bits);
+    wide = wide << 16;
     std::memcpy(&v, &wide, sizeof v);
   } else {
     if (lanes < kWidthOf<V>) v = V{};
@@ -39,14 +53,29 @@ template <class V, class T>
   }
 }
 
+/// bits = v as bfloat16. 512-bit registers are rounded by the CPU's own instruction, which takes denormals for zeros:
+/// with_registers<Bf16> takes them on CPUs that have it alone.
+template <class V>
+[[gnu::always_inline]] inline void round_to(Vec<uint16_t, kWidthOf<V>>& bits, const V& v) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  // As text: the compiler's own function for it cannot be called from what is compiled for several instruction sets.
+  if constexpr (sizeof(V) == 64) {
+    asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v));
+    return;
+  }
+#endif
+  Vec<uint32_t, kWidthOf<V>> wide;
+  std::memcpy(&wide, &v, sizeof wide);
+  round_to_bf16(wide);
+  bits = __builtin_convertvector(wide >> 16, Vec<uint16_t, kWidthOf<V>>);
+}
+
 /// p[0..lanes) = v.
 template <class V, class T>
 [[gnu::always_inline]] inline void store(T* p, const V& v, int64_t lanes = kWidthOf<V>) {
   if constexpr (std::is_same_v<T, Bf16>) {
-    Vec<uint32_t, kWidthOf<V>> u;
-    std::memcpy(&u, &v, sizeof u);
-    round_to_bf16(u);
-    const auto bits = __builtin_convertvector(u >> 16, Vec<uint16_t, kWidthOf<V>>);
+    Vec<uint16_t, kWidthOf<V>> bits;
+    round_to(bits, v);
     std::memcpy(p, &bits, lanes * sizeof(T));
   } else {
     std::memcpy(p, &v, lanes * sizeof(T));
@@ -105,12 +134,13 @@ struct Registers {
     if constexpr (kParts == 1) {
       std::memcpy(to, part, kBytes);
     } else {
-      Bits even, odd;
-      std::memcpy(&even, &part[0], kBytes);
-      std::memcpy(&odd, &part[1], kBytes);
-      round_to_bf16(even);
-      round_to_bf16(odd);
-      const Bits bits = even >> 16 | (odd & 0xffff0000);
+      Vec<uint16_t, kPart> rounded[2];
+      Bits bits, odd;
+      round_to(rounded[0], part[0]);
+      round_to(rounded[1], part[1]);
+      widen<kPart>(bits, rounded[0]);
+      widen<kPart>(odd, rounded[1]);
+      bits |= odd << 16;
       std::memcpy(to, &bits, kBytes);
     }
   }
@@ -147,22 +177,23 @@ template <class Body>
 void with_avx2(const Body&) {}
 #endif
 
-/// Bytes of the registers that with_registers takes.
-inline int register_bytes() {
-  return has_avx512() ? 64 : 32;
+/// Bytes of the registers for activations of type T.
+template <class T>
+int register_bytes() {
+  return has_avx512() && (!std::is_same_v<T, Bf16> || cpu_has_bf16()) ? 64 : 32;
 }
 
-/// body(register_bytes() as a std::integral_constant), compiled for AVX-512, AVX2 and plain x86-64; picked here and not
-/// by PLEAT_SIMD because the code differs. The body is a lambda; it and all that it calls must be always_inline, or
+/// body(register_bytes<T>() as a std::integral_constant), compiled for AVX-512, AVX2 and plain x86-64; picked here and
+/// not by PLEAT_SIMD because the code differs. The body is a lambda; it and all that it calls must be always_inline, or
 /// they get the plain build.
-template <class Body>
+template <class T, class Body>
 void with_registers(const Body& body) {
-  if (has_avx512()) return with_avx512(body);
+  if (register_bytes<T>() == 64) return with_avx512(body);
   if (has_avx2()) return with_avx2(body);
   body(std::integral_constant<int, 32>());
 }
 
-/// As with_registers, but of what a CPU with AVX2 can run, or AVX-512 where T is Bf16: for bodies that are not called
+/// As with_registers, but of what a CPU with AVX2 can run, or AVX512-BF16 where T is Bf16: for bodies that are not called
 /// on others. The plain build of long unrolled code is the largest of the three.
 template <class T, class Body>
 void with_wide_registers(const Body& body) {

@@ -61,7 +61,7 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kMost, class T>
     }
     activate(sum, act);
     PLEAT_UNROLLED(r, kRows)
-    PLEAT_UNROLLED(p, kCount) store_rounded(to + (r * s.columns + column + p) * s.pixel, sum[r * kCount + p]);
+    PLEAT_UNROLLED(p, kCount) store(to + (r * s.columns + column + p) * s.pixel, sum[r * kCount + p]);
   };
   int64_t column = 0;
   for (; column + kMost <= s.columns; column += kMost) some(std::integral_constant<int, kMost>(), column);
@@ -275,7 +275,7 @@ template <class V, class T>
     v += other;
   }
   activate(v, f.act);
-  store_rounded(f.y + at, v);
+  store(f.y + at, v);
 }
 
 template <int kBytes, class T>

@@ -37,24 +37,6 @@ struct Panels {
   int64_t panel;
 };
 
-/// As store(), but to bfloat16 by the CPU's own instruction where it multiplies with it.
-template <class V>
-[[gnu::always_inline]] inline void store_rounded(float* to, const V& v) {
-  store(to, v);
-}
-template <class V>
-[[gnu::always_inline]] inline void store_rounded(Bf16* to, const V& v) {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  if constexpr (sizeof(V) == 64) {
-    Vec<uint16_t, 16> rounded;
-    asm("vcvtneps2bf16 %1, %0" : "=v"(rounded) : "v"(v));
-    std::memcpy(to, &rounded, sizeof rounded);
-    return;
-  }
-#endif
-  store(to, v);
-}
-
 /// Where sums start and what becomes of them; distances in floats.
 struct Sums {
   const float* start;   ///< Channels of the first pixel;

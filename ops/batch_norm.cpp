@@ -24,7 +24,7 @@ struct Rows {
   T* dz = nullptr;  // the gradient before the activation, written where a residual needs it
   const T *x = nullptr, *residual = nullptr, *dy = nullptr, *shift = nullptr;
   const C *mean = nullptr, *rstd = nullptr, *gamma = nullptr, *beta = nullptr, *dx_factors = nullptr;
-  C alpha = 0, cap = 0;  // s(z) = min(max(z, 0), cap)
+  C alpha = 0, floor = 0, cap = 0;  // s(z) = min(max(z, floor), cap)
   bool act = false;
   double* sums = nullptr;
   int64_t begin = 0, end = 0, channels = 0;
@@ -69,20 +69,27 @@ template <class V, class T, class Body>
   }
 }
 
-// s = min(max(z, 0), cap)
-template <class V, class C>
-[[gnu::always_inline]] inline void clamp(V& s, const V& z, C cap) {
-  s = z > 0 ? z : V{};
-  s = s < cap ? s : V{} + cap;
-}
-
-// dz = dy where s has slope 1, alpha * dy where it is flat; dz comes as dy.
-template <class V, class C>
-[[gnu::always_inline]] inline void through(V& dz, const V& z, C alpha, C cap) {
-  const V flat = alpha * dz;
-  keep_where_less(dz, V{}, z, flat);
-  keep_where_less(dz, z, V{} + cap, flat);
-}
+// s and its slope. The floor is a value like the cap: were it known to be zero, GCC 12 would compare and mask where a
+// maximum does.
+template <class V>
+struct Nonlinear {
+  using C = std::remove_cvref_t<decltype(V{}[0])>;
+  V floor, cap;
+  C alpha;
+  template <class T>
+  [[gnu::always_inline]] explicit Nonlinear(const Rows<T>& r)
+      : floor(V{} + r.floor), cap(V{} + r.cap), alpha(r.alpha) {}
+  [[gnu::always_inline]] void clamp(V& s, const V& z) const {
+    s = floor > z ? floor : z;
+    s = cap < s ? cap : s;
+  }
+  // dz = dy where s has slope 1, alpha * dy where it is flat; dz comes as dy.
+  [[gnu::always_inline]] void through(V& dz, const V& z) const {
+    const V flat = alpha * dz;
+    keep_where_less(dz, floor, z, flat);
+    keep_where_less(dz, z, cap, flat);
+  }
+};
 
 // Adds a block's sums to those of the rows.
 template <class V>
@@ -95,8 +102,7 @@ template <class V>
 
 template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void forward_body(const Rows<T>& r) {
-  using C = compute_t<T>;
-  const C alpha = r.alpha, cap = r.cap;
+  const Nonlinear<V> act(r);
   const int64_t tile = tile_height(r) * r.channels;
   for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
@@ -108,8 +114,8 @@ template <class V, class T, bool kResidual, bool kAct>
           load(x, r.x + i, lanes);
           if (kResidual) load(residual, r.residual + i, lanes);
           const V z = (x - f.mean) * f.scale + f.beta + residual;
-          clamp(s, z, cap);
-          store(r.y + i, kAct ? s + alpha * (z - s) : z, lanes);
+          act.clamp(s, z);
+          store(r.y + i, kAct ? s + act.alpha * (z - s) : z, lanes);
         }
       });
 }
@@ -117,8 +123,7 @@ template <class V, class T, bool kResidual, bool kAct>
 // sums: [3][channels], of dz, of dz * (x - mean), and of dy * (z - s(z)).
 template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void backward_sums_body(const Rows<T>& r) {
-  using C = compute_t<T>;
-  const C alpha = r.alpha, cap = r.cap;
+  const Nonlinear<V> act(r);
   const int64_t tile = tile_height(r) * r.channels;
   for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
@@ -136,9 +141,9 @@ template <class V, class T, bool kResidual, bool kAct>
           const V z = x * f.scale + f.beta + residual;
           V dz = dy;
           if (kAct) {
-            clamp(s, z, cap);
+            act.clamp(s, z);
             dalpha += dy * (z - s);
-            through(dz, z, alpha, cap);
+            act.through(dz, z);
           }
           dz_sum += dz;
           product += dz * x;
@@ -152,8 +157,7 @@ template <class V, class T, bool kResidual, bool kAct>
 
 template <class V, class T, bool kAct>
 [[gnu::always_inline]] inline void backward_dx_body(const Rows<T>& r) {
-  using C = compute_t<T>;
-  const C alpha = r.alpha, cap = r.cap;
+  const Nonlinear<V> act(r);
   const int64_t tile = tile_height(r) * r.channels;
   for_blocks<V>(
       r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
@@ -172,7 +176,7 @@ template <class V, class T, bool kAct>
           x -= f.mean;
           if (kAct) {
             const V z = x * f.scale + f.beta;
-            through(dz, z, alpha, cap);
+            act.through(dz, z);
           }
           store(r.dx + i, f0 * dz + f1 * x + f2, lanes);
         }
@@ -201,7 +205,7 @@ template <class V, class T>
 // The bodies for each instruction set's registers; flags become straight loops of their own.
 template <class T, class Body>
 void with_lanes(const Body& body) {
-  with_registers([&](auto bytes)
+  with_registers<T>([&](auto bytes)
                      __attribute__((always_inline)) { body(Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>{}); });
 }
 

@@ -95,7 +95,7 @@ Code<T> tiles(const Correlation& g, const Slots& slots, int64_t phase) {
 
 template <class T>
 Code<T> code_for(const Correlation& g) {
-  const Slots slots{g.in.c, register_bytes() / int64_t{sizeof(T)}, Registers<T, 32>::kParts};
+  const Slots slots{g.in.c, register_bytes<T>() / int64_t{sizeof(T)}, Registers<T, 32>::kParts};
   // How far past an input pixel the first tap of output pixel 0 is.
   const auto phase = [&](int64_t pad) { return ((-pad) % g.up + g.up) % g.up; };
   if (g.in.c >= slots.block && g.stride <= 2 && g.up <= 2 && phase(g.top) == phase(g.left)) {

@@ -135,21 +135,24 @@ template <class T, int kBytes, int kKernel, int kStride, int kUp, int kPhase, cl
                                                    const compute_t<T>* bias, const compute_t<T>* weight,
                                                    int64_t slots) {
   using R = Registers<T, kBytes>;
+  constexpr int64_t kHeight = ((kRows - 1) * kStride + kKernel - 1 + kPhase) / kUp + 1;
+  constexpr int64_t kWidth = ((kCols - 1) * kStride + kKernel - 1 + kPhase) / kUp + 1;
   R sum[kRows][kCols];
-  typename R::V w, x;
+  typename R::V w[kKernel][kKernel], x;
   PLEAT_UNROLLED(part, R::kParts) {
-    load(w, bias + part * R::kPart);
+    load(x, bias + part * R::kPart);
     PLEAT_UNROLLED(r, kRows)
-    PLEAT_UNROLLED(p, kCols) sum[r][p].part[part] = w;
+    PLEAT_UNROLLED(p, kCols) sum[r][p].part[part] = x;
     PLEAT_UNROLLED(kh, kKernel)
-    PLEAT_UNROLLED(kw, kKernel) {
-      load(w, weight + (kh * kKernel + kw) * slots + part * R::kPart);
+    PLEAT_UNROLLED(kw, kKernel) load(w[kh][kw], weight + (kh * kKernel + kw) * slots + part * R::kPart);
+    // A pixel that is read serves all sums that it is part of.
+    PLEAT_UNROLLED(i, kHeight)
+    PLEAT_UNROLLED(j, kWidth) {
+      R::load_part(x, seen.pixel(i, j) + c, part);
       PLEAT_UNROLLED(r, kRows)
       PLEAT_UNROLLED(p, kCols) {
-        const int64_t u = r * kStride + kh + kPhase, v = p * kStride + kw + kPhase;
-        if (u % kUp != 0 || v % kUp != 0) continue;
-        R::load_part(x, seen.pixel(u / kUp, v / kUp) + c, part);
-        sum[r][p].part[part] += w * x;
+        const int64_t kh = i * kUp - r * kStride - kPhase, kw = j * kUp - p * kStride - kPhase;
+        if (kh >= 0 && kh < kKernel && kw >= 0 && kw < kKernel) sum[r][p].part[part] += w[kh][kw] * x;
       }
     }
   }
@@ -194,7 +197,7 @@ void correlate_tiles(T* out, const T* in, const Correlation& g, const Workspace<
   const int64_t slots = workspace.slots.count();
   const T* zeros = reinterpret_cast<const T*>(workspace.zeros);
   T* unread = reinterpret_cast<T*>(workspace.thread(thread));  // takes what falls outside the picture
-  with_registers([&](auto bytes) __attribute__((always_inline)) {
+  with_registers<T>([&](auto bytes) __attribute__((always_inline)) {
     const auto block = [&](const auto& seen, const auto& tile, int64_t slot, int64_t c) __attribute__((always_inline)) {
       correlate_block<T, bytes, kKernel, kStride, kUp, kPhase>(seen, tile, c, bias + slot, weight + slot, slots);
     };
@@ -209,7 +212,7 @@ void weights_tiles(const T* dy, const T* x, const Correlation& g, const Workspac
   compute_t<T>* dweight = workspace.thread(thread);
   const int64_t slots = workspace.slots.count();
   const T* zeros = reinterpret_cast<const T*>(workspace.zeros);
-  with_registers([&](auto bytes) __attribute__((always_inline)) {
+  with_registers<T>([&](auto bytes) __attribute__((always_inline)) {
     const auto block = [&](const auto& seen, const auto& tile, int64_t slot, int64_t c) __attribute__((always_inline)) {
       weights_block<T, bytes, kKernel, kStride>(dweight + slot, slots, seen, tile, c);
     };

@@ -27,7 +27,7 @@ PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
 // pixels, x and dx start at the window's first pixel inside the picture.
 template <class T>
 void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels) {
-  with_registers([&](auto bytes) __attribute__((always_inline)) {
+  with_registers<T>([&](auto bytes) __attribute__((always_inline)) {
     using V = Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>;
     const auto block = [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
       V best, value, left;

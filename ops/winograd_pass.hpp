@@ -24,7 +24,7 @@ class WinogradPass {
  public:
   enum class Direction { forward, backward };  ///< x to y, or the gradient of y to that of x: with the kernel rotated.
 
-  /// True for a kernel of 3x3 with stride 1 and no groups, on a CPU with AVX2, for Bf16 AVX-512.
+  /// True for a kernel of 3x3 with stride 1 and no groups, on a CPU with AVX2, for Bf16 AVX512-BF16.
   static bool is_supported(const Conv2d& op);
 
   /// `tile` is 2 or 4, for F(2x2) or F(4x4). Throws std::invalid_argument for another, or unless is_supported(op).
