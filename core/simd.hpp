@@ -53,13 +53,13 @@ template <class V, class T>
   }
 }
 
-/// bits = v as bfloat16. 512-bit registers are rounded by the CPU's own instruction, which takes denormals for zeros:
-/// with_registers<Bf16> takes them on CPUs that have it alone.
-template <class V>
+/// bits = v as bfloat16, by the CPU's own instruction if `kNative`, which takes denormals for zeros. 512-bit registers
+/// may always: with_registers<Bf16> takes them on CPUs that have it alone.
+template <class V, bool kNative = sizeof(V) == 64>
 [[gnu::always_inline]] inline void round_to(Vec<uint16_t, kWidthOf<V>>& bits, const V& v) {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   // As text: the compiler's own function for it cannot be called from what is compiled for several instruction sets.
-  if constexpr (sizeof(V) == 64) {
+  if constexpr (kNative) {
     asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v));
     return;
   }
@@ -70,12 +70,12 @@ template <class V>
   bits = __builtin_convertvector(wide >> 16, Vec<uint16_t, kWidthOf<V>>);
 }
 
-/// p[0..lanes) = v.
-template <class V, class T>
+/// p[0..lanes) = v; kNative as in round_to.
+template <bool kNative = false, class V, class T>
 [[gnu::always_inline]] inline void store(T* p, const V& v, int64_t lanes = kWidthOf<V>) {
   if constexpr (std::is_same_v<T, Bf16>) {
     Vec<uint16_t, kWidthOf<V>> bits;
-    round_to(bits, v);
+    round_to<V, kNative || sizeof(V) == 64>(bits, v);
     std::memcpy(p, &bits, lanes * sizeof(T));
   } else {
     std::memcpy(p, &v, lanes * sizeof(T));
@@ -193,8 +193,8 @@ void with_registers(const Body& body) {
   body(std::integral_constant<int, 32>());
 }
 
-/// As with_registers, but of what a CPU with AVX2 can run, or AVX512-BF16 where T is Bf16: for bodies that are not called
-/// on others. The plain build of long unrolled code is the largest of the three.
+/// As with_registers, but of what a CPU with AVX2 can run, or AVX512-BF16 where T is Bf16: for bodies that are not
+/// called on others. The plain build of long unrolled code is the largest of the three.
 template <class T, class Body>
 void with_wide_registers(const Body& body) {
   if constexpr (!std::is_same_v<T, Bf16>)

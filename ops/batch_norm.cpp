@@ -206,7 +206,7 @@ template <class V, class T>
 template <class T, class Body>
 void with_lanes(const Body& body) {
   with_registers<T>([&](auto bytes)
-                     __attribute__((always_inline)) { body(Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>{}); });
+                        __attribute__((always_inline)) { body(Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>{}); });
 }
 
 template <class T>

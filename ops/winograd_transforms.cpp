@@ -201,7 +201,7 @@ PLEAT_INLINE inline void to_pixels(T* const* pixels, const TilePoints& m, const 
         sum += before;
       }
       activate(sum, epilogue.act);
-      store(to + c, sum, n);
+      store<true>(to + c, sum, n);
     };
     map_tile<F::kOutputs, F::kPoints>(F::output, fetch, put);
   });
