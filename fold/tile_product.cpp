@@ -27,9 +27,7 @@ template <class V, class Bits>
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   // As text: the compiler's own function for it cannot be called from what is compiled for several instruction sets.
   if constexpr (sizeof(V) == 64) {
-    V result = sum;
-    asm("vdpbf16ps %2, %1, %0" : "+v"(result) : "v"(a[0]), "v"(b));
-    sum = result;
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a[0]), "v"(b));
     return;
   }
 #endif
