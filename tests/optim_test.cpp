@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.hpp"
@@ -16,6 +17,8 @@
 #include "core/run_log.hpp"
 #include "core/schedule.hpp"
 #include "core/sgd.hpp"
+#include "core/tensor.hpp"
+#include "ops/muon.hpp"
 #include "tests/temp_dir.hpp"
 
 using namespace pleat;
@@ -49,6 +52,70 @@ TEST_CASE("two steps of SGD by hand") {
   sgd_step(param, first, velocity, 0.1, 0, {.momentum = 0, .nesterov = false});
   CHECK(param[0] == Approx(0.8));
   CHECK(velocity[0] == Approx(2));
+}
+
+TEST_CASE("Muon: what is orthogonal already is scaled by the polynomial alone, whatever its shape") {
+  for (const auto& [rows, columns] : {std::pair{3, 8}, {8, 3}, {4, 4}}) {
+    CAPTURE(rows);
+    const int side = std::min(rows, columns);
+    std::vector<float> x(rows * columns, 0), scratch(orthogonalise_scratch(rows, columns));
+    for (int i = 0; i < side; ++i) x[i * columns + (i + 1) % side] = i % 2 == 1 ? -5.0f : 5.0f;
+    double s = 1 / std::sqrt(static_cast<double>(side));
+    for (int i = 0; i < 5; ++i) s = 3.4445 * s - 4.775 * std::pow(s, 3) + 2.0315 * std::pow(s, 5);
+    const std::vector<float> before = x;
+    orthogonalise(x, rows, scratch);
+    for (std::size_t i = 0; i < x.size(); ++i) CHECK(x[i] == Approx(before[i] / 5 * s).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("Muon: all directions of a random matrix end with singular values near 1") {
+  for (const auto& [rows, columns] : {std::pair{16, 144}, {64, 32}}) {
+    CAPTURE(rows);
+    Rng rng(5);
+    std::vector<float> x(rows * columns), scratch(orthogonalise_scratch(rows, columns));
+    for (float& v : x) v = static_cast<float>(rng.normal());
+    orthogonalise(x, rows, scratch);
+    // With singular values within 0.6 and 1.3 the eigenvalues of x x^T are within 0.36 and 1.69, hence its diagonal;
+    // and off it nothing is larger than half the difference.
+    const int side = std::min(rows, columns), other = std::max(rows, columns);
+    const auto element = [&](int i, int k) { return double{rows < columns ? x[i * columns + k] : x[k * columns + i]}; };
+    for (int i = 0; i < side; ++i)
+      for (int j = 0; j < side; ++j) {
+        double dot = 0;
+        for (int k = 0; k < other; ++k) dot += element(i, k) * element(j, k);
+        CHECK(std::abs(dot - (i == j ? 1.025 : 0)) < 0.665);
+      }
+  }
+}
+
+TEST_CASE("Muon: a step is momentum, orthogonal factor and decay, on any number of threads bit by bit") {
+  const int threads = num_threads();
+  std::vector<AlignedVector<float>> results;
+  for (const int count : {1, 2, 3}) {
+    set_num_threads(count);
+    Rng rng(7);
+    Tensor param({6, 2, 3, 3}), grad({6, 2, 3, 3}), velocity({6, 2, 3, 3}), other({2, 5}), none({2, 5}), zero({2, 5});
+    for (Tensor* t : {&param, &grad, &velocity, &other})
+      for (float& v : t->values) v = static_cast<float>(rng.normal());
+    std::vector<float> d(param.values.size()), scratch(orthogonalise_scratch(6, 18));
+    for (std::size_t i = 0; i < d.size(); ++i)
+      d[i] = grad.values[i] + 0.9f * (0.9f * velocity.values[i] + grad.values[i]);
+    orthogonalise(d, 6, scratch);
+    const Tensor before = param, other_before = other;
+    Muon muon({{&param, &grad, &velocity}, {&other, &none, &zero}});
+    muon.step(0.1, 0.25, {.momentum = 0.9, .nesterov = true});
+    for (std::size_t i = 0; i < d.size(); ++i)
+      CHECK(param.values[i] == Approx(0.75 * before.values[i] - 0.1 * d[i]).epsilon(1e-5));
+    for (std::size_t i = 0; i < other.values.size(); ++i)  // no gradient: decay alone
+      CHECK(other.values[i] == Approx(0.75 * other_before.values[i]));
+    results.push_back(param.values);
+  }
+  set_num_threads(threads);
+  CHECK(results[0] == results[1]);
+  CHECK(results[0] == results[2]);
+  Tensor weight({4, 4}), short_one({4, 3}), flat({16});
+  CHECK_THROWS_AS(Muon({{&weight, &short_one, &weight}}), std::invalid_argument);
+  CHECK_THROWS_AS(Muon({{&flat, &flat, &flat}}), std::invalid_argument);
 }
 
 TEST_CASE("SGD treats every element alike, on any number of threads bit by bit") {

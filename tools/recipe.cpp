@@ -31,6 +31,7 @@ void declare_recipe(Cli& cli, const std::string& command) {
   cli.option("warmup", "X", "epochs in which the learning rate climbs", "0");
   cli.option("momentum", "X", "of SGD", "0.9");
   cli.flag("nesterov", "Nesterov's momentum");
+  cli.option("muon-lr", "X", "highest learning rate of convolutions' weights, by Muon in place of SGD (default: SGD)");
   cli.option("weight-decay", "X", "on weights and biases; alphas have none", usual.weight_decay);
   cli.option("norm-weight-decay", "X", "on batch norm's weights and biases (default: as --weight-decay)");
   cli.option("label-smoothing", "X", "of the cross entropy, 0 to 1", "0");
@@ -61,6 +62,7 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
   r.warmup_epochs = cli.number("warmup", 0, static_cast<double>(r.epochs));
   r.momentum = cli.number("momentum", 0, 1);
   r.nesterov = cli.has("nesterov");
+  if (cli.has("muon-lr")) r.muon_lr = cli.number("muon-lr", 0, kHuge);
   r.weight_decay = cli.number("weight-decay", 0, kHuge);
   r.norm_weight_decay = cli.has("norm-weight-decay") ? cli.number("norm-weight-decay", 0, kHuge) : r.weight_decay;
   r.label_smoothing = cli.number("label-smoothing", 0, 1);
@@ -97,6 +99,7 @@ nlohmann::ordered_json to_json(const Recipe& r) {
                                  {"warmup", r.warmup_epochs},
                                  {"momentum", r.momentum},
                                  {"nesterov", r.nesterov},
+                                 {"muon_lr", r.muon_lr},
                                  {"weight_decay", r.weight_decay},
                                  {"norm_weight_decay", r.norm_weight_decay},
                                  {"label_smoothing", r.label_smoothing},

@@ -22,6 +22,7 @@ struct Recipe {
   double lr = 0, momentum = 0, weight_decay = 0;
   double norm_weight_decay = 0;  ///< On batch norm's weight and bias; alphas have none.
   bool nesterov = false;
+  double muon_lr = 0;  ///< Of convolutions' weights, by Muon (ops/muon.hpp); 0: they are SGD's like all others.
   std::string schedule;
   double warmup_epochs = 0;
   double label_smoothing = 0;

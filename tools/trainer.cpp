@@ -16,6 +16,7 @@
 #include "ops/cross_entropy.hpp"
 #include "ops/distillation.hpp"
 #include "ops/model_file.hpp"
+#include "ops/muon.hpp"
 #include "ops/spec.hpp"
 #include "tools/checkpoint.hpp"
 #include "tools/evaluate.hpp"
@@ -33,10 +34,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// One thing that SGD changes.
+// One thing that a step changes.
 struct Trained {
   std::string name;
-  bool is_alpha;
+  bool is_alpha, by_muon;
   double weight_decay;
   Tensor *value, *velocity;
   const Tensor* gradient;
@@ -87,6 +88,10 @@ class Run {
                 " training pictures, less than one batch of ", recipe.batch);
     if (!recipe.teacher.empty()) teacher_.emplace(recipe, model);
     for (const Parameter& p : parameters(model.graph)) add_trained(p);
+    std::vector<MuonWeight> by_muon;
+    for (const Trained& t : trained_)
+      if (t.by_muon) by_muon.push_back({t.value, t.gradient, t.velocity});
+    muon_.emplace(std::move(by_muon));
     schedule_ = {.kind = parse_schedule_kind(recipe.schedule),
                  .lr = recipe.lr,
                  .total_steps = recipe.epochs * loader_.batches(),
@@ -141,7 +146,10 @@ class Run {
     if (!trainable(p.role) || (is_alpha && !recipe_.trains_alphas())) return;
     Tensor& velocity = velocities_.try_emplace(p.name, p.shape).first->second;
     const double decay = is_alpha ? 0 : is_norm ? recipe_.norm_weight_decay : recipe_.weight_decay;
-    trained_.push_back({p.name, is_alpha, decay, &model_.tensors.at(p.name), &velocity, &exec_.gradients().at(p.name)});
+    // Each row of a depthwise convolution's is a filter of its own channel: nothing to make orthogonal.
+    const bool by_muon = recipe_.muon_lr > 0 && p.role == Role::weight && p.shape.size() == 4 && p.shape[1] > 1;
+    trained_.push_back(
+        {p.name, is_alpha, by_muon, decay, &model_.tensors.at(p.name), &velocity, &exec_.gradients().at(p.name)});
   }
 
   void train_epoch() {
@@ -194,23 +202,25 @@ class Run {
     exec_.backward();
     check_finite(loss, batch);
     const double lr = lr_at(schedule_, state_.epoch * loader_.batches() + state_.batch);
-    for (Trained& t : trained_) update(t, lr);
+    for (Trained& t : trained_)
+      if (!t.by_muon) update(t, lr);
+    // On the same schedule; weights decay as SGD's do.
+    muon_->step(recipe_.lr > 0 ? recipe_.muon_lr * lr / recipe_.lr : 0, lr * recipe_.weight_decay, sgd_);
     state_.loss_sum += loss * static_cast<double>(batch.size);
     state_.seen += batch.size;
     state_.correct += count_correct(exec_.output(), batch.labels);
   }
 
   void update(Trained& t, double lr) {
-    const SgdOptions options{.momentum = recipe_.momentum, .nesterov = recipe_.nesterov};
     if (!t.is_alpha) {
-      sgd_step(t.value->values, t.gradient->values, t.velocity->values, lr, t.weight_decay, options);
+      sgd_step(t.value->values, t.gradient->values, t.velocity->values, lr, t.weight_decay, sgd_);
       return;
     }
     float& alpha = t.value->values[0];
     if (alpha >= 1) return;  // arrived: frozen, the activation is the identity from here on
     float gradient = t.gradient->values[0];
     alpha_loss_gradient({&gradient, 1}, {&alpha, 1}, recipe_.lambda, recipe_.p);
-    sgd_step({&alpha, 1}, {&gradient, 1}, t.velocity->values, lr, 0, options);
+    sgd_step({&alpha, 1}, {&gradient, 1}, t.velocity->values, lr, 0, sgd_);
     alpha = std::clamp(alpha, 0.0f, 1.0f);
   }
 
@@ -312,6 +322,8 @@ class Run {
   std::optional<Teacher> teacher_;
   Tensors velocities_;
   std::vector<Trained> trained_;
+  const SgdOptions sgd_{.momentum = recipe_.momentum, .nesterov = recipe_.nesterov};
+  std::optional<Muon> muon_;
   Schedule schedule_;
   RunState state_;
   Score score_{};
