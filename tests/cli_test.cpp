@@ -479,6 +479,9 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
   REQUIRE(profile.size() == 2);
   for (const Json& m : profile) {
     CHECK(m["peak_gflops"].get<double>() > 0);
+    double at_peak = 0;  // milliseconds
+    for (const Json& step : m["steps"]) at_peak += step["ms"].get<double>() * step["share_of_peak_flops"].get<double>();
+    CHECK(m["limit_ms"].get<double>() == doctest::Approx(at_peak));
     CHECK(m["peak_gbytes"].get<double>() > 0);
     double sum = 0;
     for (const Json& step : m["steps"]) {

@@ -31,10 +31,12 @@ Engine prepare(const Model& model, const EngineOptions& options, double& seconds
 
 Json profile(const Timed& timed) {
   Json steps = Json::array();
+  double limit = 0;  // seconds
   for (std::size_t i = 0; i < timed.step_seconds.size(); ++i) {
     const Engine::Step& step = timed.engine.steps()[i];
     const double seconds = timed.step_seconds[i] / static_cast<double>(timed.seconds.size());
-    const double gflops = 2e-9 * static_cast<double>(step.macs) / seconds;
+    const double gflop = 2e-9 * static_cast<double>(step.macs), gflops = gflop / seconds;
+    limit += gflop / timed.peak.gflops;
     steps.push_back({{"name", step.name},
                      {"kind", step.kind},
                      {"kernel", step.kernel},
@@ -42,15 +44,22 @@ Json profile(const Timed& timed) {
                      {"gflops", gflops},
                      {"share_of_peak_flops", gflops / timed.peak.gflops}});
   }
-  return {{"peak_gflops", timed.peak.gflops}, {"peak_gbytes", timed.peak.gbytes}, {"steps", steps}};
+  return {{"peak_gflops", timed.peak.gflops},
+          {"peak_gbytes", timed.peak.gbytes},
+          {"limit_ms", 1e3 * limit},
+          {"steps", steps}};
 }
 
 void print_profile(std::ostream& out, const Timed& timed) {
   const double total = std::accumulate(timed.step_seconds.begin(), timed.step_seconds.end(), 0.0);
   out << '\n'
       << timed.name << ", " << to_string(timed.options.dtype) << ", mean of " << timed.seconds.size() << " calls; "
-      << timed.peak << "\n        us   share  GFLOP/s   peak  step\n";
+      << timed.peak << '\n';
   const Json profiled = profile(timed);
+  const double limit = profiled["limit_ms"].get<double>();
+  out << "all sums taken directly, at that peak: " << std::setprecision(3) << limit << " ms, " << std::setprecision(0)
+      << 0.1 * limit / quantile(timed.seconds, 0.5) << "% of the median\n"
+      << "        us   share  GFLOP/s   peak  step\n";
   for (const Json& step : profiled["steps"]) {
     const double seconds = 1e-3 * step["ms"].get<double>() * static_cast<double>(timed.seconds.size());
     out << std::setprecision(1) << std::setw(10) << 1e3 * step["ms"].get<double>() << std::setw(7)
