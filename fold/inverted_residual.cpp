@@ -23,13 +23,13 @@ AlignedVector<float> padded(std::span<const float> values, int64_t size) {
 // What the depthwise convolution reads and writes.
 struct Plane {
   int64_t rows, columns;  // of the output
-  int64_t in_line;        // from one line of the input to the next, in floats
+  int64_t in_line;        // from one line of the input to the next, in elements
   int64_t pixel;          // from one pixel to the next, of both, in elements
 };
 
 // A vector of channels of kRows rows of output pixels, kMost neighbours at a time: what is read serves all of them.
 template <int kBytes, int kKernel, int kStride, int kRows, int kMost, class T>
-[[gnu::always_inline]] inline void filter_rows(T* to, const float* from, const float* weight, int64_t tap,
+[[gnu::always_inline]] inline void filter_rows(T* to, const T* from, const float* weight, int64_t tap,
                                                const float* bias, const Activation act, const Plane s) {
   using V = Vec<float, kBytes / sizeof(float)>;
   constexpr bool kKeepsWeights = kBytes == 64 && kKernel == 3;  // 32 registers hold them beside the sums
@@ -43,7 +43,7 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kMost, class T>
     constexpr int kCount = decltype(count)::value, kSeen = (kCount - 1) * kStride + kKernel;
     V sum[kRows * kCount];
     PLEAT_UNROLLED(i, kRows * kCount) sum[i] = b;
-    const float* corner = from + column * kStride * s.pixel;
+    const T* corner = from + column * kStride * s.pixel;
     PLEAT_UNROLLED(line, (kRows - 1) * kStride + kKernel) {
       V seen[kSeen];
       PLEAT_UNROLLED(i, kSeen) {
@@ -70,7 +70,7 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kMost, class T>
 
 // All vectors of `channels`, row by row, so that a row's neighbours are still in the first-level cache.
 template <int kBytes, int kKernel, int kStride, class T>
-[[gnu::always_inline]] inline void filter(T* to, const float* from, int64_t channels, const float* weight, int64_t tap,
+[[gnu::always_inline]] inline void filter(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
                                           const float* bias, const Activation& act, const Plane& s) {
   constexpr int64_t kWidth = kBytes / sizeof(float);
   int64_t row = 0;
@@ -86,16 +86,12 @@ template <int kBytes, int kKernel, int kStride, class T>
 }
 
 // to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
-template <int kBytes, class T>
-[[gnu::always_inline]] inline void copy_floats(float* to, const T* from, int64_t real, int64_t count) {
-  using V = Vec<float, kBytes / sizeof(float)>;
-  V v;
+template <class T>
+[[gnu::always_inline]] inline void copy_channels(T* to, const T* from, int64_t real, int64_t count) {
+  constexpr int64_t kWhole = 16;
   int64_t i = 0;
-  for (; i + kWidthOf<V> <= real; i += kWidthOf<V>) {
-    load(v, from + i);
-    store(to + i, v);
-  }
-  for (; i < count; ++i) to[i] = i < real ? static_cast<float>(from[i]) : 0.0f;
+  for (; i + kWhole <= real; i += kWhole) std::memcpy(to + i, from + i, kWhole * sizeof(T));
+  for (; i < count; ++i) to[i] = i < real ? from[i] : T(0.0f);
 }
 
 }  // namespace
@@ -103,9 +99,9 @@ template <int kBytes, class T>
 // Scratch memory laid out.
 template <class T>
 struct InvertedResidualKernel<T>::Buffers {
-  float* expanded;  // [rows of input][columns with padding][chunk], a thread's
-  T* filtered;      // [rows * columns][chunk], a thread's
-  float* sums;      // [rows * columns][out_panels * 16], a thread's or with splits an item's
+  T* expanded;  // [rows of input][columns with padding][chunk], a thread's
+  T* filtered;  // [rows * columns][chunk], a thread's
+  float* sums;  // [rows * columns][out_panels * 16], a thread's or with splits an item's
   int64_t thread_size, sums_size;
 };
 
@@ -114,7 +110,7 @@ template <class T>
 struct InvertedResidualKernel<T>::Band {
   const T* x;  // the picture
   int64_t row, rows, begin, end, chunk;
-  float* expanded;
+  T* expanded;
   T* filtered;
   float* sums;
 };
@@ -171,11 +167,11 @@ InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block,
 template <class T>
 auto InvertedResidualKernel<T>::lay_out(float* scratch, const BlockCut& cut) const -> Buffers {
   const auto [kernel, stride, pad, bias] = block_.depthwise;
-  const int64_t expanded =
-      aligned(((cut.rows - 1) * stride + kernel) * (pad.left + block_.x.w + pad.right + stride) * cut.chunk);
-  const int64_t pixels = cut.rows * block_.y.w, filtered = aligned(pixels * cut.chunk);
+  const int64_t expanded = aligned(((cut.rows - 1) * stride + kernel) * (pad.left + block_.x.w + pad.right + stride) *
+                                   cut.chunk / kLaneWeights<T>);
+  const int64_t pixels = cut.rows * block_.y.w, filtered = aligned(pixels * cut.chunk / kLaneWeights<T>);
   Buffers buffers{};
-  buffers.expanded = scratch;
+  buffers.expanded = reinterpret_cast<T*>(scratch);
   buffers.filtered = reinterpret_cast<T*>(scratch + expanded);
   buffers.thread_size = expanded + filtered;
   buffers.sums = scratch + num_threads() * buffers.thread_size;
@@ -204,25 +200,28 @@ template <int kBytes>
     const int64_t count = std::min(band.chunk, band.end - c);
     // Zeros around the picture, once for all chunks of one size.
     if (c == band.begin || count < band.chunk) {
-      float* line = band.expanded;
+      T* line = band.expanded;
       for (int64_t row = first; row < first + seen; ++row, line += width * count) {
         const bool inside = row >= begin && row < end;
-        std::fill_n(line, inside ? pad.left * count : width * count, 0.0f);
-        if (inside) std::fill(line + (pad.left + x.w) * count, line + width * count, 0.0f);
+        std::fill_n(line, inside ? pad.left * count : width * count, T(0.0f));
+        if (inside) std::fill(line + (pad.left + x.w) * count, line + width * count, T(0.0f));
       }
     }
-    float* const at = band.expanded + ((begin - first) * width + pad.left) * count;
+    T* const at = band.expanded + ((begin - first) * width + pad.left) * count;
     if (block_.expands) {
+      Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
+      if constexpr (std::is_same_v<T, Bf16>)
+        sums.rounded = at;
+      else
+        sums.to = at;
       multiply(Pixels<T>{band.x + begin * x.w * x.c, end - begin, x.w, x.w * x.c, x.c},
-               Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c,
-               Sums{expand_bias_.data() + c, 0, at, width * count, count, block_.acts[0]});
+               Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c, sums);
     } else {
       const int64_t real = std::min(count, x.c - c);
       for (int64_t row = begin; row < end; ++row)
         for (int64_t column = 0; column < x.w; ++column) {
           const T* from = band.x + (row * x.w + column) * x.c + c;
-          float* to = at + ((row - begin) * width + column) * count;
-          copy_floats<kBytes>(to, from, real, count);
+          copy_channels(at + ((row - begin) * width + column) * count, from, real, count);
         }
     }
     const Plane plane{band.rows, y.w, width * count, count};
@@ -323,7 +322,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 part.begin * kPanelWidth,
                 part.end * kPanelWidth,
                 cut.chunk,
-                buffers.expanded + thread * buffers.thread_size,
+                buffers.expanded + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.filtered + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size};
       with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });

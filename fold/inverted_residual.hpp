@@ -47,8 +47,8 @@ struct BlockCut {
 /// Cuts worth trying on num_threads() threads, the usual one first.
 std::vector<BlockCut> block_cuts(const InvertedResidual& block);
 
-/// T is float, or Bf16 where the CPU has AVX512-BF16. Between convolutions everything is in float, but what project
-/// reads, which is T.
+/// T is float, or Bf16 where the CPU has AVX512-BF16. What is between the convolutions is stored in T too; sums are in
+/// float.
 template <class T>
 class InvertedResidualKernel {
  public:

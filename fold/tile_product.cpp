@@ -68,6 +68,12 @@ template <int kBytes, int kRows, int kPanels, class T>
     }
   }
   activate(sum, sums.act);
+  if constexpr (std::is_same_v<T, Bf16>)
+    if (sums.rounded != nullptr) {
+      PLEAT_UNROLLED(r, kRows)
+      PLEAT_UNROLLED(v, kVectors) store(sums.rounded + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
+      return;
+    }
   PLEAT_UNROLLED(r, kRows)
   PLEAT_UNROLLED(v, kVectors) store(sums.to + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
 }
@@ -79,9 +85,7 @@ template <int kBytes, int kPanels, class T>
   for (int64_t line = 0; line < a.lines; ++line) {
     int64_t first = 0;
     const auto some = [&](auto count) __attribute__((always_inline)) {
-      Sums of = sums;
-      of.start += (line * a.pixels + first) * sums.start_pixel;
-      of.to += line * sums.line + first * sums.pixel;
+      const Sums of = sums.at((line * a.pixels + first) * sums.start_pixel, line * sums.line + first * sums.pixel);
       multiply_tile<kBytes, count, kPanels>(a.data + line * a.line + first * a.pixel, a.pixel, b, panel, k, of);
       first += count;
     };
@@ -103,9 +107,7 @@ void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t panels, int64_t k,
   with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) {
     int64_t panel = 0;
     const auto some = [&](auto count) __attribute__((always_inline)) {
-      Sums of = sums;
-      of.start += panel * kPanelWidth;
-      of.to += panel * kPanelWidth;
+      const Sums of = sums.at(panel * kPanelWidth, panel * kPanelWidth);
       multiply_panels<bytes, count>(a, b.data + panel * b.panel, b.panel, k, of);
       return int64_t{count};
     };

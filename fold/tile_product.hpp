@@ -37,13 +37,25 @@ struct Panels {
   int64_t panel;
 };
 
-/// Where sums start and what becomes of them; distances in floats.
+/// Where sums start and what becomes of them; distances in elements.
 struct Sums {
   const float* start;   ///< Channels of the first pixel;
   int64_t start_pixel;  ///< to the next one's: 0 for the same for all, like a bias.
   float* to;            ///< May be what they start from.
   int64_t line, pixel;
   Activation act;
+  Bf16* rounded = nullptr;  ///< If set they go here, not to `to`, for operands in bfloat16.
+
+  /// Those of other pixels and channels, so far from these.
+  [[gnu::always_inline]] Sums at(int64_t from_start, int64_t from_to) const {
+    Sums other = *this;
+    other.start += from_start;
+    if (rounded != nullptr)
+      other.rounded += from_to;
+    else
+      other.to += from_to;
+    return other;
+  }
 };
 
 /// to = act(start + a [lines, pixels, k] times b [k, panels*16]); k is even for bfloat16. On the calling thread alone,
