@@ -8,6 +8,14 @@
 namespace pleat {
 namespace {
 
+// Where sums go.
+void send(Sums& sums, float* to) {
+  sums.to = to;
+}
+void send(Sums& sums, Bf16* to) {
+  sums.rounded = to;
+}
+
 constexpr int64_t kAlign = 16;  // floats of a cache line
 
 int64_t aligned(int64_t floats) {
@@ -113,6 +121,7 @@ struct InvertedResidualKernel<T>::Band {
   T* expanded;
   T* filtered;
   float* sums;
+  T* y;  // where the sums need nothing more than bias and activation, else nullptr
 };
 
 std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
@@ -210,12 +219,12 @@ template <int kBytes>
     T* const at = band.expanded + ((begin - first) * width + pad.left) * count;
     if (block_.expands) {
       Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
-      if constexpr (std::is_same_v<T, Bf16>)
-        sums.rounded = at;
-      else
-        sums.to = at;
+      send(sums, at);
       multiply(Pixels<T>{band.x + begin * x.w * x.c, end - begin, x.w, x.w * x.c, x.c},
                Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c, sums);
+    } else if (count == x.c) {
+      for (int64_t row = begin; row < end; ++row)
+        std::copy_n(band.x + row * x.w * x.c, x.w * x.c, at + (row - begin) * width * count);
     } else {
       const int64_t real = std::min(count, x.c - c);
       for (int64_t row = begin; row < end; ++row)
@@ -238,11 +247,17 @@ template <int kBytes>
       stride == 1 ? filter_by(Three(), One()) : filter_by(Three(), Two());
     else
       stride == 1 ? filter_by(Five(), One()) : filter_by(Five(), Two());
-    // The first channels' sums start at zero.
+    // The first channels' sums start at the bias, or at zero if it comes later.
     const bool adds = c > band.begin;
+    Sums sums{
+        adds ? band.sums : (band.y ? project_bias_ : zeros_).data(), adds ? sum_width : 0, band.sums, 0, sum_width, {}};
+    if (band.y != nullptr && c + count == band.end) {
+      sums.pixel = y.c;
+      sums.act = block_.acts[2];
+      send(sums, band.y);
+    }
     multiply(Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count},
-             Panels<T>{project_.data() + c * kPanelWidth, kPanelWidth * all}, out_panels_, count,
-             Sums{adds ? band.sums : zeros_.data(), adds ? sum_width : 0, band.sums, 0, sum_width, {}});
+             Panels<T>{project_.data() + c * kPanelWidth, kPanelWidth * all}, out_panels_, count, sums);
   }
 }
 
@@ -311,6 +326,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                       block_.acts[2]};
     with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { finish_pixels<bytes>(f); });
   };
+  const bool direct = cut.splits == 1 && residual.empty() && out.c % kPanelWidth == 0;
   const auto rows_of = [&](int64_t item) { return std::min(cut.rows, out.h - item % bands * cut.rows); };
   parallel_for(out.n * bands * cut.splits, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
@@ -324,9 +340,10 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 cut.chunk,
                 buffers.expanded + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.filtered + thread * buffers.thread_size * kLaneWeights<T>,
-                buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size};
+                buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size,
+                direct ? y.data() + (item / bands * out.h + item % bands * cut.rows) * out.w * out.c : nullptr};
       with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });
-      if (cut.splits == 1) finish(item, band.sums, 0, band.rows * out.w);
+      if (cut.splits == 1 && !direct) finish(item, band.sums, 0, band.rows * out.w);
     }
   });
   if (cut.splits == 1) return;
