@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/check.hpp"
-#include "core/parallel.hpp"
 
 namespace pleat {
 namespace {
@@ -95,7 +94,7 @@ template <int kBytes, int kKernel, int kStride, class T>
 
 // to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
 template <class T>
-[[gnu::always_inline]] inline void copy_channels(T* to, const T* from, int64_t real, int64_t count) {
+void copy_channels(T* to, const T* from, int64_t real, int64_t count) {
   constexpr int64_t kWhole = 16;
   int64_t i = 0;
   for (; i + kWhole <= real; i += kWhole) std::memcpy(to + i, from + i, kWhole * sizeof(T));
@@ -196,6 +195,29 @@ int64_t InvertedResidualKernel<T>::scratch_size(const BlockCut& cut) const {
   return num_threads() * buffers.thread_size + sums * buffers.sums_size;
 }
 
+// `count` channels from c on of some rows of the picture, expanded or as they are; `width` pixels from row to row of
+// `to`.
+template <class T>
+void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to,
+                                       int64_t width) const {
+  const Nhwc& x = block_.x;
+  if (rows.begin == rows.end) return;
+  const T* from = band.x + rows.begin * x.w * x.c;
+  if (block_.expands) {
+    Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
+    send(sums, to);
+    multiply(Pixels<T>{from, rows.end - rows.begin, x.w, x.w * x.c, x.c},
+             Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c, sums);
+    return;
+  }
+  for (int64_t row = rows.begin; row < rows.end; ++row, from += x.w * x.c, to += width * count)
+    if (count == x.c)
+      std::copy_n(from, x.w * x.c, to);
+    else
+      for (int64_t column = 0; column < x.w; ++column)
+        copy_channels(to + column * count, from + column * x.c + c, std::min(count, x.c - c), count);
+}
+
 template <class T>
 template <int kBytes>
 [[gnu::always_inline]] inline void InvertedResidualKernel<T>::compute(const Band& band, const Buffers&) const {
@@ -205,6 +227,9 @@ template <int kBytes>
   const int64_t begin = std::clamp<int64_t>(first, 0, x.h), end = std::clamp<int64_t>(first + seen, begin, x.h);
   const int64_t width = std::max(pad.left + x.w, (y.w - 1) * stride + kernel);
   const int64_t all = panels_of(block_.channels) * kPanelWidth, sum_width = out_panels_ * kPanelWidth;
+  // Pixels enough for what the weights cost to fetch.
+  constexpr int64_t kLeastPixels = 56;
+  const int64_t step = 2 * std::max<int64_t>(1, kLeastPixels / (2 * stride * x.w));
   for (int64_t c = band.begin; c < band.end; c += band.chunk) {
     const int64_t count = std::min(band.chunk, band.end - c);
     // Zeros around the picture, once for all chunks of one size.
@@ -217,36 +242,28 @@ template <int kBytes>
       }
     }
     T* const at = band.expanded + ((begin - first) * width + pad.left) * count;
-    if (block_.expands) {
-      Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
-      send(sums, at);
-      multiply(Pixels<T>{band.x + begin * x.w * x.c, end - begin, x.w, x.w * x.c, x.c},
-               Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c, sums);
-    } else if (count == x.c) {
-      for (int64_t row = begin; row < end; ++row)
-        std::copy_n(band.x + row * x.w * x.c, x.w * x.c, at + (row - begin) * width * count);
-    } else {
-      const int64_t real = std::min(count, x.c - c);
-      for (int64_t row = begin; row < end; ++row)
-        for (int64_t column = 0; column < x.w; ++column) {
-          const T* from = band.x + (row * x.w + column) * x.c + c;
-          copy_channels(at + ((row - begin) * width + column) * count, from, real, count);
-        }
+    // A few rows at a time: what they expand to is in the first-level cache still when it is filtered.
+    int64_t expanded = begin;
+    for (int64_t row = 0; row < band.rows; row += step) {
+      const int64_t rows = std::min(step, band.rows - row);
+      const int64_t needed = std::clamp<int64_t>(first + (row + rows - 1) * stride + kernel, expanded, end);
+      expand(band, Range{expanded, needed}, c, count, at + (expanded - begin) * width * count, width);
+      expanded = needed;
+      const Plane plane{rows, y.w, width * count, count};
+      const auto filter_by = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
+        filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
+            band.filtered + row * y.w * count, band.expanded + row * stride * width * count, count,
+            depthwise_.data() + c, all, depthwise_bias_.data() + c, block_.acts[1], plane);
+      };
+      using One = std::integral_constant<int, 1>;
+      using Two = std::integral_constant<int, 2>;
+      using Three = std::integral_constant<int, 3>;
+      using Five = std::integral_constant<int, 5>;
+      if (kernel == 3)
+        stride == 1 ? filter_by(Three(), One()) : filter_by(Three(), Two());
+      else
+        stride == 1 ? filter_by(Five(), One()) : filter_by(Five(), Two());
     }
-    const Plane plane{band.rows, y.w, width * count, count};
-    const auto filter_by = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
-      filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
-          band.filtered, band.expanded, count, depthwise_.data() + c, all, depthwise_bias_.data() + c, block_.acts[1],
-          plane);
-    };
-    using One = std::integral_constant<int, 1>;
-    using Two = std::integral_constant<int, 2>;
-    using Three = std::integral_constant<int, 3>;
-    using Five = std::integral_constant<int, 5>;
-    if (kernel == 3)
-      stride == 1 ? filter_by(Three(), One()) : filter_by(Three(), Two());
-    else
-      stride == 1 ? filter_by(Five(), One()) : filter_by(Five(), Two());
     // The first channels' sums start at the bias, or at zero if it comes later.
     const bool adds = c > band.begin;
     Sums sums{

@@ -10,6 +10,7 @@
 
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
+#include "core/parallel.hpp"
 #include "core/tensor.hpp"
 #include "fold/tile_product.hpp"
 
@@ -67,6 +68,7 @@ class InvertedResidualKernel {
   struct Band;
   struct Buffers;
   Buffers lay_out(float* scratch, const BlockCut& cut) const;
+  void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>
   void compute(const Band& band, const Buffers& buffers) const;
 
