@@ -55,7 +55,8 @@ for net in resnet20 vgg16_bn mobilenet_v2_1.0_cifar; do
     done
     dismiss_all
     pleat --warmup $warmup --runs "$runs" --profile
-    note profile '{convolutions_ms: ([.profile.kinds[] | select(.kind | IN("conv2d", "depthwise_conv2d", "linear")) | .total_ms] | add)}'
+    note profile '.profile.kinds | {share_of_convolutions:
+      (([.[] | select(.kind | IN("conv2d", "depthwise_conv2d", "linear")) | .total_ms] | add) / (map(.total_ms) | add))}'
   done
 done
 
@@ -74,7 +75,7 @@ jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$round
         # Round by round, so that a machine whose speed drifts counts less.
         ratio_to_best_torch: (if $medians[$best] > 0 then [$rates.pleat, $rates[$best]] | transpose | map(.[0] / .[1]) | median
           else null end),
-        share_of_convolutions: ([$all[] | select(.who == "profile") | .convolutions_ms][0] * $medians.pleat / $batch / 1000),
+        share_of_convolutions: ([$all[] | select(.who == "profile") | .share_of_convolutions][0]),
         peak_memory: ($by_who | map_values(map(.peak_memory) | max)), algorithms: $by_who.pleat[0].algorithms,
         each_round: $rates}]}' \
   "$work/rates" >"$work/result"
