@@ -250,10 +250,11 @@ template <int kBytes>
       expand(band, Range{expanded, needed}, c, count, at + (expanded - begin) * width * count, width);
       expanded = needed;
       const Plane plane{rows, y.w, width * count, count};
+      const T* const seen_rows = band.expanded + row * stride * width * count;
       const auto filter_by = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
         filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
-            band.filtered + row * y.w * count, band.expanded + row * stride * width * count, count,
-            depthwise_.data() + c, all, depthwise_bias_.data() + c, block_.acts[1], plane);
+            band.filtered + row * y.w * count, seen_rows, count, depthwise_.data() + c, all, depthwise_bias_.data() + c,
+            block_.acts[1], plane);
       };
       using One = std::integral_constant<int, 1>;
       using Two = std::integral_constant<int, 2>;
