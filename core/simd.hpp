@@ -55,11 +55,11 @@ template <class V, class T>
 
 /// bits = v as bfloat16, by the CPU's own instruction if `kNative`, which takes denormals for zeros. 512-bit registers
 /// may always: with_registers<Bf16> takes them on CPUs that have it alone.
-template <class V, bool kNative = sizeof(V) == 64>
+template <bool kNative = false, class V>
 [[gnu::always_inline]] inline void round_to(Vec<uint16_t, kWidthOf<V>>& bits, const V& v) {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   // As text: the compiler's own function for it cannot be called from what is compiled for several instruction sets.
-  if constexpr (kNative) {
+  if constexpr (kNative || sizeof(V) == 64) {
     asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v));
     return;
   }
@@ -75,7 +75,7 @@ template <bool kNative = false, class V, class T>
 [[gnu::always_inline]] inline void store(T* p, const V& v, int64_t lanes = kWidthOf<V>) {
   if constexpr (std::is_same_v<T, Bf16>) {
     Vec<uint16_t, kWidthOf<V>> bits;
-    round_to<V, kNative || sizeof(V) == 64>(bits, v);
+    round_to<kNative>(bits, v);
     std::memcpy(p, &bits, lanes * sizeof(T));
   } else {
     std::memcpy(p, &v, lanes * sizeof(T));

@@ -220,7 +220,7 @@ void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int6
 
 template <class T>
 template <int kBytes>
-[[gnu::always_inline]] inline void InvertedResidualKernel<T>::compute(const Band& band, const Buffers&) const {
+[[gnu::always_inline]] inline void InvertedResidualKernel<T>::compute(const Band& band) const {
   const auto [kernel, stride, pad, has_bias] = block_.depthwise;
   const Nhwc &x = block_.x, &y = block_.y;
   const int64_t first = band.row * stride - pad.top, seen = (band.rows - 1) * stride + kernel;
@@ -360,7 +360,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 buffers.filtered + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size,
                 direct ? y.data() + (item / bands * out.h + item % bands * cut.rows) * out.w * out.c : nullptr};
-      with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band, buffers); });
+      with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band); });
       if (cut.splits == 1 && !direct) finish(item, band.sums, 0, band.rows * out.w);
     }
   });

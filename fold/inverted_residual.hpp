@@ -70,7 +70,7 @@ class InvertedResidualKernel {
   Buffers lay_out(float* scratch, const BlockCut& cut) const;
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>
-  void compute(const Band& band, const Buffers& buffers) const;
+  void compute(const Band& band) const;
 
   InvertedResidual block_;
   int64_t out_panels_;

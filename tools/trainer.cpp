@@ -91,7 +91,7 @@ class Run {
     std::vector<MuonWeight> by_muon;
     for (const Trained& t : trained_)
       if (t.by_muon) by_muon.push_back({t.value, t.gradient, t.velocity});
-    muon_.emplace(std::move(by_muon));
+    if (!by_muon.empty()) muon_.emplace(std::move(by_muon));
     schedule_ = {.kind = parse_schedule_kind(recipe.schedule),
                  .lr = recipe.lr,
                  .total_steps = recipe.epochs * loader_.batches(),
@@ -205,7 +205,7 @@ class Run {
     for (Trained& t : trained_)
       if (!t.by_muon) update(t, lr);
     // On the same schedule; weights decay as SGD's do.
-    muon_->step(recipe_.lr > 0 ? recipe_.muon_lr * lr / recipe_.lr : 0, lr * recipe_.weight_decay, sgd_);
+    if (muon_) muon_->step(recipe_.lr > 0 ? recipe_.muon_lr * lr / recipe_.lr : 0, lr * recipe_.weight_decay, sgd_);
     state_.loss_sum += loss * static_cast<double>(batch.size);
     state_.seen += batch.size;
     state_.correct += count_correct(exec_.output(), batch.labels);
