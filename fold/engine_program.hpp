@@ -22,7 +22,4 @@ struct Program {
 /// Throws as Engine's constructor.
 Program make_program(const Model& model, const EngineOptions& options);
 
-/// Seconds of the fastest of several runs of these steps one after another, on random values.
-double time_steps(const EngineNetwork& network, const std::vector<EngineStep>& steps);
-
 }  // namespace pleat

@@ -7,7 +7,6 @@
 
 #include "core/check.hpp"
 #include "core/rng.hpp"
-#include "fold/engine_program.hpp"
 
 namespace pleat {
 namespace {
@@ -16,6 +15,7 @@ namespace {
 struct Way {
   std::string name;
   std::function<std::vector<EngineStep>()> make;
+  double share = 1;  // of its time in the network, what it takes alone
 };
 
 // The block of which task `at` is the first.
@@ -40,13 +40,16 @@ std::vector<EngineStep> steps_apart(const EngineNetwork& network, const Task& bl
 }
 
 constexpr const char* kApart = "apart";
+// Alone, the tensors between stay in the cache from run to run; in the network others use it meanwhile. Of blocks whose
+// parts took as long as the whole when alone, measured in the network.
+constexpr double kApartShare = 0.87;
 
 std::vector<Way> ways_of_block(const EngineNetwork& network, const Task& block) {
   std::vector<Way> ways;
   for (const BlockCut& cut : block_cuts(inverted_residual(network, block)))
     ways.push_back({concat("rows ", cut.rows, " chunk ", cut.chunk, " splits ", cut.splits),
                     [&, cut] { return std::vector{make_block_step(network, block, cut)}; }});
-  ways.push_back({kApart, [&] { return steps_apart(network, block); }});
+  ways.push_back({kApart, [&] { return steps_apart(network, block); }, kApartShare});
   return ways;
 }
 
@@ -77,66 +80,101 @@ std::string describe(const EngineNetwork& network, const Task& task) {
   return text;
 }
 
-// The way that is known to be fastest, or found to be so by timing; less than so much faster is noise.
-std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<Way>& ways, const std::string& shape,
-                               TuneCache* cache) {
-  constexpr double kWorthIt = 0.97;
-  if (cache == nullptr) return ways.front().make();
-  const std::string known = cache->find(shape);
-  for (const Way& way : ways)
-    if (way.name == known) return way.make();
-  double least = time_steps(network, ways.front().make());
-  const Way* best = &ways.front();
-  for (const Way& way : ways) {
-    if (&way == &ways.front()) continue;
-    const double seconds = time_steps(network, way.make());
-    if (seconds < kWorthIt * least) least = seconds, best = &way;
+// Steps on random values, to be timed.
+class Trial {
+ public:
+  Trial(const EngineNetwork& network, const Way& way)
+      : steps_(way.make()), memory_{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr} {
+    std::size_t scratch = 0;
+    for (const EngineStep& step : steps_) {
+      for (const int input : network.graph.nodes[step.task.first()].inputs) ensure(network, input);
+      ensure(network, step.task.residual), ensure(network, step.task.result), ensure(network, step.task.op);
+      scratch = std::max(scratch, step.scratch);
+    }
+    buffers_.emplace_back(scratch);
+    memory_.scratch = buffers_.back().data();
+    for (const EngineStep& step : steps_) works_.push_back(step.bind(memory_));
   }
-  cache->remember(shape, best->name);
-  return best->make();
-}
 
-}  // namespace
+  // Seconds of the fastest of several runs.
+  double time() const {
+    using Clock = std::chrono::steady_clock;
+    constexpr double kLongest = 0.005;  // seconds of all runs
+    constexpr int kLeast = 3, kMost = 40;
+    double least = 1e30, total = 0;
+    for (int run = 0; run < kLeast || (run < kMost && total < kLongest); ++run) {
+      const Clock::time_point start = Clock::now();
+      for (const Work& work : works_) work();
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      least = std::min(least, seconds);
+      total += seconds;
+    }
+    return least;
+  }
 
-double time_steps(const EngineNetwork& network, const std::vector<EngineStep>& steps) {
-  using Clock = std::chrono::steady_clock;
-  constexpr double kLongest = 0.02;  // seconds of all runs
-  constexpr int kLeast = 3, kMost = 40;
-  Memory memory{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr};
-  std::vector<AlignedVector<std::byte>> buffers;
-  Rng rng(1);
-  const auto ensure = [&](int node) {
-    if (node < 0 || memory.values[node] != nullptr) return;
-    AlignedVector<std::byte>& buffer = buffers.emplace_back(network.bytes(node));
+ private:
+  void ensure(const EngineNetwork& network, int node) {
+    if (node < 0 || memory_.values[node] != nullptr) return;
+    AlignedVector<std::byte>& buffer = buffers_.emplace_back(network.bytes(node));
     const auto fill = [&](auto* values) {
-      for (int64_t i = 0; i < network.shapes[node].size(); ++i) values[i] = static_cast<float>(rng.uniform());
+      for (int64_t i = 0; i < network.shapes[node].size(); ++i) values[i] = static_cast<float>(rng_.uniform());
     };
     if (network.types[node] == Dtype::f32)
       fill(reinterpret_cast<float*>(buffer.data()));
     else
       fill(reinterpret_cast<Bf16*>(buffer.data()));
-    memory.values[node] = buffer.data();
+    memory_.values[node] = buffer.data();
+  }
+
+  std::vector<EngineStep> steps_;
+  Memory memory_;
+  std::vector<AlignedVector<std::byte>> buffers_;
+  std::vector<Work> works_;
+  Rng rng_{1};
+};
+
+// The fastest of several ways. Those that come near it are timed again, in turn: a machine's speed changes meanwhile.
+const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways) {
+  constexpr double kNear = 1.15, kWorthIt = 0.97;  // less than so much faster is noise
+  constexpr int kRounds = 5;
+  struct Finalist {
+    const Way* way;
+    Trial trial;
+    std::vector<double> seconds;
   };
-  std::size_t scratch = 0;
-  for (const EngineStep& step : steps) {
-    for (const int input : network.graph.nodes[step.task.first()].inputs) ensure(input);
-    ensure(step.task.residual), ensure(step.task.result), ensure(step.task.op);
-    scratch = std::max(scratch, step.scratch);
-  }
-  AlignedVector<std::byte> scratchpad(scratch);
-  memory.scratch = scratchpad.data();
-  std::vector<Work> works;
-  for (const EngineStep& step : steps) works.push_back(step.bind(memory));
-  double least = 1e30, total = 0;
-  for (int run = 0; run < kLeast || (run < kMost && total < kLongest); ++run) {
-    const Clock::time_point start = Clock::now();
-    for (const Work& work : works) work();
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  std::vector<Finalist> finalists;
+  double least = 1e30;
+  for (const Way& way : ways) {
+    Trial trial(network, way);
+    const double seconds = trial.time() / way.share;
     least = std::min(least, seconds);
-    total += seconds;
+    if (seconds < kNear * least) finalists.push_back({&way, std::move(trial), {seconds}});
   }
-  return least;
+  std::erase_if(finalists, [&](const Finalist& f) { return f.seconds.front() >= kNear * least; });
+  if (finalists.size() == 1) return *finalists.front().way;
+  for (int round = 0; round < kRounds; ++round)
+    for (Finalist& f : finalists) f.seconds.push_back(f.trial.time() / f.way->share);
+  const Finalist* best = nullptr;
+  for (Finalist& f : finalists) {
+    std::ranges::nth_element(f.seconds, f.seconds.begin() + kRounds / 2);
+    if (best == nullptr || f.seconds[kRounds / 2] < kWorthIt * best->seconds[kRounds / 2]) best = &f;
+  }
+  return *best->way;
 }
+
+// The way that is known to be fastest, or found to be so by timing.
+std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<Way>& ways, const std::string& shape,
+                               TuneCache* cache) {
+  if (cache == nullptr) return ways.front().make();
+  const std::string known = cache->find(shape);
+  for (const Way& way : ways)
+    if (way.name == known) return way.make();
+  const Way& best = fastest(network, ways);
+  cache->remember(shape, best.name);
+  return best.make();
+}
+
+}  // namespace
 
 std::vector<EngineStep> choose_steps(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at,
                                      TuneCache* cache) {
