@@ -34,62 +34,78 @@ struct Plane {
   int64_t pixel;          // from one pixel to the next, of both, in elements
 };
 
-// A vector of channels of kRows rows of output pixels, kMost neighbours at a time: what is read serves all of them.
-template <int kBytes, int kKernel, int kStride, int kRows, int kMost, class T>
-[[gnu::always_inline]] inline void filter_rows(T* to, const T* from, const float* weight, int64_t tap,
-                                               const float* bias, const Activation act, const Plane s) {
+// A vector of channels of kRows rows of kCount neighbours: a pixel that is read serves all sums it is part of.
+template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
+[[gnu::always_inline]] inline void filter_pixels(T* to, const T* from, const float* weight, int64_t tap,
+                                                 const float* bias, const Activation& act, const Plane& s) {
   using V = Vec<float, kBytes / sizeof(float)>;
-  constexpr bool kKeepsWeights = kBytes == 64 && kKernel == 3;  // 32 registers hold them beside the sums
-  V b, w[kKernel][kKernel];
-  load(b, bias);
-  if constexpr (kKeepsWeights) PLEAT_UNROLLED(kh, kKernel) PLEAT_UNROLLED(kw, kKernel) {
-      load(w[kh][kw], weight + (kh * kKernel + kw) * tap);
-      keep(w[kh][kw]);
-    }
-  const auto some = [&](auto count, int64_t column) __attribute__((always_inline)) {
-    constexpr int kCount = decltype(count)::value, kSeen = (kCount - 1) * kStride + kKernel;
-    V sum[kRows * kCount];
-    PLEAT_UNROLLED(i, kRows * kCount) sum[i] = b;
-    const T* corner = from + column * kStride * s.pixel;
-    PLEAT_UNROLLED(line, (kRows - 1) * kStride + kKernel) {
-      V seen[kSeen];
-      PLEAT_UNROLLED(i, kSeen) {
-        load(seen[i], corner + line * s.in_line + i * s.pixel);
-        if constexpr (kStride == 1) keep(seen[i]);
+  V sum[kRows * kCount];
+  PLEAT_UNROLLED(p, kRows * kCount) load(sum[p], bias);
+  // Lines of the input up to `end`, which rows [kFirst, kLast) of the output see.
+  int64_t line = 0;
+  const auto lines = [&](auto first, auto last, int64_t end) __attribute__((always_inline)) {
+    constexpr int kFirst = decltype(first)::value, kLast = decltype(last)::value;
+    for (; line < end; ++line) {
+      V w[kRows][kKernel], seen;
+      PLEAT_UNROLLED(r, kRows) if (r >= kFirst && r < kLast) PLEAT_UNROLLED(kw, kKernel) {
+        load(w[r][kw], weight + ((line - r * kStride) * kKernel + kw) * tap);
+        keep(w[r][kw]);
       }
-      PLEAT_UNROLLED(r, kRows) {
-        const int64_t kh = line - r * kStride;
-        if (kh < 0 || kh >= kKernel) continue;
-        PLEAT_UNROLLED(kw, kKernel) {
-          if constexpr (!kKeepsWeights) load(w[kh][kw], weight + (kh * kKernel + kw) * tap);
-          PLEAT_UNROLLED(p, kCount) sum[r * kCount + p] += w[kh][kw] * seen[p * kStride + kw];
+      PLEAT_UNROLLED(i, (kCount - 1) * kStride + kKernel) {
+        load(seen, from + line * s.in_line + i * s.pixel);
+        keep(seen);
+        PLEAT_UNROLLED(r, kRows)
+        PLEAT_UNROLLED(p, kCount) {
+          const int64_t kw = i - p * kStride;
+          if (r >= kFirst && r < kLast && kw >= 0 && kw < kKernel) sum[r * kCount + p] += w[r][kw] * seen;
         }
       }
     }
-    activate(sum, act);
-    PLEAT_UNROLLED(r, kRows)
-    PLEAT_UNROLLED(p, kCount) store(to + (r * s.columns + column + p) * s.pixel, sum[r * kCount + p]);
   };
-  int64_t column = 0;
-  for (; column + kMost <= s.columns; column += kMost) some(std::integral_constant<int, kMost>(), column);
-  for (; column < s.columns; ++column) some(std::integral_constant<int, 1>(), column);
+  using Zero = std::integral_constant<int, 0>;
+  using One = std::integral_constant<int, 1>;
+  using Rows = std::integral_constant<int, kRows>;
+  if constexpr (kRows == 2) lines(Zero(), One(), kStride);
+  lines(Zero(), Rows(), kKernel);
+  if constexpr (kRows == 2) lines(One(), Rows(), kStride + kKernel);
+  activate(sum, act);
+  PLEAT_UNROLLED(r, kRows)
+  PLEAT_UNROLLED(p, kCount) store(to + (r * s.columns + p) * s.pixel, sum[r * kCount + p]);
 }
 
-// All vectors of `channels`, row by row, so that a row's neighbours are still in the first-level cache.
+// kRows rows of all channels, row by row, so that a row's neighbours are still in the first-level cache. The last
+// pixels overlap where kCount does not divide the row.
+template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
+[[gnu::always_inline]] inline void filter_rows(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
+                                               const float* bias, const Activation act, const Plane s) {
+  for (int64_t c = 0; c < channels; c += kBytes / int64_t{sizeof(float)})
+    for (int64_t column = 0; column < s.columns; column += kCount) {
+      const int64_t at = std::min(column, s.columns - kCount) * s.pixel;
+      filter_pixels<kBytes, kKernel, kStride, kRows, kCount>(to + at + c, from + at * kStride + c, weight + c, tap,
+                                                             bias + c, act, s);
+    }
+}
+
 template <int kBytes, int kKernel, int kStride, class T>
 [[gnu::always_inline]] inline void filter(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
                                           const float* bias, const Activation& act, const Plane& s) {
-  constexpr int64_t kWidth = kBytes / sizeof(float);
-  int64_t row = 0;
-  const auto some = [&](auto rows) __attribute__((always_inline)) {
-    for (int64_t c = 0; c < channels; c += kWidth)
-      filter_rows<kBytes, kKernel, kStride, rows, 4>(
-          to + row * s.columns * s.pixel + c, from + row * kStride * s.in_line + c, weight + c, tap, bias + c, act, s);
-    row += rows;
+  const auto some = [&](auto rows, auto count) __attribute__((always_inline)) {
+    filter_rows<kBytes, kKernel, kStride, rows, count>(to, from, channels, weight, tap, bias, act, s);
+    to += rows * s.columns * s.pixel;
+    from += rows * kStride * s.in_line;
   };
-  if constexpr (kBytes == 64 && kKernel == 3 && kStride == 1)
-    while (row + 2 <= s.rows) some(std::integral_constant<int, 2>());
-  while (row < s.rows) some(std::integral_constant<int, 1>());
+  using One = std::integral_constant<int, 1>;
+  using Seven = std::integral_constant<int, 7>;
+  int64_t row = 0;
+  if constexpr (kBytes == 64)  // 32 registers
+    for (; s.columns >= 7 && row + 2 <= s.rows; row += 2) some(std::integral_constant<int, 2>(), Seven());
+  for (; row < s.rows; ++row)
+    if (s.columns >= 7)
+      some(One(), Seven());
+    else if (s.columns >= 4)
+      some(One(), std::integral_constant<int, 4>());
+    else
+      some(One(), One());
 }
 
 // to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
@@ -206,8 +222,8 @@ void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int6
   if (block_.expands) {
     Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
     send(sums, to);
-    multiply(Pixels<T>{from, rows.end - rows.begin, x.w, x.w * x.c, x.c},
-             Panels<T>{expand_.data() + c * x.c, kPanelWidth * x.c}, count / kPanelWidth, x.c, sums);
+    multiply(Pixels<T>{from, rows.end - rows.begin, x.w, x.w * x.c, x.c}, expanding(c, count), x.c, sums,
+             projecting(c));
     return;
   }
   for (int64_t row = rows.begin; row < rows.end; ++row, from += x.w * x.c, to += width * count)
@@ -274,8 +290,9 @@ template <int kBytes>
       sums.act = block_.acts[2];
       send(sums, band.y);
     }
-    multiply(Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count},
-             Panels<T>{project_.data() + c * kPanelWidth, kPanelWidth * all}, out_panels_, count, sums);
+    const int64_t after = c + count < band.end ? c + count : band.begin;  // of the next rows
+    multiply(Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count}, projecting(c), count, sums,
+             block_.expands ? expanding(after, std::min(band.chunk, band.end - after)) : projecting(after));
   }
 }
 

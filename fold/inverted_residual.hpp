@@ -68,6 +68,13 @@ class InvertedResidualKernel {
   struct Band;
   struct Buffers;
   Buffers lay_out(float* scratch, const BlockCut& cut) const;
+  // The weights that make `count` channels of the tensor between from c on, and those that are made from them.
+  Panels<T> expanding(int64_t c, int64_t count) const {
+    return {expand_.data() + c * block_.x.c, kPanelWidth * block_.x.c, count / kPanelWidth};
+  }
+  Panels<T> projecting(int64_t c) const {
+    return {project_.data() + c * kPanelWidth, panels_of(block_.channels) * kPanelWidth * kPanelWidth, out_panels_};
+  }
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>
   void compute(const Band& band) const;

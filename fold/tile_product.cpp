@@ -1,5 +1,6 @@
 #include "fold/tile_product.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace pleat {
@@ -46,10 +47,11 @@ template <class V, class Bits>
 template <int kBytes, int kPanels>
 inline constexpr int kTilePixels = kBytes == 64 ? (kPanels == 3 ? 7 : 14) : 6;
 
-// The product of kRows pixels at `a` with kPanels panels of b.
+// The product of kRows pixels at `a` with kPanels panels of b. Meanwhile asks for a panel that is wanted soon, as much
+// of it at each step as the step reads.
 template <int kBytes, int kRows, int kPanels, class T>
 [[gnu::always_inline]] inline void multiply_tile(const T* a, int64_t pixel, const T* b, int64_t panel, int64_t k,
-                                                 const Sums sums) {
+                                                 const Sums sums, const T* soon) {
   using V = Vec<float, kBytes / sizeof(float)>;
   constexpr int64_t kWidth = kWidthOf<V>, kVectors = kPanels * kPanelWidth / kWidth;
   constexpr int64_t kStep = kLaneWeights<T>;
@@ -62,6 +64,7 @@ template <int kBytes, int kRows, int kPanels, class T>
       const int64_t column = v * kWidth;
       std::memcpy(&w[v], b + column / kPanelWidth * panel + i * kPanelWidth + column % kPanelWidth * kStep, kBytes);
     }
+    __builtin_prefetch(soon + i * kPanelWidth, 0, 2);
     PLEAT_UNROLLED(r, kRows) {
       const auto factor = spread<V>(a + r * pixel + i);
       PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
@@ -78,15 +81,20 @@ template <int kBytes, int kRows, int kPanels, class T>
   PLEAT_UNROLLED(v, kVectors) store(sums.to + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
 }
 
-// All pixels with kPanels panels.
+// All pixels with the first kPanels of b. Each tile asks for one of the panels after those.
 template <int kBytes, int kPanels, class T>
-[[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const T* b, int64_t panel, int64_t k,
-                                                   const Sums& sums) {
+[[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums,
+                                                   const Panels<T>& next) {
+  int64_t soon = kPanels;
   for (int64_t line = 0; line < a.lines; ++line) {
     int64_t first = 0;
     const auto some = [&](auto count) __attribute__((always_inline)) {
       const Sums of = sums.at((line * a.pixels + first) * sums.start_pixel, line * sums.line + first * sums.pixel);
-      multiply_tile<kBytes, count, kPanels>(a.data + line * a.line + first * a.pixel, a.pixel, b, panel, k, of);
+      const T* wanted =
+          soon < b.count ? b.data + soon * b.panel : next.data + std::min(soon - b.count, next.count - 1) * next.panel;
+      multiply_tile<kBytes, count, kPanels>(a.data + line * a.line + first * a.pixel, a.pixel, b.data, b.panel, k, of,
+                                            wanted);
+      ++soon;
       first += count;
     };
     constexpr int kMost = kTilePixels<kBytes, kPanels>;
@@ -103,29 +111,30 @@ template <int kBytes, int kPanels, class T>
 }  // namespace
 
 template <class T>
-void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t panels, int64_t k, const Sums& sums) {
+void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums, const Panels<T>& next) {
   with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) {
-    int64_t panel = 0;
+    Panels<T> rest = b;
+    Sums of = sums;
     const auto some = [&](auto count) __attribute__((always_inline)) {
-      const Sums of = sums.at(panel * kPanelWidth, panel * kPanelWidth);
-      multiply_panels<bytes, count>(a, b.data + panel * b.panel, b.panel, k, of);
-      return int64_t{count};
+      multiply_panels<bytes, count>(a, rest, k, of, next);
+      rest.data += count * rest.panel;
+      rest.count -= count;
+      of = of.at(count * kPanelWidth, count * kPanelWidth);
     };
     using One = std::integral_constant<int, 1>;
     using Two = std::integral_constant<int, 2>;
     using Three = std::integral_constant<int, 3>;
-    while (panel < panels) {
-      const int64_t left = panels - panel;
+    while (rest.count > 0) {
       if constexpr (bytes == 64)
-        panel += left >= 5 || left == 3 ? some(Three()) : left >= 2 ? some(Two()) : some(One());
+        rest.count >= 5 || rest.count == 3 ? some(Three()) : rest.count >= 2 ? some(Two()) : some(One());
       else
-        panel += some(One());
+        some(One());
     }
   });
 }
 
-template void multiply(const Pixels<float>&, const Panels<float>&, int64_t, int64_t, const Sums&);
-template void multiply(const Pixels<Bf16>&, const Panels<Bf16>&, int64_t, int64_t, const Sums&);
+template void multiply(const Pixels<float>&, const Panels<float>&, int64_t, const Sums&, const Panels<float>&);
+template void multiply(const Pixels<Bf16>&, const Panels<Bf16>&, int64_t, const Sums&, const Panels<Bf16>&);
 
 template <class T>
 AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k) {

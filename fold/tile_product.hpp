@@ -34,7 +34,7 @@ struct Pixels {
 template <class T>
 struct Panels {
   const T* data;
-  int64_t panel;
+  int64_t panel, count;
 };
 
 /// Where sums start and what becomes of them; distances in elements.
@@ -58,10 +58,11 @@ struct Sums {
   }
 };
 
-/// to = act(start + a [lines, pixels, k] times b [k, panels*16]); k is even for bfloat16. On the calling thread alone,
-/// which must have AVX2, for bfloat16 AVX512-BF16.
+/// to = act(start + a [lines, pixels, k] times b [k, count*16]); k is even for bfloat16. On the calling thread alone,
+/// which must have AVX2, for bfloat16 AVX512-BF16. Weights come from far: those of `next`, which the product after this
+/// one will use, are asked for meanwhile.
 template <class T>
-void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t panels, int64_t k, const Sums& sums);
+void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums, const Panels<T>& next);
 
 /// OIHW weights of a 1x1 convolution [out, in] in panels of k >= in rows; what is beyond `out` and `in` is zero.
 template <class T>
