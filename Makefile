@@ -36,10 +36,10 @@ TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 # What prepares and reports, and computes little: small, it leaves pleat-run room for kernels.
 COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp run_log.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
        $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) ops/model_file.cpp ops/spec.cpp \
-       $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
+       $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_product.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
          engine_winograd.cpp groups.cpp mask.cpp merge.cpp plan.cpp reorder.cpp rewrite.cpp)
 # What -O3 makes longer for little; loops are vectorised as it does.
-WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,inverted_residual.cpp linear_map.cpp tile_product.cpp) \
+WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,inverted_residual.cpp linear_map.cpp product_conv.cpp tile_product.cpp) \
        $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp winograd_pass.cpp)
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
         plan_file.cpp progress.cpp)
@@ -74,7 +74,7 @@ $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
 # Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
 # backward halves of the two ops that the engine shares with training.
 RUN_PARTS = $(call objects,$(RUN)) $(BUILD)/libpleat.a
-RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code $(DNNL_LIBS) -l:libz.a
+RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,pack-relative-relocs $(DNNL_LIBS) -l:libz.a
 $(BUILD)/pleat-run: $(RUN_PARTS)
 	$(Q)$(link) $(RUN_LINK)
 $(SHARED): $(call objects,$(INFER)) | fold/pleat.map

@@ -7,7 +7,6 @@
 #include "core/check.hpp"
 #include "core/onednn.hpp"
 #include "core/parallel.hpp"
-#include "core/tune_cache.hpp"
 #include "fold/engine_tuner.hpp"
 #include "fold/merge.hpp"
 #include "ops/spec.hpp"
@@ -43,13 +42,13 @@ Program make_program(const Model& model, const EngineOptions& options) {
   std::vector<Task> tasks = fuse(network.graph);
   if (!tasks.empty()) widen_output(network, tasks.back());
 
-  std::optional<TuneCache> cache;
-  if (options.tune) cache.emplace();
+  std::optional<Tuning> tuning;
+  if (options.tune) tuning.emplace(network);
   std::vector<Task> chosen;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const Node& node = network.graph.nodes[tasks[i].op];
     try {
-      std::vector<EngineStep> steps = choose_steps(network, tasks, i, cache ? &*cache : nullptr);
+      std::vector<EngineStep> steps = choose_steps(network, tasks, i, tuning ? &*tuning : nullptr);
       i += steps.front().task.before.size();
       chosen.push_back(steps.front().task);
       std::ranges::move(steps, std::back_inserter(program.steps));

@@ -13,6 +13,7 @@
 #include "core/tensor.hpp"
 #include "fold/engine_plan.hpp"
 #include "fold/inverted_residual.hpp"
+#include "fold/product_conv.hpp"
 
 namespace pleat {
 
@@ -61,6 +62,12 @@ bool is_winograd(const EngineNetwork& network, const Task& task);
 
 /// Its step with tiles of 2x2 or 4x4 outputs.
 EngineStep make_winograd_step(const EngineNetwork& network, const Task& task, int tile);
+
+/// True for a convolution that can be computed as a product (fold/product_conv.hpp); what it is then, and its step for
+/// one way to cut the work.
+bool is_product(const EngineNetwork& network, const Task& task);
+ProductConv product_conv(const EngineNetwork& network, const Task& task);
+EngineStep make_product_step(const EngineNetwork& network, const Task& task, const ProductCut& cut);
 
 /// The block that join_block found, and its step for one way to cut the work.
 InvertedResidual inverted_residual(const EngineNetwork& network, const Task& block);

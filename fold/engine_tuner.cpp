@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/check.hpp"
+#include "core/parallel.hpp"
 #include "core/rng.hpp"
 
 namespace pleat {
@@ -15,7 +16,6 @@ namespace {
 struct Way {
   std::string name;
   std::function<std::vector<EngineStep>()> make;
-  double share = 1;  // of its time in the network, what it takes alone
 };
 
 // The block of which task `at` is the first.
@@ -40,27 +40,30 @@ std::vector<EngineStep> steps_apart(const EngineNetwork& network, const Task& bl
 }
 
 constexpr const char* kApart = "apart";
-// Alone, the tensors between stay in the cache from run to run; in the network others use it meanwhile. Of blocks whose
-// parts took as long as the whole when alone, measured in the network.
-constexpr double kApartShare = 0.87;
 
 std::vector<Way> ways_of_block(const EngineNetwork& network, const Task& block) {
   std::vector<Way> ways;
   for (const BlockCut& cut : block_cuts(inverted_residual(network, block)))
     ways.push_back({concat("rows ", cut.rows, " chunk ", cut.chunk, " splits ", cut.splits),
                     [&, cut] { return std::vector{make_block_step(network, block, cut)}; }});
-  ways.push_back({kApart, [&] { return steps_apart(network, block); }, kApartShare});
+  ways.push_back({kApart, [&] { return steps_apart(network, block); }});
   return ways;
 }
 
 std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& task) {
   std::vector<Way> ways{{"direct", [&] { return make_steps(network, task); }}};
-  for (const int tile : {2, 4})
-    ways.push_back(
-        {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
-  // Where there are channels enough, as in training (ops/conv_algorithms.hpp).
-  const Node& node = network.graph.nodes[task.op];
-  if (std::min(network.shapes[node.inputs[0]].c, network.shapes[task.op].c) >= 16) std::swap(ways[0], ways[2]);
+  if (is_winograd(network, task)) {
+    for (const int tile : {2, 4})
+      ways.push_back(
+          {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
+    // Where there are channels enough, as in training (ops/conv_algorithms.hpp).
+    const Node& node = network.graph.nodes[task.op];
+    if (std::min(network.shapes[node.inputs[0]].c, network.shapes[task.op].c) >= 16) std::swap(ways[0], ways[2]);
+  }
+  if (is_product(network, task))
+    for (const ProductCut& cut : product_cuts(product_conv(network, task)))
+      ways.push_back({concat("product of ", cut.pixels, " splits ", cut.splits),
+                      [&, cut] { return std::vector{make_product_step(network, task, cut)}; }});
   return ways;
 }
 
@@ -80,6 +83,15 @@ std::string describe(const EngineNetwork& network, const Task& task) {
   return text;
 }
 
+// Brings memory to the caches.
+void read(std::span<const std::byte> memory) {
+  constexpr int64_t kLine = 64;
+  const auto* bytes = reinterpret_cast<const volatile unsigned char*>(memory.data());
+  parallel_for(static_cast<int64_t>(memory.size()) / kLine, [&](int64_t begin, int64_t end, int) {
+    for (int64_t line = begin; line < end; ++line) bytes[line * kLine];
+  });
+}
+
 // Steps on random values, to be timed.
 class Trial {
  public:
@@ -96,18 +108,23 @@ class Trial {
     for (const EngineStep& step : steps_) works_.push_back(step.bind(memory_));
   }
 
-  // Seconds of the fastest of several runs.
-  double time() const {
+  // Seconds of the fastest of several runs. Before each, as in the network, all `others` have been in the caches, and
+  // the input last.
+  double time(std::span<const std::byte> others) const {
     using Clock = std::chrono::steady_clock;
-    constexpr double kLongest = 0.005;  // seconds of all runs
+    constexpr double kLongest = 0.005;  // seconds of all
     constexpr int kLeast = 3, kMost = 40;
-    double least = 1e30, total = 0;
-    for (int run = 0; run < kLeast || (run < kMost && total < kLongest); ++run) {
+    double least = 1e30;
+    const Clock::time_point begin = Clock::now();
+    const auto seconds_since = [](const Clock::time_point& t) {
+      return std::chrono::duration<double>(Clock::now() - t).count();
+    };
+    for (int run = 0; run < kLeast || (run < kMost && seconds_since(begin) < kLongest); ++run) {
+      read(others);
+      read(buffers_.front());
       const Clock::time_point start = Clock::now();
       for (const Work& work : works_) work();
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      least = std::min(least, seconds);
-      total += seconds;
+      least = std::min(least, seconds_since(start));
     }
     return least;
   }
@@ -134,7 +151,7 @@ class Trial {
 };
 
 // The fastest of several ways. Those that come near it are timed again, in turn: a machine's speed changes meanwhile.
-const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways) {
+const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways, std::span<const std::byte> others) {
   constexpr double kNear = 1.15, kWorthIt = 0.97;  // less than so much faster is noise
   constexpr int kRounds = 5;
   struct Finalist {
@@ -146,14 +163,14 @@ const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways) {
   double least = 1e30;
   for (const Way& way : ways) {
     Trial trial(network, way);
-    const double seconds = trial.time() / way.share;
+    const double seconds = trial.time(others);
     least = std::min(least, seconds);
     if (seconds < kNear * least) finalists.push_back({&way, std::move(trial), {seconds}});
   }
   std::erase_if(finalists, [&](const Finalist& f) { return f.seconds.front() >= kNear * least; });
   if (finalists.size() == 1) return *finalists.front().way;
   for (int round = 0; round < kRounds; ++round)
-    for (Finalist& f : finalists) f.seconds.push_back(f.trial.time() / f.way->share);
+    for (Finalist& f : finalists) f.seconds.push_back(f.trial.time(others));
   const Finalist* best = nullptr;
   for (Finalist& f : finalists) {
     std::ranges::nth_element(f.seconds, f.seconds.begin() + kRounds / 2);
@@ -164,27 +181,37 @@ const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways) {
 
 // The way that is known to be fastest, or found to be so by timing.
 std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<Way>& ways, const std::string& shape,
-                               TuneCache* cache) {
-  if (cache == nullptr) return ways.front().make();
-  const std::string known = cache->find(shape);
+                               Tuning* tuning) {
+  if (tuning == nullptr) return ways.front().make();
+  const std::string known = tuning->cache.find(shape);
   for (const Way& way : ways)
     if (way.name == known) return way.make();
-  const Way& best = fastest(network, ways);
-  cache->remember(shape, best.name);
+  const Way& best = fastest(network, ways, tuning->others);
+  tuning->cache.remember(shape, best.name);
   return best.make();
 }
 
 }  // namespace
 
+Tuning::Tuning(const EngineNetwork& network) {
+  constexpr std::size_t kMost = 64 << 20;  // no processor's cache keeps more of it
+  const std::size_t size = network.types[0] == Dtype::f32 ? 4 : 2;
+  std::size_t weights = 0;
+  int64_t largest = 0;
+  for (const auto& [name, tensor] : network.tensors) weights += size * tensor.values.size();
+  for (int node = 0; node <= network.graph.output(); ++node) largest = std::max(largest, network.bytes(node));
+  others.resize(std::min(weights + 2 * static_cast<std::size_t>(largest), kMost));
+}
+
 std::vector<EngineStep> choose_steps(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at,
-                                     TuneCache* cache) {
+                                     Tuning* tuning) {
   if (const std::optional<Task> block = block_from(network, tasks, at)) {
-    std::vector<EngineStep> steps = choose(network, ways_of_block(network, *block), describe(network, *block), cache);
+    std::vector<EngineStep> steps = choose(network, ways_of_block(network, *block), describe(network, *block), tuning);
     if (steps.size() == 1) return steps;  // else one by one, the rest of them again as a smaller block
     return make_steps(network, tasks[at]);
   }
-  if (is_winograd(network, tasks[at]))
-    return choose(network, ways_of_convolution(network, tasks[at]), describe(network, tasks[at]), cache);
+  if (is_winograd(network, tasks[at]) || is_product(network, tasks[at]))
+    return choose(network, ways_of_convolution(network, tasks[at]), describe(network, tasks[at]), tuning);
   return make_steps(network, tasks[at]);
 }
 

@@ -3,14 +3,22 @@
 
 #include <vector>
 
+#include "core/tensor.hpp"
 #include "core/tune_cache.hpp"
 #include "fold/engine_steps.hpp"
 
 namespace pleat {
 
+struct Tuning {
+  explicit Tuning(const EngineNetwork& network);
+
+  TuneCache cache;
+  AlignedVector<std::byte> others;  ///< As much as a run of the network reads: its weights, and two large values.
+};
+
 /// Steps for the tasks from `at` on that are best computed together: the first step's task, and the tasks before it,
-/// say which. With a cache by timing, remembered there; without one by rule.
+/// say which. With `tuning` by timing, remembered in its cache; without one by rule.
 std::vector<EngineStep> choose_steps(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at,
-                                     TuneCache* cache);
+                                     Tuning* tuning);
 
 }  // namespace pleat

@@ -7,14 +7,6 @@
 namespace pleat {
 namespace {
 
-// Where sums go.
-void send(Sums& sums, float* to) {
-  sums.to = to;
-}
-void send(Sums& sums, Bf16* to) {
-  sums.rounded = to;
-}
-
 constexpr int64_t kAlign = 16;  // floats of a cache line
 
 int64_t aligned(int64_t floats) {
@@ -221,7 +213,7 @@ void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int6
   const T* from = band.x + rows.begin * x.w * x.c;
   if (block_.expands) {
     Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
-    send(sums, to);
+    sums.send(to);
     multiply(Pixels<T>{from, rows.end - rows.begin, x.w, x.w * x.c, x.c}, expanding(c, count), x.c, sums,
              projecting(c));
     return;
@@ -288,7 +280,7 @@ template <int kBytes>
     if (band.y != nullptr && c + count == band.end) {
       sums.pixel = y.c;
       sums.act = block_.acts[2];
-      send(sums, band.y);
+      sums.send(band.y);
     }
     const int64_t after = c + count < band.end ? c + count : band.begin;  // of the next rows
     multiply(Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count}, projecting(c), count, sums,

@@ -45,7 +45,10 @@ template <class V, class Bits>
 
 // The most pixels of a tile of so many panels, such that sums, weights and one factor fit the registers.
 template <int kBytes, int kPanels>
-inline constexpr int kTilePixels = kBytes == 64 ? (kPanels == 3 ? 7 : 14) : 6;
+inline constexpr int kTilePixels = kBytes < 64    ? 6
+                                   : kPanels == 1 ? 16
+                                   : kPanels == 2 ? 14
+                                                  : 7;
 
 // The product of kRows pixels at `a` with kPanels panels of b. Meanwhile asks for a panel that is wanted soon, as much
 // of it at each step as the step reads.
@@ -100,11 +103,10 @@ template <int kBytes, int kPanels, class T>
     constexpr int kMost = kTilePixels<kBytes, kPanels>;
     while (first + kMost <= a.pixels) some(std::integral_constant<int, kMost>());
     if constexpr (kMost > 7)
-      if (first + 7 <= a.pixels) some(std::integral_constant<int, 7>());
+      while (first + 7 <= a.pixels) some(std::integral_constant<int, 7>());
     const int64_t left = a.pixels - first;
     if (left & 4) some(std::integral_constant<int, 4>());
-    if (left & 2) some(std::integral_constant<int, 2>());
-    if (left & 1) some(std::integral_constant<int, 1>());
+    for (int64_t i = left & 3; i > 0; --i) some(std::integral_constant<int, 1>());
   }
 }
 

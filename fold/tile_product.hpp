@@ -46,6 +46,9 @@ struct Sums {
   Activation act;
   Bf16* rounded = nullptr;  ///< If set they go here, not to `to`, for operands in bfloat16.
 
+  void send(float* there) { to = there; }
+  void send(Bf16* there) { rounded = there; }
+
   /// Those of other pixels and channels, so far from these.
   [[gnu::always_inline]] Sums at(int64_t from_start, int64_t from_to) const {
     Sums other = *this;

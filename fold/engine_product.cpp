@@ -1,0 +1,50 @@
+// Convolutions as products, as steps of the engine.
+#include <memory>
+
+#include "core/check.hpp"
+#include "fold/engine_steps.hpp"
+
+namespace pleat {
+namespace {
+
+template <class T>
+EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut& cut) {
+  const Node& node = network.graph.nodes[task.op];
+  const ProductConv conv = product_conv(network, task);
+  const auto kernel = std::make_shared<const ProductConvKernel<T>>(
+      conv, network.tensors.at(node.name + ".weight").values,
+      std::get<Conv2d>(node.op).bias ? network.tensors.at(node.name + ".bias").values : AlignedVector<float>());
+  const auto bind = [=, from = node.inputs[0], to = task.result](const Memory& m) -> Work {
+    const std::span<T> x = m.span<T>(from, conv.x.size()), y = m.span<T>(to, conv.y.size());
+    const std::span<T> scratch(reinterpret_cast<T*>(m.scratch), kernel->scratch_size(cut));
+    return [=] { (*kernel)(y, x, scratch, cut); };
+  };
+  return {task, task.activation >= 0 ? "conv2d+alpha_act" : "conv2d",
+          concat("pleat product of ", cut.pixels, " pixels, ", cut.splits, " splits"),
+          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind};
+}
+
+}  // namespace
+
+bool is_product(const EngineNetwork& network, const Task& task) {
+  const Conv2d* op = std::get_if<Conv2d>(&network.graph.nodes[task.op].op);
+  return op != nullptr && op->groups == 1 && task.residual < 0 && network.types[task.result] == network.types[0] &&
+         product_conv(network, task).is_supported();
+}
+
+ProductConv product_conv(const EngineNetwork& network, const Task& task) {
+  const Node& node = network.graph.nodes[task.op];
+  const Conv2d& op = std::get<Conv2d>(node.op);
+  return {network.shapes[node.inputs[0]],
+          network.shapes[task.op],
+          op.kernel,
+          op.stride,
+          op.pad,
+          engine_activation(network, task.activation)};
+}
+
+EngineStep make_product_step(const EngineNetwork& network, const Task& task, const ProductCut& cut) {
+  return network.types[task.result] == Dtype::f32 ? make<float>(network, task, cut) : make<Bf16>(network, task, cut);
+}
+
+}  // namespace pleat
