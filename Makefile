@@ -33,14 +33,15 @@ INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp para
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
-# What prepares and reports, and computes little: small, it leaves pleat-run room for kernels.
+# What prepares and reports and computes little, or has its loops unrolled by hand: small, it leaves pleat-run room for
+# kernels.
 COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp run_log.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
-       $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) ops/model_file.cpp ops/spec.cpp \
+       $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) $(addprefix ops/,model_file.cpp spec.cpp winograd_pass.cpp) \
        $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_product.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
-         engine_winograd.cpp groups.cpp mask.cpp merge.cpp plan.cpp reorder.cpp rewrite.cpp)
+         engine_winograd.cpp groups.cpp inverted_residual.cpp mask.cpp merge.cpp plan.cpp product_conv.cpp reorder.cpp rewrite.cpp)
 # What -O3 makes longer for little; loops are vectorised as it does.
-WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,inverted_residual.cpp linear_map.cpp product_conv.cpp tile_product.cpp) \
-       $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp winograd_pass.cpp)
+WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,linear_map.cpp tile_product.cpp) \
+       $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp)
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
         plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)

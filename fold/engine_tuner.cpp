@@ -62,7 +62,7 @@ std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& t
   }
   if (is_product(network, task))
     for (const ProductCut& cut : product_cuts(product_conv(network, task)))
-      ways.push_back({concat("product of ", cut.pixels, " splits ", cut.splits),
+      ways.push_back({concat("product lines ", cut.lines, " splits ", cut.splits),
                       [&, cut] { return std::vector{make_product_step(network, task, cut)}; }});
   return ways;
 }

@@ -73,7 +73,10 @@ class InvertedResidualKernel {
     return {expand_.data() + c * block_.x.c, kPanelWidth * block_.x.c, count / kPanelWidth};
   }
   Panels<T> projecting(int64_t c) const {
-    return {project_.data() + c * kPanelWidth, panels_of(block_.channels) * kPanelWidth * kPanelWidth, out_panels_};
+    const int64_t panel = panels_of(block_.channels) * kPanelWidth * kPanelWidth,
+                  whole = half_ ? block_.y.c / kPanelWidth : out_panels_;
+    return {project_.data() + c * kPanelWidth, panel, whole,
+            half_ ? project_.data() + whole * panel + c * kPanelWidth / 2 : nullptr};
   }
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>
@@ -81,6 +84,7 @@ class InvertedResidualKernel {
 
   InvertedResidual block_;
   int64_t out_panels_;
+  bool half_;  // the last of them
   AlignedVector<T> expand_, project_;
   AlignedVector<float> expand_bias_, depthwise_, depthwise_bias_, project_bias_, zeros_;  // depthwise_: [tap][channel]
 };

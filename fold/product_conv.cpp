@@ -5,15 +5,52 @@
 #include "core/check.hpp"
 
 namespace pleat {
+namespace {
+
+constexpr int64_t kShort = 7;  // pixels; of most tiles
+
+bool is_pointwise(const ProductConv& conv) {
+  return conv.kernel == 1 && conv.stride == 1 && conv.pad == Padding{};
+}
+
+// Else lines are single pixels of all pictures.
+bool has_lines(const ProductConv& conv) {
+  return !is_pointwise(conv) && conv.y.w >= kShort;
+}
+
+// Pixels of a line of the input with its borders.
+int64_t bordered_width(const ProductConv& conv) {
+  return std::max(conv.pad.left + conv.x.w + conv.pad.right, (conv.y.w - 1) * conv.stride + conv.kernel);
+}
+
+// Elements from what one output sees to what the next sees, if gathered: not a multiple of the first-level cache's
+// size, or all would share a few of its lines.
+template <class T>
+int64_t gathered_pitch(int64_t depth) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  return (depth + kLine - 1) / kLine * kLine + kLine;
+}
+
+}  // namespace
 
 std::vector<ProductCut> product_cuts(const ProductConv& conv) {
-  constexpr int64_t kMostSeen = 512 << 10;  // bytes of what is copied
-  const int threads = num_threads();
-  const int64_t all = conv.y.n * conv.y.h * conv.y.w, seen = conv.kernel * conv.kernel * conv.x.c * sizeof(float);
+  constexpr int64_t kMostCopied = 512 << 10;  // bytes
+  const int threads = num_threads(), splits = std::min<int>(threads, panels_of(conv.y.c));
   std::vector<ProductCut> cuts;
-  if (all * seen <= kMostSeen) cuts.push_back({all, std::min<int>(threads, panels_of(conv.y.c))});
+  if (has_lines(conv)) {
+    for (const int64_t parts : {1, 2, 4, 8, 16}) {
+      const int64_t lines = (conv.y.h + parts - 1) / parts;
+      const int64_t seen = (lines - 1) * conv.stride + conv.kernel;
+      if (seen * bordered_width(conv) * conv.x.c * int64_t{sizeof(float)} <= kMostCopied)
+        cuts.push_back({lines, conv.y.n * parts < threads ? splits : 1});
+      if (lines < 2) break;
+    }
+    return cuts;
+  }
+  const int64_t all = conv.y.n * conv.y.h * conv.y.w, seen = conv.kernel * conv.kernel * conv.x.c * sizeof(float);
+  if (all * seen <= kMostCopied) cuts.push_back({all, splits});
   for (const int64_t pixels : {28, 56, 112})
-    if (pixels * threads <= all && pixels * seen <= kMostSeen) cuts.push_back({pixels, 1});
+    if (pixels * threads <= all && pixels * seen <= kMostCopied) cuts.push_back({pixels, 1});
   return cuts;
 }
 
@@ -22,35 +59,67 @@ ProductConvKernel<T>::ProductConvKernel(const ProductConv& conv, std::span<const
                                         std::span<const float> bias)
     : conv_(conv), depth_(conv.kernel * conv.kernel * conv.x.c), bias_(bias.begin(), bias.end()) {
   PLEAT_CHECK(conv.is_supported(), "convolution as a product: ", conv.x.c, " to ", conv.y.c,
-              " channels; expected an even number, a multiple of 16, and a CPU with AVX2");
-  // Not a multiple of the first-level cache's size, or all pixels would share a few of its lines.
-  constexpr int64_t kLine = 64 / sizeof(T);
-  pitch_ = copies() ? (depth_ + kLine - 1) / kLine * kLine + kLine : conv.x.c;
-  bias_.resize(conv.y.c);
+              " channels; expected multiples of 2 and 16 or of 4 and 8, and a CPU with AVX2");
+  bias_.resize(panels_of(conv.y.c) * kPanelWidth);
   const int64_t taps = conv.kernel * conv.kernel;
-  AlignedVector<float> by_tap(weight.size());  // [out][tap][in], as gather() copies
+  AlignedVector<float> by_tap(weight.size());  // [out][tap][in], as outputs see the input
   for (int64_t o = 0; o < conv.y.c; ++o)
     for (int64_t i = 0; i < conv.x.c; ++i)
       for (int64_t t = 0; t < taps; ++t) by_tap[(o * taps + t) * conv.x.c + i] = weight[(o * conv.x.c + i) * taps + t];
-  weight_ = pack_panels<T>(by_tap, conv.y.c, depth_, depth_);
+  weight_ = pack_panels<T>(by_tap, conv.y.c, depth_, depth_, conv.y.c % kPanelWidth != 0);
+}
+
+template <class T>
+int64_t ProductConvKernel<T>::copy_size(int64_t lines) const {
+  if (is_pointwise(conv_)) return 0;
+  if (!has_lines(conv_)) return lines * gathered_pitch<T>(depth_);
+  return ((lines - 1) * conv_.stride + conv_.kernel) * bordered_width(conv_) * conv_.x.c;
 }
 
 template <class T>
 int64_t ProductConvKernel<T>::scratch_size(const ProductCut& cut) const {
-  return copies() ? num_threads() * cut.pixels * pitch_ : 0;
+  return num_threads() * copy_size(cut.lines);
+}
+
+template <class T>
+Panels<T> ProductConvKernel<T>::panels(int64_t first, int64_t count) const {
+  const int64_t panel = depth_ * kPanelWidth, whole = conv_.y.c / kPanelWidth;
+  return {weight_.data() + first * panel, panel, std::min(count, whole - first),
+          first + count > whole ? weight_.data() + whole * panel : nullptr};
+}
+
+// The lines of a picture that these lines of outputs see, with zeros around them.
+template <class T>
+Pixels<T> ProductConvKernel<T>::copy_bordered(T* to, const T* picture, const Range& lines) const {
+  const auto& [in, out, kernel, stride, pad, act] = conv_;
+  const int64_t width = bordered_width(conv_) * in.c, left = pad.left * in.c, inside = in.w * in.c;
+  const int64_t first = lines.begin * stride - pad.top, last = (lines.end - 1) * stride - pad.top + kernel;
+  T* line = to;
+  for (int64_t row = first; row < last; ++row, line += width) {
+    if (row < 0 || row >= in.h) {
+      std::fill_n(line, width, T(0.0f));
+      continue;
+    }
+    std::fill_n(line, left, T(0.0f));
+    std::copy_n(picture + row * inside, inside, line + left);
+    std::fill(line + left + inside, line + width, T(0.0f));
+  }
+  return {to, lines.end - lines.begin, out.w, stride * width, stride * in.c, kernel, width};
 }
 
 // What each of these output pixels sees, zeros where that is outside.
 template <class T>
-void ProductConvKernel<T>::gather(T* to, std::span<const T> x, const Range& pixels) const {
+Pixels<T> ProductConvKernel<T>::gather(T* to, std::span<const T> x, const Range& pixels) const {
   const auto& [in, out, kernel, stride, pad, act] = conv_;
-  for (int64_t p = pixels.begin; p < pixels.end; ++p, to += pitch_) {
+  const int64_t pitch = gathered_pitch<T>(depth_);
+  T* pixel = to;
+  for (int64_t p = pixels.begin; p < pixels.end; ++p, pixel += pitch) {
     const int64_t top = p / out.w % out.h * stride - pad.top, left = p % out.w * stride - pad.left;
     const T* const picture = x.data() + p / (out.w * out.h) * in.h * in.w * in.c;
     const int64_t begin = std::clamp<int64_t>(-left, 0, kernel), end = std::clamp<int64_t>(in.w - left, begin, kernel);
-    T* line = to;
+    T* line = pixel;
     for (int64_t row = top; row < top + kernel; ++row, line += kernel * in.c) {
-      if (row < 0 || row >= in.h) {
+      if (row < 0 || row >= in.h || begin == end) {
         std::fill_n(line, kernel * in.c, T(0.0f));
         continue;
       }
@@ -59,31 +128,38 @@ void ProductConvKernel<T>::gather(T* to, std::span<const T> x, const Range& pixe
       std::fill_n(line + end * in.c, (kernel - end) * in.c, T(0.0f));
     }
   }
+  return {to, 1, pixels.end - pixels.begin, 0, pitch};
 }
 
 template <class T>
 void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std::span<T> scratch,
                                       const ProductCut& cut) const {
-  const int64_t all = conv_.y.n * conv_.y.h * conv_.y.w, channels = conv_.y.c, panels = channels / kPanelWidth;
   constexpr int64_t kFewPixels = 16;  // of one tile
-  const int64_t bands = (all + cut.pixels - 1) / cut.pixels, panel = depth_ * kPanelWidth;
-  parallel_for(bands * cut.splits, [&](int64_t begin, int64_t end, int thread) {
-    T* const copied = scratch.data() + thread * cut.pixels * pitch_;
-    int64_t gathered = -1;
+  const Nhwc &in = conv_.x, &out = conv_.y;
+  const bool by_line = has_lines(conv_);
+  const int64_t pictures = by_line ? out.n : 1, lines = by_line ? out.h : out.n * out.h * out.w;
+  const int64_t line_size = (by_line ? out.w : 1) * out.c, bands = (lines + cut.lines - 1) / cut.lines;
+  parallel_for(pictures * bands * cut.splits, [&](int64_t begin, int64_t end, int thread) {
+    T* const copy = scratch.data() + thread * copy_size(cut.lines);
+    int64_t copied = -1;
+    Pixels<T> a{};
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t band = item / cut.splits;
-      const Range pixels{band * cut.pixels, std::min((band + 1) * cut.pixels, all)};
-      if (copies() && band != gathered) gather(copied, x, pixels);
-      gathered = band;
-      const Range part = split(panels, static_cast<int>(item % cut.splits), cut.splits);
-      const Pixels<T> a{copies() ? copied : x.data() + pixels.begin * pitch_, 1, pixels.end - pixels.begin, 0, pitch_};
+      const int64_t band = item / cut.splits, picture = band / bands;
+      const Range some{band % bands * cut.lines, std::min((band % bands + 1) * cut.lines, lines)};
+      if (band != copied) {
+        copied = band;
+        if (is_pointwise(conv_))
+          a = {x.data() + some.begin * in.c, 1, some.end - some.begin, 0, in.c};
+        else
+          a = by_line ? copy_bordered(copy, x.data() + picture * in.h * in.w * in.c, some) : gather(copy, x, some);
+      }
+      const Range part = split(panels_of(out.c), static_cast<int>(item % cut.splits), cut.splits);
       // For few pixels the weights are most of what is read: in the order they lie in memory.
-      const int64_t step = a.pixels <= kFewPixels ? 1 : part.end - part.begin;
+      const int64_t step = a.lines * a.pixels <= kFewPixels ? 1 : part.end - part.begin;
       for (int64_t p = part.begin; p < part.end; p += step) {
-        Sums sums{bias_.data() + p * kPanelWidth, 0, nullptr, 0, channels, conv_.act};
-        sums.send(y.data() + pixels.begin * channels + p * kPanelWidth);
-        multiply(a, Panels<T>{weight_.data() + p * panel, panel, step}, depth_, sums,
-                 Panels<T>{weight_.data() + (p + step < part.end ? p + step : part.begin) * panel, panel, step});
+        Sums sums{bias_.data() + p * kPanelWidth, 0, nullptr, line_size, out.c, conv_.act};
+        sums.send(y.data() + (picture * lines + some.begin) * line_size + p * kPanelWidth);
+        multiply(a, panels(p, step), depth_ / a.runs, sums, panels(p + step < part.end ? p + step : part.begin, step));
       }
     }
   });

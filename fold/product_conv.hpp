@@ -1,6 +1,8 @@
-// A convolution as a product: what each output pixel sees is copied side by side (im2col), for some pixels at a time so
-// that it stays in the second-level cache, and multiplied with packed weights, which are read once a time in the order
-// they lie in memory. For pictures of few pixels and many channels, where weights are most of what is read.
+// A convolution as a product with packed weights, for some lines of outputs at a time. What a line of the kernel sees
+// lies side by side in a line of the input, once there are borders around it; where lines of outputs are shorter than a
+// tile of the product, all that an output sees is copied side by side (im2col). Copies stay in the second-level cache.
+// For what oneDNN is slow at: few channels, and few pixels of many channels, where weights, here read once and in the
+// order they lie in memory, are most of what is read.
 #pragma once
 
 #include <cstdint>
@@ -22,13 +24,16 @@ struct ProductConv {
   Padding pad;
   Activation act;
 
-  /// An even number of channels in x, a multiple of 16 in y; a CPU with AVX2.
-  bool is_supported() const { return x.c % 2 == 0 && y.c % kPanelWidth == 0 && has_avx2(); }
+  /// Channels a multiple of 2 in x and of 16 in y, or of 4 and 8; a CPU with AVX2.
+  bool is_supported() const {
+    return has_avx2() && ((x.c % 2 == 0 && y.c % 16 == 0) || (x.c % 4 == 0 && y.c % 8 == 0));
+  }
 };
 
-/// How the work is cut: threads take `pixels` outputs at a time, and with `splits` more than 1 share their channels.
+/// How the work is cut: threads take so many lines of outputs at a time, of pictures with short lines so many pixels;
+/// with `splits` more than 1 they share the channels.
 struct ProductCut {
-  int64_t pixels;
+  int64_t lines;
   int splits;
 };
 
@@ -50,11 +55,13 @@ class ProductConvKernel {
   void operator()(std::span<T> y, std::span<const T> x, std::span<T> scratch, const ProductCut& cut) const;
 
  private:
-  bool copies() const { return conv_.kernel > 1 || conv_.stride > 1 || conv_.pad != Padding{}; }
-  void gather(T* to, std::span<const T> x, const Range& pixels) const;
+  int64_t copy_size(int64_t lines) const;
+  Panels<T> panels(int64_t first, int64_t count) const;
+  Pixels<T> copy_bordered(T* to, const T* picture, const Range& lines) const;
+  Pixels<T> gather(T* to, std::span<const T> x, const Range& pixels) const;
 
   ProductConv conv_;
-  int64_t depth_, pitch_;  // products of a sum; elements from what one output sees to what the next sees
+  int64_t depth_;  // products of a sum
   AlignedVector<T> weight_;
   AlignedVector<float> bias_;
 };

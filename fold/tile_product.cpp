@@ -18,10 +18,26 @@ template <class V>
   return std::array{Vec<uint32_t, kWidthOf<V>>{} + pair};
 }
 
+// Two lanes' factors in turn.
+template <class V, class T>
+[[gnu::always_inline]] inline auto spread_two(const T* from) {
+  using Lane = std::conditional_t<std::is_same_v<T, Bf16>, uint32_t, float>;
+  uint64_t two;
+  std::memcpy(&two, from, sizeof two);
+  const auto bits = Vec<uint64_t, sizeof(V) / sizeof two>{} + two;
+  std::array<Vec<Lane, kWidthOf<V>>, 1> factors;
+  std::memcpy(&factors[0], &bits, sizeof bits);
+  return factors;
+}
+
 // sum += a * b; for bfloat16 each lane holds a pair, whose products are both added.
 template <class V>
 [[gnu::always_inline]] inline void multiply_add(V& sum, float a, const V& b) {
   sum += a * b;
+}
+template <class V>
+[[gnu::always_inline]] inline void multiply_add(V& sum, const std::array<V, 1>& a, const V& b) {
+  sum += a[0] * b;
 }
 template <class V, class Bits>
 [[gnu::always_inline]] inline void multiply_add(V& sum, const Bits& a, const V& b) {
@@ -43,17 +59,15 @@ template <class V, class Bits>
   sum += factor[0] * factor[1] + factor[2] * factor[3];
 }
 
-// The most pixels of a tile of so many panels, such that sums, weights and one factor fit the registers.
-template <int kBytes, int kPanels>
-inline constexpr int kTilePixels = kBytes < 64    ? 6
-                                   : kPanels == 1 ? 16
-                                   : kPanels == 2 ? 14
-                                                  : 7;
+// The most pixels of a tile of so many panels, such that sums, weights and one factor fit the registers; of two panels
+// in bfloat16 as many as are fastest.
+template <int kBytes, int kPanels, class T>
+inline constexpr int kTilePixels = kBytes < 64 ? 6 : (kPanels < (std::is_same_v<T, Bf16> ? 2 : 3) ? 14 : 7);
 
-// The product of kRows pixels at `a` with kPanels panels of b. Meanwhile asks for a panel that is wanted soon, as much
-// of it at each step as the step reads.
+// The product of kRows pixels `of` some, at `a`, with kPanels panels of b. Meanwhile asks for a panel that is wanted
+// soon, as much of it at each step as the step reads.
 template <int kBytes, int kRows, int kPanels, class T>
-[[gnu::always_inline]] inline void multiply_tile(const T* a, int64_t pixel, const T* b, int64_t panel, int64_t k,
+[[gnu::always_inline]] inline void multiply_tile(const T* a, const Pixels<T>& of, const T* b, int64_t panel, int64_t k,
                                                  const Sums sums, const T* soon) {
   using V = Vec<float, kBytes / sizeof(float)>;
   constexpr int64_t kWidth = kWidthOf<V>, kVectors = kPanels * kPanelWidth / kWidth;
@@ -61,18 +75,19 @@ template <int kBytes, int kRows, int kPanels, class T>
   V sum[kRows * kVectors];
   PLEAT_UNROLLED(r, kRows)
   PLEAT_UNROLLED(v, kVectors) load(sum[r * kVectors + v], sums.start + r * sums.start_pixel + v * kWidth);
-  for (int64_t i = 0; i < k; i += kStep) {
-    V w[kVectors];
-    PLEAT_UNROLLED(v, kVectors) {
-      const int64_t column = v * kWidth;
-      std::memcpy(&w[v], b + column / kPanelWidth * panel + i * kPanelWidth + column % kPanelWidth * kStep, kBytes);
+  for (int64_t run = 0; run < of.runs; ++run, a += of.run)
+    for (int64_t i = 0; i < k; i += kStep, b += kStep * kPanelWidth, soon += kStep * kPanelWidth) {
+      V w[kVectors];
+      PLEAT_UNROLLED(v, kVectors) {
+        const int64_t column = v * kWidth;
+        std::memcpy(&w[v], b + column / kPanelWidth * panel + column % kPanelWidth * kStep, kBytes);
+      }
+      __builtin_prefetch(soon, 0, 2);
+      PLEAT_UNROLLED(r, kRows) {
+        const auto factor = spread<V>(a + r * of.pixel + i);
+        PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
+      }
     }
-    __builtin_prefetch(soon + i * kPanelWidth, 0, 2);
-    PLEAT_UNROLLED(r, kRows) {
-      const auto factor = spread<V>(a + r * pixel + i);
-      PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
-    }
-  }
   activate(sum, sums.act);
   if constexpr (std::is_same_v<T, Bf16>)
     if (sums.rounded != nullptr) {
@@ -84,7 +99,41 @@ template <int kBytes, int kRows, int kPanels, class T>
   PLEAT_UNROLLED(v, kVectors) store(sums.to + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
 }
 
-// All pixels with the first kPanels of b. Each tile asks for one of the panels after those.
+// The same with half a panel: lanes of even and of odd place hold sums over every other k.
+template <int kBytes, int kRows, class T>
+[[gnu::always_inline]] inline void multiply_half(const T* a, const Pixels<T>& of, const T* b, int64_t k,
+                                                 const Sums sums, const T* soon) {
+  using V = Vec<float, kBytes / sizeof(float)>;
+  using Half = Vec<float, kPanelWidth / 2>;
+  constexpr int64_t kVectors = kPanelWidth / kWidthOf<V>, kStep = 2 * kLaneWeights<T>, kBlock = kPanelWidth / 2 * kStep;
+  V sum[kRows][kVectors] = {};
+  for (int64_t run = 0; run < of.runs; ++run, a += of.run)
+    for (int64_t i = 0; i < k; i += kStep, b += kBlock, soon += kBlock) {
+      V w[kVectors];
+      PLEAT_UNROLLED(v, kVectors) std::memcpy(&w[v], b + v * kBlock / kVectors, kBytes);
+      __builtin_prefetch(soon, 0, 2);
+      PLEAT_UNROLLED(r, kRows) {
+        const auto factor = spread_two<V>(a + r * of.pixel + i);
+        PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r][v], factor, w[v]);
+      }
+    }
+  Half whole[kRows], start;
+  PLEAT_UNROLLED(r, kRows) {
+    const V &first = sum[r][0], &second = sum[r][kVectors - 1];  // the same where a register holds all
+    load(start, sums.start + r * sums.start_pixel);
+    whole[r] = start + __builtin_shufflevector(first, second, 0, 2, 4, 6, 8, 10, 12, 14) +
+               __builtin_shufflevector(first, second, 1, 3, 5, 7, 9, 11, 13, 15);
+  }
+  activate(whole, sums.act);
+  constexpr bool kNative = std::is_same_v<T, Bf16>;
+  if (kNative && sums.rounded != nullptr) {
+    PLEAT_UNROLLED(r, kRows) store<kNative>(sums.rounded + r * sums.pixel, whole[r]);
+    return;
+  }
+  PLEAT_UNROLLED(r, kRows) store(sums.to + r * sums.pixel, whole[r]);
+}
+
+// All pixels with the first kPanels of b, or for 0 with its half. Each tile asks for one of the panels after those.
 template <int kBytes, int kPanels, class T>
 [[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums,
                                                    const Panels<T>& next) {
@@ -95,12 +144,17 @@ template <int kBytes, int kPanels, class T>
       const Sums of = sums.at((line * a.pixels + first) * sums.start_pixel, line * sums.line + first * sums.pixel);
       const T* wanted =
           soon < b.count ? b.data + soon * b.panel : next.data + std::min(soon - b.count, next.count - 1) * next.panel;
-      multiply_tile<kBytes, count, kPanels>(a.data + line * a.line + first * a.pixel, a.pixel, b.data, b.panel, k, of,
-                                            wanted);
+      const T* from = a.data + line * a.line + first * a.pixel;
+      if constexpr (kPanels == 0)
+        multiply_half<kBytes, count>(from, a, b.half, k, of, wanted);
+      else
+        multiply_tile<kBytes, count, kPanels>(from, a, b.data, b.panel, k, of, wanted);
       ++soon;
       first += count;
     };
-    constexpr int kMost = kTilePixels<kBytes, kPanels>;
+    constexpr int kMost = kTilePixels<kBytes, kPanels, T>, kSquare = 16;  // 4x4
+    if constexpr (kBytes == 64 && kPanels == 1)
+      if (a.pixels == kSquare) some(std::integral_constant<int, kSquare>());
     while (first + kMost <= a.pixels) some(std::integral_constant<int, kMost>());
     if constexpr (kMost > 7)
       while (first + 7 <= a.pixels) some(std::integral_constant<int, 7>());
@@ -132,6 +186,7 @@ void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sum
       else
         some(One());
     }
+    if (rest.half != nullptr) some(std::integral_constant<int, 0>());
   });
 }
 
@@ -139,18 +194,19 @@ template void multiply(const Pixels<float>&, const Panels<float>&, int64_t, cons
 template void multiply(const Pixels<Bf16>&, const Panels<Bf16>&, int64_t, const Sums&, const Panels<Bf16>&);
 
 template <class T>
-AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k) {
-  constexpr int64_t kStep = kLaneWeights<T>;
-  const int64_t panel = k * kPanelWidth;
-  AlignedVector<T> packed(panels_of(out) * panel, T(0.0f));
-  for (int64_t o = 0; o < out; ++o)
-    for (int64_t i = 0; i < in; ++i)
-      packed[o / kPanelWidth * panel + i / kStep * kStep * kPanelWidth + o % kPanelWidth * kStep + i % kStep] =
-          T(weight[o * in + i]);
+AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k, bool half) {
+  const int64_t panel = k * kPanelWidth, whole = half ? out / kPanelWidth : panels_of(out);
+  AlignedVector<T> packed(whole * panel + (half ? panel / 2 : 0), T(0.0f));
+  for (int64_t o = 0; o < out; ++o) {
+    const bool is_whole = o / kPanelWidth < whole;
+    const int64_t step = kLaneWeights<T> * (is_whole ? 1 : 2), width = is_whole ? kPanelWidth : kPanelWidth / 2;
+    T* const to = packed.data() + o / kPanelWidth * panel + o % kPanelWidth * step;
+    for (int64_t i = 0; i < in; ++i) to[i / step * step * width + i % step] = T(weight[o * in + i]);
+  }
   return packed;
 }
 
-template AlignedVector<float> pack_panels(std::span<const float>, int64_t, int64_t, int64_t);
-template AlignedVector<Bf16> pack_panels(std::span<const float>, int64_t, int64_t, int64_t);
+template AlignedVector<float> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, bool);
+template AlignedVector<Bf16> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, bool);
 
 }  // namespace pleat

@@ -1,6 +1,7 @@
 // Products of pixels with packed weights, all sums of some pixels in registers: what the engine's own convolutions are
 // made of (private to them). Weights are packed in panels of 16 output channels, [panel][k][16], or for bfloat16
-// [panel][k/2][16][2], as the instruction that multiplies pairs wants them.
+// [panel][k/2][16][2], as the instruction that multiplies pairs wants them. Eight channels or less at the end may take
+// half a panel: a register then holds the weights of twice as many k for them.
 #pragma once
 
 #include <cstdint>
@@ -24,17 +25,20 @@ inline int64_t panels_of(int64_t channels) {
   return (channels + kPanelWidth - 1) / kPanelWidth;
 }
 
-/// One operand of the sums: `lines` times `pixels` pixels, and the elements from one line or pixel to the next.
+/// One operand of the sums: `lines` times `pixels` pixels, and the elements from one line or pixel to the next. A pixel
+/// is `runs` times k elements, `run` from one to the next.
 template <class T>
 struct Pixels {
   const T* data;
   int64_t lines, pixels, line, pixel;
+  int64_t runs = 1, run = 0;
 };
-/// The other: panels of weights, `panel` elements from one to the next.
+/// The other: panels of weights, `panel` elements from one to the next, and half a panel unless nullptr.
 template <class T>
 struct Panels {
   const T* data;
   int64_t panel, count;
+  const T* half = nullptr;
 };
 
 /// Where sums start and what becomes of them; distances in elements.
@@ -61,14 +65,21 @@ struct Sums {
   }
 };
 
-/// to = act(start + a [lines, pixels, k] times b [k, count*16]); k is even for bfloat16. On the calling thread alone,
-/// which must have AVX2, for bfloat16 AVX512-BF16. Weights come from far: those of `next`, which the product after this
-/// one will use, are asked for meanwhile.
+/// to = act(start + a [lines, pixels, runs*k] times b [runs*k, count*16, and 8]); k is even for bfloat16. On the
+/// calling thread alone, which must have AVX2, for bfloat16 AVX512-BF16. Weights come from far: those of `next`, which
+/// the product after this one will use, are asked for meanwhile.
 template <class T>
 void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums, const Panels<T>& next);
 
-/// OIHW weights of a 1x1 convolution [out, in] in panels of k >= in rows; what is beyond `out` and `in` is zero.
+/// Whether so many output channels may end in half a panel.
 template <class T>
-AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k);
+bool ends_in_half(int64_t out, int64_t k) {
+  return out % kPanelWidth > 0 && out % kPanelWidth <= kPanelWidth / 2 && k % (2 * kLaneWeights<T>) == 0;
+}
+
+/// OIHW weights of a 1x1 convolution [out, in] in panels of k >= in rows, the last a half if told so; what is beyond
+/// `out` and `in` is zero.
+template <class T>
+AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k, bool half);
 
 }  // namespace pleat
