@@ -92,25 +92,37 @@ void read(std::span<const std::byte> memory) {
   });
 }
 
-// Steps on random values, to be timed.
-class Trial {
+// Ways to compute the same, on the same random values, to be timed.
+class Contest {
  public:
-  Trial(const EngineNetwork& network, const Way& way)
-      : steps_(way.make()), memory_{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr} {
+  struct Entry {
+    const Way* way;
+    AlignedVector<std::byte> scratch;
+    std::vector<Work> works;
+    std::vector<double> seconds;
+  };
+
+  Contest(const EngineNetwork& network, std::span<const std::byte> others)
+      : network_(network), others_(others), memory_{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr} {}
+
+  Entry enter(const Way& way) {
+    Entry entry{&way, {}, {}, {}};
+    const std::vector<EngineStep> steps = way.make();
     std::size_t scratch = 0;
-    for (const EngineStep& step : steps_) {
-      for (const int input : network.graph.nodes[step.task.first()].inputs) ensure(network, input);
-      ensure(network, step.task.residual), ensure(network, step.task.result), ensure(network, step.task.op);
+    for (const EngineStep& step : steps) {
+      for (const int input : network_.graph.nodes[step.task.first()].inputs) ensure(input);
+      ensure(step.task.residual), ensure(step.task.result), ensure(step.task.op);
       scratch = std::max(scratch, step.scratch);
     }
-    buffers_.emplace_back(scratch);
-    memory_.scratch = buffers_.back().data();
-    for (const EngineStep& step : steps_) works_.push_back(step.bind(memory_));
+    entry.scratch.resize(scratch);
+    memory_.scratch = entry.scratch.data();
+    for (const EngineStep& step : steps) entry.works.push_back(step.bind(memory_));
+    return entry;
   }
 
-  // Seconds of the fastest of several runs. Before each, as in the network, all `others` have been in the caches, and
-  // the input last.
-  double time(std::span<const std::byte> others) const {
+  // Notes the seconds of the fastest of several runs. Before each, as in the network, all `others` have been in the
+  // caches, and the input last.
+  double time(Entry& entry) const {
     using Clock = std::chrono::steady_clock;
     constexpr double kLongest = 0.005;  // seconds of all
     constexpr int kLeast = 3, kMost = 40;
@@ -120,33 +132,34 @@ class Trial {
       return std::chrono::duration<double>(Clock::now() - t).count();
     };
     for (int run = 0; run < kLeast || (run < kMost && seconds_since(begin) < kLongest); ++run) {
-      read(others);
+      read(others_);
       read(buffers_.front());
       const Clock::time_point start = Clock::now();
-      for (const Work& work : works_) work();
+      for (const Work& work : entry.works) work();
       least = std::min(least, seconds_since(start));
     }
+    entry.seconds.push_back(least);
     return least;
   }
 
  private:
-  void ensure(const EngineNetwork& network, int node) {
+  void ensure(int node) {
     if (node < 0 || memory_.values[node] != nullptr) return;
-    AlignedVector<std::byte>& buffer = buffers_.emplace_back(network.bytes(node));
+    AlignedVector<std::byte>& buffer = buffers_.emplace_back(network_.bytes(node));
     const auto fill = [&](auto* values) {
-      for (int64_t i = 0; i < network.shapes[node].size(); ++i) values[i] = static_cast<float>(rng_.uniform());
+      for (int64_t i = 0; i < network_.shapes[node].size(); ++i) values[i] = static_cast<float>(rng_.uniform());
     };
-    if (network.types[node] == Dtype::f32)
+    if (network_.types[node] == Dtype::f32)
       fill(reinterpret_cast<float*>(buffer.data()));
     else
       fill(reinterpret_cast<Bf16*>(buffer.data()));
     memory_.values[node] = buffer.data();
   }
 
-  std::vector<EngineStep> steps_;
+  const EngineNetwork& network_;
+  std::span<const std::byte> others_;
   Memory memory_;
   std::vector<AlignedVector<std::byte>> buffers_;
-  std::vector<Work> works_;
   Rng rng_{1};
 };
 
@@ -154,25 +167,21 @@ class Trial {
 const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways, std::span<const std::byte> others) {
   constexpr double kNear = 1.15, kWorthIt = 0.97;  // less than so much faster is noise
   constexpr int kRounds = 5;
-  struct Finalist {
-    const Way* way;
-    Trial trial;
-    std::vector<double> seconds;
-  };
-  std::vector<Finalist> finalists;
+  Contest contest(network, others);
+  std::vector<Contest::Entry> finalists;
   double least = 1e30;
   for (const Way& way : ways) {
-    Trial trial(network, way);
-    const double seconds = trial.time(others);
+    Contest::Entry entry = contest.enter(way);
+    const double seconds = contest.time(entry);
     least = std::min(least, seconds);
-    if (seconds < kNear * least) finalists.push_back({&way, std::move(trial), {seconds}});
+    if (seconds < kNear * least) finalists.push_back(std::move(entry));
   }
-  std::erase_if(finalists, [&](const Finalist& f) { return f.seconds.front() >= kNear * least; });
+  std::erase_if(finalists, [&](const Contest::Entry& f) { return f.seconds.front() >= kNear * least; });
   if (finalists.size() == 1) return *finalists.front().way;
   for (int round = 0; round < kRounds; ++round)
-    for (Finalist& f : finalists) f.seconds.push_back(f.trial.time(others));
-  const Finalist* best = nullptr;
-  for (Finalist& f : finalists) {
+    for (Contest::Entry& f : finalists) contest.time(f);
+  const Contest::Entry* best = nullptr;
+  for (Contest::Entry& f : finalists) {
     std::ranges::nth_element(f.seconds, f.seconds.begin() + kRounds / 2);
     if (best == nullptr || f.seconds[kRounds / 2] < kWorthIt * best->seconds[kRounds / 2]) best = &f;
   }

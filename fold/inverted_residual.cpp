@@ -163,14 +163,15 @@ std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
 
 template <class T>
 InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
-    : block_(block), out_panels_(panels_of(block.y.c)), half_(ends_in_half<T>(block.y.c, kPanelWidth)) {
+    : block_(block), out_panels_(panels_of(block.y.c)), packing_(packing<T>(block.y.c, kPanelWidth)) {
   PLEAT_CHECK(block.is_supported(), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
               block.depthwise.stride, ", ", block.x.c,
               " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
   const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
   const int64_t channels = panels_of(block.channels) * kPanelWidth;
-  if (block.expands) expand_ = pack_panels<T>(weights.expand, block.channels, block.x.c, block.x.c, false);
-  project_ = pack_panels<T>(weights.project, block.y.c, block.channels, channels, half_);
+  if (block.expands)
+    expand_ = pack_panels<T>(weights.expand, block.channels, block.x.c, block.x.c, {panels_of(block.channels), false});
+  project_ = pack_panels<T>(weights.project, block.y.c, block.channels, channels, packing_);
   expand_bias_ = padded(weights.expand_bias, channels);
   depthwise_bias_ = padded(weights.depthwise_bias, channels);
   project_bias_ = padded(weights.project_bias, out_panels_ * kPanelWidth);
@@ -353,7 +354,8 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                       block_.acts[2]};
     with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { finish_pixels<bytes>(f); });
   };
-  const bool direct = cut.splits == 1 && residual.empty() && out.c % (half_ ? kPanelWidth / 2 : kPanelWidth) == 0;
+  const bool direct =
+      cut.splits == 1 && residual.empty() && out.c % (packing_.tail ? kPanelWidth / 2 : kPanelWidth) == 0;
   const auto rows_of = [&](int64_t item) { return std::min(cut.rows, out.h - item % bands * cut.rows); };
   parallel_for(out.n * bands * cut.splits, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {

@@ -73,10 +73,9 @@ class InvertedResidualKernel {
     return {expand_.data() + c * block_.x.c, kPanelWidth * block_.x.c, count / kPanelWidth};
   }
   Panels<T> projecting(int64_t c) const {
-    const int64_t panel = panels_of(block_.channels) * kPanelWidth * kPanelWidth,
-                  whole = half_ ? block_.y.c / kPanelWidth : out_panels_;
+    const int64_t panel = panels_of(block_.channels) * kPanelWidth * kPanelWidth, whole = packing_.whole;
     return {project_.data() + c * kPanelWidth, panel, whole,
-            half_ ? project_.data() + whole * panel + c * kPanelWidth / 2 : nullptr};
+            packing_.tail ? project_.data() + whole * panel + c * kTailWidth : nullptr};
   }
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>
@@ -84,7 +83,7 @@ class InvertedResidualKernel {
 
   InvertedResidual block_;
   int64_t out_panels_;
-  bool half_;  // the last of them
+  Packing packing_;  // of them
   AlignedVector<T> expand_, project_;
   AlignedVector<float> expand_bias_, depthwise_, depthwise_bias_, project_bias_, zeros_;  // depthwise_: [tap][channel]
 };

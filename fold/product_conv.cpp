@@ -57,16 +57,19 @@ std::vector<ProductCut> product_cuts(const ProductConv& conv) {
 template <class T>
 ProductConvKernel<T>::ProductConvKernel(const ProductConv& conv, std::span<const float> weight,
                                         std::span<const float> bias)
-    : conv_(conv), depth_(conv.kernel * conv.kernel * conv.x.c), bias_(bias.begin(), bias.end()) {
+    : conv_(conv),
+      depth_(conv.kernel * conv.kernel * conv.x.c),
+      packing_(packing<T>(conv.y.c, conv.x.c)),
+      bias_(bias.begin(), bias.end()) {
   PLEAT_CHECK(conv.is_supported(), "convolution as a product: ", conv.x.c, " to ", conv.y.c,
-              " channels; expected multiples of 2 and 16 or of 4 and 8, and a CPU with AVX2");
+              " channels; expected multiples of 2 and 16, or of 4 and 8 but not 8, and a CPU with AVX2");
   bias_.resize(panels_of(conv.y.c) * kPanelWidth);
   const int64_t taps = conv.kernel * conv.kernel;
   AlignedVector<float> by_tap(weight.size());  // [out][tap][in], as outputs see the input
   for (int64_t o = 0; o < conv.y.c; ++o)
     for (int64_t i = 0; i < conv.x.c; ++i)
       for (int64_t t = 0; t < taps; ++t) by_tap[(o * taps + t) * conv.x.c + i] = weight[(o * conv.x.c + i) * taps + t];
-  weight_ = pack_panels<T>(by_tap, conv.y.c, depth_, depth_, conv.y.c % kPanelWidth != 0);
+  weight_ = pack_panels<T>(by_tap, conv.y.c, depth_, depth_, packing_);
 }
 
 template <class T>
@@ -83,7 +86,7 @@ int64_t ProductConvKernel<T>::scratch_size(const ProductCut& cut) const {
 
 template <class T>
 Panels<T> ProductConvKernel<T>::panels(int64_t first, int64_t count) const {
-  const int64_t panel = depth_ * kPanelWidth, whole = conv_.y.c / kPanelWidth;
+  const int64_t panel = depth_ * kPanelWidth, whole = packing_.whole;
   return {weight_.data() + first * panel, panel, std::min(count, whole - first),
           first + count > whole ? weight_.data() + whole * panel : nullptr};
 }
@@ -153,7 +156,7 @@ void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std:
         else
           a = by_line ? copy_bordered(copy, x.data() + picture * in.h * in.w * in.c, some) : gather(copy, x, some);
       }
-      const Range part = split(panels_of(out.c), static_cast<int>(item % cut.splits), cut.splits);
+      const Range part = split(panel_count(), static_cast<int>(item % cut.splits), cut.splits);
       // For few pixels the weights are most of what is read: in the order they lie in memory.
       const int64_t step = a.lines * a.pixels <= kFewPixels ? 1 : part.end - part.begin;
       for (int64_t p = part.begin; p < part.end; p += step) {

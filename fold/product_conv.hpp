@@ -24,9 +24,9 @@ struct ProductConv {
   Padding pad;
   Activation act;
 
-  /// Channels a multiple of 2 in x and of 16 in y, or of 4 and 8; a CPU with AVX2.
+  /// Channels a multiple of 2 in x and of 16 in y, or of 4 and 8 (but not 8 alone in y); a CPU with AVX2.
   bool is_supported() const {
-    return has_avx2() && ((x.c % 2 == 0 && y.c % 16 == 0) || (x.c % 4 == 0 && y.c % 8 == 0));
+    return has_avx2() && ((x.c % 2 == 0 && y.c % 16 == 0) || (x.c % 4 == 0 && y.c % 8 == 0 && y.c > 8));
   }
 };
 
@@ -56,12 +56,14 @@ class ProductConvKernel {
 
  private:
   int64_t copy_size(int64_t lines) const;
+  int64_t panel_count() const { return packing_.whole + packing_.tail; }
   Panels<T> panels(int64_t first, int64_t count) const;
   Pixels<T> copy_bordered(T* to, const T* picture, const Range& lines) const;
   Pixels<T> gather(T* to, std::span<const T> x, const Range& pixels) const;
 
   ProductConv conv_;
   int64_t depth_;  // products of a sum
+  Packing packing_;
   AlignedVector<T> weight_;
   AlignedVector<float> bias_;
 };

@@ -59,10 +59,13 @@ template <class V, class Bits>
   sum += factor[0] * factor[1] + factor[2] * factor[3];
 }
 
-// The most pixels of a tile of so many panels, such that sums, weights and one factor fit the registers; of two panels
-// in bfloat16 as many as are fastest.
+// The most pixels of a tile of so many panels, or for 0 of the tail, such that sums, weights and one factor fit the
+// registers; of two panels in bfloat16 as many as are fastest.
 template <int kBytes, int kPanels, class T>
-inline constexpr int kTilePixels = kBytes < 64 ? 6 : (kPanels < (std::is_same_v<T, Bf16> ? 2 : 3) ? 14 : 7);
+constexpr int tile_pixels() {
+  if (kBytes < 64) return kPanels == 0 ? 2 : 6;
+  return kPanels == 1 || (kPanels == 2 && std::is_same_v<T, float>) ? 14 : 7;
+}
 
 // The product of kRows pixels `of` some, at `a`, with kPanels panels of b. Meanwhile asks for a panel that is wanted
 // soon, as much of it at each step as the step reads.
@@ -99,41 +102,46 @@ template <int kBytes, int kRows, int kPanels, class T>
   PLEAT_UNROLLED(v, kVectors) store(sums.to + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
 }
 
-// The same with half a panel: lanes of even and of odd place hold sums over every other k.
+// The same with a tail: lanes of even and of odd place hold sums over every other k.
 template <int kBytes, int kRows, class T>
-[[gnu::always_inline]] inline void multiply_half(const T* a, const Pixels<T>& of, const T* b, int64_t k,
+[[gnu::always_inline]] inline void multiply_tail(const T* a, const Pixels<T>& of, const T* b, int64_t k,
                                                  const Sums sums, const T* soon) {
+  constexpr int64_t kThird = kTailWidth / 3, kStep = 2 * kLaneWeights<T>;
   using V = Vec<float, kBytes / sizeof(float)>;
-  using Half = Vec<float, kPanelWidth / 2>;
-  constexpr int64_t kVectors = kPanelWidth / kWidthOf<V>, kStep = 2 * kLaneWeights<T>, kBlock = kPanelWidth / 2 * kStep;
-  V sum[kRows][kVectors] = {};
+  using Third = Vec<float, kThird>;
+  constexpr int64_t kParts = 2 * kThird / kWidthOf<V>, kVectors = 3 * kParts, kWidth = kBytes / int64_t{sizeof(T)};
+  V sum[kRows * kVectors] = {};
   for (int64_t run = 0; run < of.runs; ++run, a += of.run)
-    for (int64_t i = 0; i < k; i += kStep, b += kBlock, soon += kBlock) {
+    for (int64_t i = 0; i < k; i += kStep, b += kTailWidth * kStep, soon += kTailWidth * kStep) {
       V w[kVectors];
-      PLEAT_UNROLLED(v, kVectors) std::memcpy(&w[v], b + v * kBlock / kVectors, kBytes);
+      PLEAT_UNROLLED(v, kVectors) std::memcpy(&w[v], b + v * kWidth, kBytes);
       __builtin_prefetch(soon, 0, 2);
       PLEAT_UNROLLED(r, kRows) {
         const auto factor = spread_two<V>(a + r * of.pixel + i);
-        PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r][v], factor, w[v]);
+        PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
       }
     }
-  Half whole[kRows], start;
-  PLEAT_UNROLLED(r, kRows) {
-    const V &first = sum[r][0], &second = sum[r][kVectors - 1];  // the same where a register holds all
-    load(start, sums.start + r * sums.start_pixel);
-    whole[r] = start + __builtin_shufflevector(first, second, 0, 2, 4, 6, 8, 10, 12, 14) +
-               __builtin_shufflevector(first, second, 1, 3, 5, 7, 9, 11, 13, 15);
+  Third whole[kRows * 3], start;
+  PLEAT_UNROLLED(r, kRows)
+  PLEAT_UNROLLED(t, 3) {
+    // The same one twice where a register holds all of a third.
+    const V &first = sum[(r * 3 + t) * kParts], &last = sum[(r * 3 + t) * kParts + kParts - 1];
+    load(start, sums.start + r * sums.start_pixel + t * kThird);
+    whole[r * 3 + t] = start + __builtin_shufflevector(first, last, 0, 2, 4, 6, 8, 10, 12, 14) +
+                       __builtin_shufflevector(first, last, 1, 3, 5, 7, 9, 11, 13, 15);
   }
   activate(whole, sums.act);
   constexpr bool kNative = std::is_same_v<T, Bf16>;
   if (kNative && sums.rounded != nullptr) {
-    PLEAT_UNROLLED(r, kRows) store<kNative>(sums.rounded + r * sums.pixel, whole[r]);
+    PLEAT_UNROLLED(r, kRows)
+    PLEAT_UNROLLED(t, 3) store<kNative>(sums.rounded + r * sums.pixel + t * kThird, whole[r * 3 + t]);
     return;
   }
-  PLEAT_UNROLLED(r, kRows) store(sums.to + r * sums.pixel, whole[r]);
+  PLEAT_UNROLLED(r, kRows)
+  PLEAT_UNROLLED(t, 3) store(sums.to + r * sums.pixel + t * kThird, whole[r * 3 + t]);
 }
 
-// All pixels with the first kPanels of b, or for 0 with its half. Each tile asks for one of the panels after those.
+// All pixels with the first kPanels of b, or for 0 with its tail. Each tile asks for one of the panels after those.
 template <int kBytes, int kPanels, class T>
 [[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums,
                                                    const Panels<T>& next) {
@@ -142,25 +150,26 @@ template <int kBytes, int kPanels, class T>
     int64_t first = 0;
     const auto some = [&](auto count) __attribute__((always_inline)) {
       const Sums of = sums.at((line * a.pixels + first) * sums.start_pixel, line * sums.line + first * sums.pixel);
-      const T* wanted =
-          soon < b.count ? b.data + soon * b.panel : next.data + std::min(soon - b.count, next.count - 1) * next.panel;
+      const T* wanted = soon < b.count
+                            ? b.data + soon * b.panel
+                            : next.data + std::max<int64_t>(0, std::min(soon - b.count, next.count - 1)) * next.panel;
       const T* from = a.data + line * a.line + first * a.pixel;
       if constexpr (kPanels == 0)
-        multiply_half<kBytes, count>(from, a, b.half, k, of, wanted);
+        multiply_tail<kBytes, count>(from, a, b.tail, k, of, wanted);
       else
         multiply_tile<kBytes, count, kPanels>(from, a, b.data, b.panel, k, of, wanted);
       ++soon;
       first += count;
     };
-    constexpr int kMost = kTilePixels<kBytes, kPanels, T>, kSquare = 16;  // 4x4
+    constexpr int kMost = tile_pixels<kBytes, kPanels, T>(), kSquare = 16;  // 4x4
     if constexpr (kBytes == 64 && kPanels == 1)
       if (a.pixels == kSquare) some(std::integral_constant<int, kSquare>());
     while (first + kMost <= a.pixels) some(std::integral_constant<int, kMost>());
     if constexpr (kMost > 7)
       while (first + 7 <= a.pixels) some(std::integral_constant<int, 7>());
-    const int64_t left = a.pixels - first;
-    if (left & 4) some(std::integral_constant<int, 4>());
-    for (int64_t i = left & 3; i > 0; --i) some(std::integral_constant<int, 1>());
+    if constexpr (kMost > 4)
+      if (first + 4 <= a.pixels) some(std::integral_constant<int, 4>());
+    while (first < a.pixels) some(std::integral_constant<int, 1>());
   }
 }
 
@@ -186,7 +195,7 @@ void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sum
       else
         some(One());
     }
-    if (rest.half != nullptr) some(std::integral_constant<int, 0>());
+    if (rest.tail != nullptr) some(std::integral_constant<int, 0>());
   });
 }
 
@@ -194,19 +203,21 @@ template void multiply(const Pixels<float>&, const Panels<float>&, int64_t, cons
 template void multiply(const Pixels<Bf16>&, const Panels<Bf16>&, int64_t, const Sums&, const Panels<Bf16>&);
 
 template <class T>
-AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k, bool half) {
-  const int64_t panel = k * kPanelWidth, whole = half ? out / kPanelWidth : panels_of(out);
-  AlignedVector<T> packed(whole * panel + (half ? panel / 2 : 0), T(0.0f));
+AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k,
+                             const Packing& packing) {
+  const int64_t panel = k * kPanelWidth;
+  AlignedVector<T> packed(packing.whole * panel + (packing.tail ? k * kTailWidth : 0), T(0.0f));
   for (int64_t o = 0; o < out; ++o) {
-    const bool is_whole = o / kPanelWidth < whole;
-    const int64_t step = kLaneWeights<T> * (is_whole ? 1 : 2), width = is_whole ? kPanelWidth : kPanelWidth / 2;
-    T* const to = packed.data() + o / kPanelWidth * panel + o % kPanelWidth * step;
+    const int64_t at = std::min(o / kPanelWidth, packing.whole), column = o - at * kPanelWidth;
+    const bool tail = at == packing.whole;
+    const int64_t step = kLaneWeights<T> * (tail ? 2 : 1), width = tail ? kTailWidth : kPanelWidth;
+    T* const to = packed.data() + at * panel + column * step;
     for (int64_t i = 0; i < in; ++i) to[i / step * step * width + i % step] = T(weight[o * in + i]);
   }
   return packed;
 }
 
-template AlignedVector<float> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, bool);
-template AlignedVector<Bf16> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, bool);
+template AlignedVector<float> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, const Packing&);
+template AlignedVector<Bf16> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, const Packing&);
 
 }  // namespace pleat

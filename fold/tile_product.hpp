@@ -1,7 +1,7 @@
 // Products of pixels with packed weights, all sums of some pixels in registers: what the engine's own convolutions are
 // made of (private to them). Weights are packed in panels of 16 output channels, [panel][k][16], or for bfloat16
-// [panel][k/2][16][2], as the instruction that multiplies pairs wants them. Eight channels or less at the end may take
-// half a panel: a register then holds the weights of twice as many k for them.
+// [panel][k/2][16][2], as the instruction that multiplies pairs wants them. Where eight channels or less would fill
+// half a panel, the last 24 are packed as a tail, in which a register holds eight channels' weights of twice as many k.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +33,12 @@ struct Pixels {
   int64_t lines, pixels, line, pixel;
   int64_t runs = 1, run = 0;
 };
-/// The other: panels of weights, `panel` elements from one to the next, and half a panel unless nullptr.
+/// The other: panels of weights, `panel` elements from one to the next, and a tail unless nullptr.
 template <class T>
 struct Panels {
   const T* data;
   int64_t panel, count;
-  const T* half = nullptr;
+  const T* tail = nullptr;
 };
 
 /// Where sums start and what becomes of them; distances in elements.
@@ -65,21 +65,29 @@ struct Sums {
   }
 };
 
-/// to = act(start + a [lines, pixels, runs*k] times b [runs*k, count*16, and 8]); k is even for bfloat16. On the
+/// to = act(start + a [lines, pixels, runs*k] times b [runs*k, count*16, and 24]); k is even for bfloat16. On the
 /// calling thread alone, which must have AVX2, for bfloat16 AVX512-BF16. Weights come from far: those of `next`, which
 /// the product after this one will use, are asked for meanwhile.
 template <class T>
 void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums, const Panels<T>& next);
 
-/// Whether so many output channels may end in half a panel.
+/// Channels of a tail.
+inline constexpr int64_t kTailWidth = 24;
+
+/// How many whole panels so many output channels take, and whether a tail follows.
+struct Packing {
+  int64_t whole;
+  bool tail;
+};
 template <class T>
-bool ends_in_half(int64_t out, int64_t k) {
-  return out % kPanelWidth > 0 && out % kPanelWidth <= kPanelWidth / 2 && k % (2 * kLaneWeights<T>) == 0;
+Packing packing(int64_t out, int64_t k) {
+  const int64_t more = out % kPanelWidth;
+  const bool tail = out > kPanelWidth && more > 0 && more <= kPanelWidth / 2 && k % (2 * kLaneWeights<T>) == 0;
+  return {tail ? out / kPanelWidth - 1 : panels_of(out), tail};
 }
 
-/// OIHW weights of a 1x1 convolution [out, in] in panels of k >= in rows, the last a half if told so; what is beyond
-/// `out` and `in` is zero.
+/// OIHW weights of a 1x1 convolution [out, in] in panels of k >= in rows; what is beyond `out` and `in` is zero.
 template <class T>
-AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k, bool half);
+AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k, const Packing& packing);
 
 }  // namespace pleat
