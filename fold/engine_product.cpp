@@ -27,9 +27,9 @@ EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut
 }  // namespace
 
 bool is_product(const EngineNetwork& network, const Task& task) {
-  const Conv2d* op = std::get_if<Conv2d>(&network.graph.nodes[task.op].op);
-  return op != nullptr && op->groups == 1 && task.residual < 0 && network.types[task.result] == network.types[0] &&
-         product_conv(network, task).is_supported();
+  const Op& op = network.graph.nodes[task.op].op;
+  return std::holds_alternative<Conv2d>(op) && std::get<Conv2d>(op).groups == 1 && task.residual < 0 &&
+         network.types[task.result] == network.types[0] && product_conv(network, task).is_supported();
 }
 
 ProductConv product_conv(const EngineNetwork& network, const Task& task) {
