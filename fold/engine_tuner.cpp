@@ -51,19 +51,27 @@ std::vector<Way> ways_of_block(const EngineNetwork& network, const Task& block) 
 }
 
 std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& task) {
+  // By measurements: Winograd wants work enough, in bfloat16 more channels, and its weights, 1.8 or 4 times as many,
+  // want pixels enough to be read for; where hardly any are, weights are all that counts.
+  constexpr int64_t kEnoughWork = 1 << 14, kEnoughFor4 = 256, kFew = 16;
+  const Nhwc &x = network.shapes[network.graph.nodes[task.op].inputs[0]], &y = network.shapes[task.op];
   std::vector<Way> ways{{"direct", [&] { return make_steps(network, task); }}};
+  std::size_t usual = 0;
   if (is_winograd(network, task)) {
     for (const int tile : {2, 4})
       ways.push_back(
           {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
-    // Where there are channels enough, as in training (ops/conv_algorithms.hpp).
-    const Node& node = network.graph.nodes[task.op];
-    if (std::min(network.shapes[node.inputs[0]].c, network.shapes[task.op].c) >= 16) std::swap(ways[0], ways[2]);
+    const int64_t channels = std::min(x.c, y.c), enough = network.types[task.result] == Dtype::f32 ? 32 : 64;
+    if (channels >= enough && y.pixels() * channels >= kEnoughWork) usual = y.pixels() < kEnoughFor4 ? 1 : 2;
   }
-  if (is_product(network, task))
-    for (const ProductCut& cut : product_cuts(product_conv(network, task)))
+  if (is_product(network, task)) {
+    const std::vector<ProductCut> cuts = product_cuts(product_conv(network, task));
+    if (y.pixels() <= kFew && !cuts.empty()) usual = ways.size();
+    for (const ProductCut& cut : cuts)
       ways.push_back({concat("product lines ", cut.lines, " splits ", cut.splits),
                       [&, cut] { return std::vector{make_product_step(network, task, cut)}; }});
+  }
+  std::swap(ways.front(), ways[usual]);
   return ways;
 }
 
