@@ -203,6 +203,7 @@ std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<W
   const std::string known = tuning->cache.find(shape);
   for (const Way& way : ways)
     if (way.name == known) return way.make();
+  tuning->others.resize(tuning->run_bytes);
   const Way& best = fastest(network, ways, tuning->others);
   tuning->cache.remember(shape, best.name);
   return best.make();
@@ -217,7 +218,7 @@ Tuning::Tuning(const EngineNetwork& network) {
   int64_t largest = 0;
   for (const auto& [name, tensor] : network.tensors) weights += size * tensor.values.size();
   for (int node = 0; node <= network.graph.output(); ++node) largest = std::max(largest, network.bytes(node));
-  others.resize(std::min(weights + 2 * static_cast<std::size_t>(largest), kMost));
+  run_bytes = std::min(weights + 2 * static_cast<std::size_t>(largest), kMost);
 }
 
 std::vector<EngineStep> choose_steps(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at,

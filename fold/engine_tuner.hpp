@@ -13,7 +13,8 @@ struct Tuning {
   explicit Tuning(const EngineNetwork& network);
 
   TuneCache cache;
-  AlignedVector<std::byte> others;  ///< As much as a run of the network reads: its weights, and two large values.
+  std::size_t run_bytes;            ///< What a run of the network reads: its weights, and two large values.
+  AlignedVector<std::byte> others;  ///< So much memory, once something has to be timed.
 };
 
 /// Steps for the tasks from `at` on that are best computed together: the first step's task, and the tasks before it,
