@@ -7,18 +7,13 @@
 namespace pleat {
 namespace {
 
-std::span<const float> parameter(const EngineNetwork& network, const Task& task, const char* suffix) {
-  const auto at = network.tensors.find(network.graph.nodes[task.op].name + suffix);
-  return at == network.tensors.end() ? std::span<const float>() : std::span<const float>(at->second.values);
-}
-
 template <class T>
 EngineStep make(const EngineNetwork& network, const Task& task, const BlockCut& cut) {
   const InvertedResidual block = inverted_residual(network, task);
   const Task* expand = block.expands ? &task.before.front() : nullptr;
   const Task& depthwise = task.before.back();
   const auto of = [&](const Task* part, const char* suffix) {
-    return part != nullptr ? parameter(network, *part, suffix) : std::span<const float>();
+    return part != nullptr ? engine_parameter(network, *part, suffix) : std::span<const float>();
   };
   const InvertedResidualWeights weights{of(expand, ".weight"),   of(expand, ".bias"),  of(&depthwise, ".weight"),
                                         of(&depthwise, ".bias"), of(&task, ".weight"), of(&task, ".bias")};

@@ -11,9 +11,8 @@ template <class T>
 EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut& cut) {
   const Node& node = network.graph.nodes[task.op];
   const ProductConv conv = product_conv(network, task);
-  const auto kernel = std::make_shared<const ProductConvKernel<T>>(
-      conv, network.tensors.at(node.name + ".weight").values,
-      std::get<Conv2d>(node.op).bias ? network.tensors.at(node.name + ".bias").values : AlignedVector<float>());
+  const auto kernel = std::make_shared<const ProductConvKernel<T>>(conv, engine_parameter(network, task, ".weight"),
+                                                                   engine_parameter(network, task, ".bias"));
   const auto bind = [=, from = node.inputs[0], to = task.result](const Memory& m) -> Work {
     const std::span<T> x = m.span<T>(from, conv.x.size()), y = m.span<T>(to, conv.y.size());
     const std::span<T> scratch(reinterpret_cast<T*>(m.scratch), kernel->scratch_size(cut));

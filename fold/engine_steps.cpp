@@ -254,6 +254,11 @@ Activation engine_activation(const EngineNetwork& network, int node) {
           act.s == Nonlinearity::relu6 ? 6.0f : INFINITY};
 }
 
+std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix) {
+  const auto at = network.tensors.find(network.graph.nodes[task.op].name + suffix);
+  return at == network.tensors.end() ? std::span<const float>() : std::span<const float>(at->second.values);
+}
+
 std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task) {
   return Maker(network, task).make();
 }

@@ -54,6 +54,9 @@ struct EngineNetwork {
 /// The activation `node`, or none for -1.
 Activation engine_activation(const EngineNetwork& network, int node);
 
+/// A parameter of the task's own op by its suffix, ".bias"; empty if it has none.
+std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix);
+
 /// The steps of a task, one by one: usually one, two where the activation cannot be fused. Throws dnnl::error.
 std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task);
 
