@@ -22,8 +22,8 @@ struct Rows {
   using C = compute_t<T>;
   T *y = nullptr, *dx = nullptr;
   T* dz = nullptr;  // the gradient before the activation, written where a residual needs it
-  const T *x = nullptr, *residual = nullptr, *dy = nullptr, *shift = nullptr;
-  const C *mean = nullptr, *rstd = nullptr, *gamma = nullptr, *beta = nullptr, *dx_factors = nullptr;
+  const T *x = nullptr, *residual = nullptr, *dy = nullptr;
+  const C *shift = nullptr, *mean = nullptr, *rstd = nullptr, *gamma = nullptr, *beta = nullptr, *dx_factors = nullptr;
   C alpha = 0, floor = 0, cap = 0;  // s(z) = min(max(z, floor), cap)
   bool act = false;
   double* sums = nullptr;
@@ -35,6 +35,10 @@ template <class T>
 [[gnu::always_inline]] inline void prefetch_tile_after(const T* x, int64_t tile) {
   __builtin_prefetch(x + tile);
 }
+
+// V is of a CPU that rounds to bfloat16 by itself (round_to in core/simd.hpp), so that half of V may as well.
+template <class V>
+constexpr bool kNative = sizeof(V) == 64;
 
 // Per-channel factors of one block.
 template <class V>
@@ -51,21 +55,25 @@ struct Factors {
   }
 };
 
-// Calls body(first pixel, last pixel, first channel, channels) for every block of the rows; `channels` is the constant
-// kWidthOf<V> in all but the last.
 template <class T>
 [[gnu::always_inline]] inline int64_t tile_height(const Rows<T>& r) {
   return std::clamp(kTileBytes / (r.channels * int64_t{sizeof(T)}), kTileLeast, kTileMost);
 }
+// Calls body(a vector, first pixel, last pixel, first channel, channels) for every block of the rows: in V, what is
+// left in half of one if it fills that, and only then with `channels` that are not the constant width of the vector.
 template <class V, class T, class Body>
 [[gnu::always_inline]] inline void for_blocks(const Rows<T>& r, const Body& body) {
-  constexpr int64_t kLanes = kWidthOf<V>;
+  constexpr int64_t kLanes = kWidthOf<V>, kHalf = kLanes / 2;
   const int64_t height = tile_height(r);
   for (int64_t tile = r.begin; tile < r.end; tile += height) {
     const int64_t tile_end = tile + height < r.end ? tile + height : r.end;
     int64_t c = 0;
-    for (; c + kLanes <= r.channels; c += kLanes) body(tile, tile_end, c, kLanes);
-    if (c < r.channels) body(tile, tile_end, c, r.channels - c);
+    for (; c + kLanes <= r.channels; c += kLanes) body(V{}, tile, tile_end, c, kLanes);
+    if (c + kHalf <= r.channels) {
+      body(Vec<compute_t<T>, kHalf>{}, tile, tile_end, c, kHalf);
+      c += kHalf;
+    }
+    if (c < r.channels) body(V{}, tile, tile_end, c, r.channels - c);
   }
 }
 
@@ -102,20 +110,20 @@ template <class V>
 
 template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void forward_body(const Rows<T>& r) {
-  const Nonlinear<V> act(r);
   const int64_t tile = tile_height(r) * r.channels;
   for_blocks<V>(
-      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<V> f(r, c, lanes);
+      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        const Nonlinear<W> act(r);
+        const Factors<W> f(r, c, lanes);
         for (int64_t p = begin; p < end; ++p) {
           const int64_t i = p * r.channels + c;
-          V x, s, residual{};
+          W x, s, residual{};
           prefetch_tile_after(r.x + i, tile);
           load(x, r.x + i, lanes);
           if (kResidual) load(residual, r.residual + i, lanes);
-          const V z = (x - f.mean) * f.scale + f.beta + residual;
+          const W z = (x - f.mean) * f.scale + f.beta + residual;
           act.clamp(s, z);
-          store(r.y + i, kAct ? s + act.alpha * (z - s) : z, lanes);
+          store<kNative<V>>(r.y + i, kAct ? s + act.alpha * (z - s) : z, lanes);
         }
       });
 }
@@ -123,23 +131,23 @@ template <class V, class T, bool kResidual, bool kAct>
 // sums: [3][channels], of dz, of dz * (x - mean), and of dy * (z - s(z)).
 template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void backward_sums_body(const Rows<T>& r) {
-  const Nonlinear<V> act(r);
   const int64_t tile = tile_height(r) * r.channels;
   for_blocks<V>(
-      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<V> f(r, c, lanes);
-        V dz_sum{}, product{}, dalpha{};
+      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        const Nonlinear<W> act(r);
+        const Factors<W> f(r, c, lanes);
+        W dz_sum{}, product{}, dalpha{};
         for (int64_t p = begin; p < end; ++p) {
           const int64_t i = p * r.channels + c;
-          V x, dy, s, residual{};
+          W x, dy, s, residual{};
           prefetch_tile_after(r.x + i, tile);
           prefetch_tile_after(r.dy + i, tile);
           load(x, r.x + i, lanes);
           load(dy, r.dy + i, lanes);
           if (kResidual) load(residual, r.residual + i, lanes);
           x -= f.mean;
-          const V z = x * f.scale + f.beta + residual;
-          V dz = dy;
+          const W z = x * f.scale + f.beta + residual;
+          W dz = dy;
           if (kAct) {
             act.clamp(s, z);
             dalpha += dy * (z - s);
@@ -147,7 +155,7 @@ template <class V, class T, bool kResidual, bool kAct>
           }
           dz_sum += dz;
           product += dz * x;
-          if (kResidual) store(r.dz + i, dz, lanes);
+          if (kResidual) store<kNative<V>>(r.dz + i, dz, lanes);
         }
         add_to(r.sums + c, dz_sum, lanes);
         add_to(r.sums + r.channels + c, product, lanes);
@@ -157,28 +165,28 @@ template <class V, class T, bool kResidual, bool kAct>
 
 template <class V, class T, bool kAct>
 [[gnu::always_inline]] inline void backward_dx_body(const Rows<T>& r) {
-  const Nonlinear<V> act(r);
   const int64_t tile = tile_height(r) * r.channels;
   for_blocks<V>(
-      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Factors<V> f(r, c, lanes);
-        V f0, f1, f2;
+      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        const Nonlinear<W> act(r);
+        const Factors<W> f(r, c, lanes);
+        W f0, f1, f2;
         load(f0, r.dx_factors + c, lanes);
         load(f1, r.dx_factors + r.channels + c, lanes);
         load(f2, r.dx_factors + 2 * r.channels + c, lanes);
         for (int64_t p = begin; p < end; ++p) {
           const int64_t i = p * r.channels + c;
-          V x, dz;
+          W x, dz;
           prefetch_tile_after(r.x + i, tile);
           prefetch_tile_after(r.dy + i, tile);
           load(x, r.x + i, lanes);
           load(dz, r.dy + i, lanes);
           x -= f.mean;
           if (kAct) {
-            const V z = x * f.scale + f.beta;
+            const W z = x * f.scale + f.beta;
             act.through(dz, z);
           }
-          store(r.dx + i, f0 * dz + f1 * x + f2, lanes);
+          store<kNative<V>>(r.dx + i, f0 * dz + f1 * x + f2, lanes);
         }
       });
 }
@@ -187,11 +195,11 @@ template <class V, class T, bool kAct>
 template <class V, class T>
 [[gnu::always_inline]] inline void statistics_body(const Rows<T>& r) {
   for_blocks<V>(
-      r, [&](int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        V sum{}, square{}, shift;
+      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
+        W sum{}, square{}, shift;
         load(shift, r.shift + c, lanes);
         for (int64_t p = begin; p < end; ++p) {
-          V x;
+          W x;
           load(x, r.x + p * r.channels + c, lanes);
           x -= shift;
           sum += x;
@@ -280,31 +288,32 @@ void join_parts(AlignedVector<double>& sums, int64_t channels) {
 
 template <class T>
 BatchNormSaved<T>::BatchNormSaved(int64_t channels)
-    : mean(channels), rstd(channels), dx_factors(3 * channels), sums(num_threads() * 3 * channels) {}
+    : mean(channels), rstd(channels), shift(channels), dx_factors(3 * channels), sums(num_threads() * 3 * channels) {}
 
 template <class T>
-void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, std::span<const T> shift,
-                               const Nhwc& shape) {
-  const Rows<T> rows{.x = x.data(), .shift = shift.data(), .channels = shape.c};
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, const Nhwc& shape) {
+  if (!saved.has_shift) std::copy_n(x.begin(), shape.c, saved.shift.begin());
+  saved.has_shift = true;
+  const Rows<T> rows{.x = x.data(), .shift = saved.shift.data(), .channels = shape.c};
   for_rows(rows, shape.pixels(), saved.sums.data(), [](const Rows<T>& r) { statistics_rows(r); });
 }
 
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
-                                  std::span<compute_t<T>> running_var, std::span<const T> shift, const Nhwc& shape,
-                                  const BatchNorm& op) {
+                                  std::span<compute_t<T>> running_var, const Nhwc& shape, const BatchNorm& op) {
   using C = compute_t<T>;
   PLEAT_CHECK(shape.pixels() >= 2, "batch_norm: training needs two values a channel, got input ", to_string(shape));
   join_parts(saved.sums, shape.c);
   const double n = static_cast<double>(shape.pixels());
   for (int64_t c = 0; c < shape.c; ++c) {
-    const double shifted = saved.sums[c] / n, batch_mean = double{shift[c]} + shifted;
+    const double shifted = saved.sums[c] / n, batch_mean = double{saved.shift[c]} + shifted;
     const double variance = std::max(0.0, saved.sums[shape.c + c] / n - shifted * shifted);
     saved.mean[c] = static_cast<C>(batch_mean);
     saved.rstd[c] = static_cast<C>(1 / std::sqrt(variance + op.eps));
     running_mean[c] = static_cast<C>((1 - op.momentum) * running_mean[c] + op.momentum * batch_mean);
     running_var[c] = static_cast<C>((1 - op.momentum) * running_var[c] + op.momentum * variance * n / (n - 1));
   }
+  saved.has_shift = false;
   std::fill(saved.sums.begin(), saved.sums.end(), 0.0);
 }
 
@@ -367,9 +376,9 @@ void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<co
 
 #define PLEAT_INSTANTIATE(T)                                                                                          \
   template struct BatchNormSaved<T>;                                                                                  \
-  template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>, std::span<const T>, const Nhwc&);   \
+  template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>, const Nhwc&);                       \
   template void batch_norm_finish_statistics(BatchNormSaved<T>&, std::span<compute_t<T>>, std::span<compute_t<T>>,    \
-                                             std::span<const T>, const Nhwc&, const BatchNorm&);                      \
+                                             const Nhwc&, const BatchNorm&);                                          \
   template void batch_norm_running(BatchNormSaved<T>&, std::span<const compute_t<T>>, std::span<const compute_t<T>>,  \
                                    const BatchNorm&);                                                                 \
   template void batch_norm_forward(std::span<T>, std::span<const T>, const BatchNormTail<T>&,                         \

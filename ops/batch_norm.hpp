@@ -27,6 +27,8 @@ template <class T>
 struct BatchNormSaved {
   explicit BatchNormSaved(int64_t channels);
   AlignedVector<compute_t<T>> mean, rstd;
+  AlignedVector<compute_t<T>> shift;  ///< A batch's first pixel, while its statistics are added up.
+  bool has_shift = false;
   AlignedVector<compute_t<T>> dx_factors;  ///< [3][C]: dx = f0 * dz + f1 * (x - mean) + f2.
   AlignedVector<double> sums;              ///< [threads][3][C]; zero between batches.
 };
@@ -44,18 +46,16 @@ struct BatchNormParams {
   std::span<const compute_t<T>> gamma, beta;
 };
 
-/// Adds a piece of a batch to the sums. `shift` is the batch's first pixel, [C]: sums of x - shift stay exact where the
-/// mean is large against the deviation.
+/// Adds a piece of a batch to the sums: of x less the first pixel that is added, which stay exact where the mean is
+/// large against the deviation.
 template <class T>
-void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, std::span<const T> shift,
-                               const Nhwc& shape);
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, const Nhwc& shape);
 
 /// Batch statistics into `saved`, once all pieces of a batch of `shape` were added, and the running ones moved towards
 /// them by op.momentum. Throws std::invalid_argument if N*H*W < 2.
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
-                                  std::span<compute_t<T>> running_var, std::span<const T> shift, const Nhwc& shape,
-                                  const BatchNorm& op);
+                                  std::span<compute_t<T>> running_var, const Nhwc& shape, const BatchNorm& op);
 
 /// mean and rstd for evaluation, from the running statistics.
 template <class T>

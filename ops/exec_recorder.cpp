@@ -165,14 +165,8 @@ class ExecRecorder : ExecValues {
     // With a residual the buffer holds the gradient before the activation by now.
     const bool residual = applied.inputs.size() == 2;
     const auto tail = tail_of<T>(applied);
-    return {.end_forward =
-                [=] {
-                  batch_norm_finish_statistics<T>(*n.saved, mean, var, n.x({0, 1}).first(batch.c), batch, op);
-                },
-            .forward =
-                [=](Piece piece) {
-                  batch_norm_add_statistics<T>(*n.saved, n.x(piece), n.x({0, 1}), n.shape);
-                },
+    return {.end_forward = [=] { batch_norm_finish_statistics<T>(*n.saved, mean, var, batch, op); },
+            .forward = [=](Piece piece) { batch_norm_add_statistics<T>(*n.saved, n.x(piece), n.shape); },
             .backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
               batch_norm_backward_dx<T>(dx, dy(piece), n.x(piece), residual ? BatchNormTail<T>{} : tail(piece),
                                         *n.saved, n.params, n.shape);
