@@ -28,7 +28,7 @@ endif
 
 # The inference half needs no BLAS; everything else of the library is the training half.
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
-        $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp \
+        $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp tile_product.cpp \
         winograd_pass.cpp winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
@@ -40,8 +40,8 @@ COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp ma
        $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_product.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
          engine_winograd.cpp groups.cpp inverted_residual.cpp mask.cpp merge.cpp plan.cpp product_conv.cpp reorder.cpp rewrite.cpp)
 # What -O3 makes longer for little; loops are vectorised as it does.
-WARM = data/augment.cpp data/resample.cpp $(addprefix fold/,linear_map.cpp tile_product.cpp) \
-       $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp)
+WARM = data/augment.cpp data/resample.cpp fold/linear_map.cpp \
+       $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp tile_product.cpp)
 TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
         plan_file.cpp progress.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)

@@ -6,6 +6,7 @@
 
 #include <cfenv>
 #include <cstdint>
+#include <functional>
 
 /// Compiles a function for AVX-512, AVX2 and plain x86-64 and picks at load. Put it on the innermost kernels (free
 /// functions on rows of memory, no OpenMP inside: outlined parallel bodies are not cloned). Sanitizers run before the
@@ -71,5 +72,9 @@ void parallel_for(int64_t n, const Body& body) {
     body(range.begin, range.end, part);
   }
 }
+
+/// Told by a thread, the `thread`-th of its region, what it has just written and still has in its cache: the pixels
+/// [begin, end). Called on that thread; empty: nobody is told.
+using Written = std::function<void(int64_t begin, int64_t end, int thread)>;
 
 }  // namespace pleat

@@ -48,29 +48,37 @@ class Tape {
   /// `observe(step, pass, piece)` is called after each thing done for a step; once a batch, piece.size is 0.
   template <class Observe>
   void forward(const Observe& observe) const {
-    for (const Group& group : groups_) {
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      const Group& group = groups_[g];
       for (const Step& step : group.steps) run(step, step.begin_forward, observe);
-      for (Piece piece{0, group.piece}; piece.begin < batch_; piece.begin += group.piece)
+      for_pieces(group, g % 2 == 1, [&](Piece piece) {
         for (const Step& step : group.steps) run(step, step.forward, observe, Pass::forward, piece);
+      });
       for (const Step& step : group.steps) run(step, step.end_forward, observe);
     }
   }
   template <class Observe>
   void backward(const Observe& observe) const {
-    for (auto group = groups_.rbegin(); group != groups_.rend(); ++group) {
-      const std::vector<Step>& steps = group->steps;
+    for (std::size_t g = groups_.size(); g-- > 0;) {
+      const std::vector<Step>& steps = groups_[g].steps;
       for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->begin_backward, observe);
-      for (Piece piece{0, group->piece}; piece.begin < batch_; piece.begin += group->piece) {
+      for_pieces(groups_[g], g % 2 == 0, [&](Piece piece) {
         for (const Step& step : steps)
           if (step.recompute) run(step, step.forward, observe, Pass::recompute, piece);
         for (auto step = steps.rbegin(); step != steps.rend(); ++step)
           run(*step, step->backward, observe, Pass::backward, piece);
-      }
+      });
       for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->end_backward, observe);
     }
   }
 
  private:
+  // In every group the other way round than in the one that ran before, whose last pieces the caches still hold.
+  template <class Body>
+  void for_pieces(const Group& group, bool last_first, const Body& body) const {
+    for (int64_t begin = 0; begin < batch_; begin += group.piece)
+      body(Piece{last_first ? batch_ - group.piece - begin : begin, group.piece});
+  }
   template <class Observe>
   static void run(const Step& step, const std::function<void()>& what, const Observe& observe) {
     if (!what) return;

@@ -169,9 +169,14 @@ InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block,
               " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
   const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
   const int64_t channels = panels_of(block.channels) * kPanelWidth;
-  if (block.expands)
-    expand_ = pack_panels<T>(weights.expand, block.channels, block.x.c, block.x.c, {panels_of(block.channels), false});
-  project_ = pack_panels<T>(weights.project, block.y.c, block.channels, channels, packing_);
+  if (block.expands) {
+    const Packing whole{panels_of(block.channels), false};
+    expand_.resize(packed_size(whole, block.x.c));
+    pack_panels<T, float>(expand_, {weights.expand.data(), block.channels, block.x.c, block.x.c, 1}, block.x.c, whole);
+  }
+  project_.resize(packed_size(packing_, channels));
+  pack_panels<T, float>(project_, {weights.project.data(), block.y.c, block.channels, block.channels, 1}, channels,
+                        packing_);
   expand_bias_ = padded(weights.expand_bias, channels);
   depthwise_bias_ = padded(weights.depthwise_bias, channels);
   project_bias_ = padded(weights.project_bias, out_panels_ * kPanelWidth);

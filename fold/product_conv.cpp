@@ -69,7 +69,8 @@ ProductConvKernel<T>::ProductConvKernel(const ProductConv& conv, std::span<const
   for (int64_t o = 0; o < conv.y.c; ++o)
     for (int64_t i = 0; i < conv.x.c; ++i)
       for (int64_t t = 0; t < taps; ++t) by_tap[(o * taps + t) * conv.x.c + i] = weight[(o * conv.x.c + i) * taps + t];
-  weight_ = pack_panels<T>(by_tap, conv.y.c, depth_, depth_, packing_);
+  weight_.resize(packed_size(packing_, depth_));
+  pack_panels<T, float>(weight_, {by_tap.data(), conv.y.c, depth_, depth_, 1}, depth_, packing_);
 }
 
 template <class T>

@@ -13,7 +13,7 @@
 #include "core/graph.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor.hpp"
-#include "fold/tile_product.hpp"
+#include "ops/tile_product.hpp"
 
 namespace pleat {
 

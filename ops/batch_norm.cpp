@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
@@ -12,9 +13,12 @@ namespace pleat {
 namespace {
 
 // Rows are walked in tiles of pixels, and a tile in blocks of channels, a register each: so a block's accumulators stay
-// in registers, and the lines that two blocks share in the first-level cache. Tiles of wide rows are low, down to four
-// pixels: the processor foresees a few streams, but no jumps of a page from pixel to pixel.
+// in registers, and the lines that two blocks share in the first-level cache. Tiles of wide rows that come from afar
+// are low, down to four pixels: the processor foresees a few streams, but no jumps of a page from pixel to pixel.
 constexpr int64_t kTileBytes = 8 << 10, kTileMost = 64, kTileLeast = 4;
+
+// So few pixels that whoever has just written them has them in a cache of its own.
+constexpr int64_t kNearBytes = 384 << 10;
 
 // Everything one pass needs, for the pixels [begin, end).
 template <class T>
@@ -27,6 +31,7 @@ struct Rows {
   C alpha = 0, floor = 0, cap = 0;  // s(z) = min(max(z, floor), cap)
   bool act = false;
   double* sums = nullptr;
+  bool near = false;  // in the caches near the cores
   int64_t begin = 0, end = 0, channels = 0;
 };
 
@@ -40,24 +45,25 @@ template <class T>
 template <class V>
 constexpr bool kNative = sizeof(V) == 64;
 
-// Per-channel factors of one block.
+// Per-channel factors of one block: z = x * scale + shift.
 template <class V>
 struct Factors {
-  V mean, scale, beta;
+  V mean, scale, shift;
   template <class T>
   [[gnu::always_inline]] Factors(const Rows<T>& r, int64_t c, int64_t lanes) {
-    V rstd, gamma;
+    V rstd, gamma, beta;
     load(mean, r.mean + c, lanes);
     load(rstd, r.rstd + c, lanes);
     load(gamma, r.gamma + c, lanes);
     load(beta, r.beta + c, lanes);
     scale = rstd * gamma;
+    shift = beta - mean * scale;
   }
 };
 
 template <class T>
 [[gnu::always_inline]] inline int64_t tile_height(const Rows<T>& r) {
-  return std::clamp(kTileBytes / (r.channels * int64_t{sizeof(T)}), kTileLeast, kTileMost);
+  return r.near ? kTileMost : std::clamp(kTileBytes / (r.channels * int64_t{sizeof(T)}), kTileLeast, kTileMost);
 }
 // Calls body(a vector, first pixel, last pixel, first channel, channels) for every block of the rows: in V, what is
 // left in half of one if it fills that, and only then with `channels` that are not the constant width of the vector.
@@ -93,9 +99,9 @@ struct Nonlinear {
   }
   // dz = dy where s has slope 1, alpha * dy where it is flat; dz comes as dy.
   [[gnu::always_inline]] void through(V& dz, const V& z) const {
-    const V flat = alpha * dz;
-    keep_where_less(dz, floor, z, flat);
-    keep_where_less(dz, z, cap, flat);
+    const V dy = dz;
+    dz = alpha * dy;
+    take_between(dz, floor, z, cap, dy);
   }
 };
 
@@ -108,6 +114,29 @@ template <class V>
   store(sums, sum, lanes);
 }
 
+template <bool kResidual, class V, class T>
+[[gnu::always_inline]] inline void add_residual(V& z, const T* from, int64_t lanes) {
+  if constexpr (kResidual) {
+    V residual;
+    load(residual, from, lanes);
+    z += residual;
+  }
+}
+
+// Where a block's values are: from `begin` by `step` to `end`. In variables of their own, as what a kernel writes
+// might, for all the compiler knows, be its Rows.
+template <class T>
+struct Block {
+  const T *x, *residual, *dy;
+  T *y, *dz, *dx;
+  int64_t step, begin, end;
+  [[gnu::always_inline]] Block(const Rows<T>& r, int64_t first, int64_t last, int64_t c)
+      : x(r.x), residual(r.residual), dy(r.dy), y(r.y), dz(r.dz), dx(r.dx), step(r.channels) {
+    begin = first * step + c;
+    end = last * step;
+  }
+};
+
 template <class V, class T, bool kResidual, bool kAct>
 [[gnu::always_inline]] inline void forward_body(const Rows<T>& r) {
   const int64_t tile = tile_height(r) * r.channels;
@@ -115,15 +144,15 @@ template <class V, class T, bool kResidual, bool kAct>
       r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
         const Nonlinear<W> act(r);
         const Factors<W> f(r, c, lanes);
-        for (int64_t p = begin; p < end; ++p) {
-          const int64_t i = p * r.channels + c;
-          W x, s, residual{};
-          prefetch_tile_after(r.x + i, tile);
-          load(x, r.x + i, lanes);
-          if (kResidual) load(residual, r.residual + i, lanes);
-          const W z = (x - f.mean) * f.scale + f.beta + residual;
+        const Block<T> b(r, begin, end, c);
+        for (int64_t i = b.begin; i < b.end; i += b.step) {
+          W x, z, s;
+          prefetch_tile_after(b.x + i, tile);
+          load(x, b.x + i, lanes);
+          z = x * f.scale + f.shift;
+          add_residual<kResidual>(z, b.residual + i, lanes);
           act.clamp(s, z);
-          store<kNative<V>>(r.y + i, kAct ? s + act.alpha * (z - s) : z, lanes);
+          store<kNative<V>>(b.y + i, kAct ? s + act.alpha * (z - s) : z, lanes);
         }
       });
 }
@@ -137,16 +166,15 @@ template <class V, class T, bool kResidual, bool kAct>
         const Nonlinear<W> act(r);
         const Factors<W> f(r, c, lanes);
         W dz_sum{}, product{}, dalpha{};
-        for (int64_t p = begin; p < end; ++p) {
-          const int64_t i = p * r.channels + c;
-          W x, dy, s, residual{};
-          prefetch_tile_after(r.x + i, tile);
-          prefetch_tile_after(r.dy + i, tile);
-          load(x, r.x + i, lanes);
-          load(dy, r.dy + i, lanes);
-          if (kResidual) load(residual, r.residual + i, lanes);
-          x -= f.mean;
-          const W z = x * f.scale + f.beta + residual;
+        const Block<T> b(r, begin, end, c);
+        for (int64_t i = b.begin; i < b.end; i += b.step) {
+          W x, dy, z, s;
+          prefetch_tile_after(b.x + i, tile);
+          prefetch_tile_after(b.dy + i, tile);
+          load(x, b.x + i, lanes);
+          load(dy, b.dy + i, lanes);
+          z = x * f.scale + f.shift;
+          add_residual<kResidual>(z, b.residual + i, lanes);
           W dz = dy;
           if (kAct) {
             act.clamp(s, z);
@@ -154,8 +182,8 @@ template <class V, class T, bool kResidual, bool kAct>
             act.through(dz, z);
           }
           dz_sum += dz;
-          product += dz * x;
-          if (kResidual) store<kNative<V>>(r.dz + i, dz, lanes);
+          product += dz * (x - f.mean);
+          if (kResidual) store<kNative<V>>(b.dz + i, dz, lanes);
         }
         add_to(r.sums + c, dz_sum, lanes);
         add_to(r.sums + r.channels + c, product, lanes);
@@ -174,19 +202,19 @@ template <class V, class T, bool kAct>
         load(f0, r.dx_factors + c, lanes);
         load(f1, r.dx_factors + r.channels + c, lanes);
         load(f2, r.dx_factors + 2 * r.channels + c, lanes);
-        for (int64_t p = begin; p < end; ++p) {
-          const int64_t i = p * r.channels + c;
+        f2 -= f1 * f.mean;
+        const Block<T> b(r, begin, end, c);
+        for (int64_t i = b.begin; i < b.end; i += b.step) {
           W x, dz;
-          prefetch_tile_after(r.x + i, tile);
-          prefetch_tile_after(r.dy + i, tile);
-          load(x, r.x + i, lanes);
-          load(dz, r.dy + i, lanes);
-          x -= f.mean;
+          prefetch_tile_after(b.x + i, tile);
+          prefetch_tile_after(b.dy + i, tile);
+          load(x, b.x + i, lanes);
+          load(dz, b.dy + i, lanes);
           if (kAct) {
-            const W z = x * f.scale + f.beta;
+            const W z = x * f.scale + f.shift;
             act.through(dz, z);
           }
-          store<kNative<V>>(r.dx + i, f0 * dz + f1 * x + f2, lanes);
+          store<kNative<V>>(b.dx + i, f0 * dz + (f1 * x + f2), lanes);
         }
       });
 }
@@ -196,17 +224,28 @@ template <class V, class T>
 [[gnu::always_inline]] inline void statistics_body(const Rows<T>& r) {
   for_blocks<V>(
       r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        W sum{}, square{}, shift;
+        constexpr int64_t kChains = 4;  // of additions, as each waits for the one before
+        W sum[kChains] = {}, square[kChains] = {}, shift;
         load(shift, r.shift + c, lanes);
-        for (int64_t p = begin; p < end; ++p) {
+        const Block<T> b(r, begin, end, c);
+        const auto add = [&](int64_t i, int64_t chain) __attribute__((always_inline)) {
           W x;
-          load(x, r.x + p * r.channels + c, lanes);
+          load(x, b.x + i, lanes);
           x -= shift;
-          sum += x;
-          square += x * x;
+          sum[chain] += x;
+          square[chain] += x * x;
+        };
+        int64_t i = b.begin;
+        for (; i + (kChains - 1) * b.step < b.end; i += kChains * b.step) {
+          PLEAT_UNROLLED(chain, kChains) add(i + chain * b.step, chain);
         }
-        add_to(r.sums + c, sum, lanes);
-        add_to(r.sums + r.channels + c, square, lanes);
+        for (; i < b.end; i += b.step) add(i, 0);
+        PLEAT_UNROLLED(chain, kChains - 1) {
+          sum[0] += sum[chain + 1];
+          square[0] += square[chain + 1];
+        }
+        add_to(r.sums + c, sum[0], lanes);
+        add_to(r.sums + r.channels + c, square[0], lanes);
       });
 }
 
@@ -251,7 +290,7 @@ void statistics_rows(const Rows<T>& r) {
 
 template <class T>
 Rows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchNormSaved<T>& saved,
-                const BatchNormParams<T>& params, const Nhwc& shape) {
+                const BatchNormParams<T>& params) {
   using C = compute_t<T>;
   return {.x = x.data(),
           .residual = tail.residual.data(),
@@ -263,17 +302,16 @@ Rows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchN
           .alpha = tail.alpha,
           .cap = tail.act && tail.act->s == Nonlinearity::relu6 ? C{6} : std::numeric_limits<C>::infinity(),
           .act = tail.act != nullptr,
-          .channels = shape.c};
+          .channels = std::ssize(saved.mean)};
 }
 
-// Runs kernel(rows) with each thread's pixels and part of the sums.
+// Runs kernel(rows) with each thread's pixels of x.
 template <class T, class Kernel>
-void for_rows(const Rows<T>& all, int64_t pixels, double* sums, const Kernel& kernel) {
-  parallel_for(pixels, [&](int64_t begin, int64_t end, int thread) {
+void for_rows(const Rows<T>& all, std::span<const T> x, const Kernel& kernel) {
+  parallel_for(std::ssize(x) / all.channels, [&](int64_t begin, int64_t end, int) {
     Rows<T> rows = all;
     rows.begin = begin;
     rows.end = end;
-    if (sums) rows.sums = sums + thread * 3 * all.channels;
     kernel(rows);
   });
 }
@@ -288,32 +326,66 @@ void join_parts(AlignedVector<double>& sums, int64_t channels) {
 
 template <class T>
 BatchNormSaved<T>::BatchNormSaved(int64_t channels)
-    : mean(channels), rstd(channels), shift(channels), dx_factors(3 * channels), sums(num_threads() * 3 * channels) {}
+    : mean(channels),
+      rstd(channels),
+      dx_factors(3 * channels),
+      pixels(num_threads()),
+      shift(num_threads() * channels),
+      sums(num_threads() * 3 * channels) {}
 
 template <class T>
-void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, const Nhwc& shape) {
-  if (!saved.has_shift) std::copy_n(x.begin(), shape.c, saved.shift.begin());
-  saved.has_shift = true;
-  const Rows<T> rows{.x = x.data(), .shift = saved.shift.data(), .channels = shape.c};
-  for_rows(rows, shape.pixels(), saved.sums.data(), [](const Rows<T>& r) { statistics_rows(r); });
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, int thread) {
+  const auto channels = std::ssize(saved.mean), pixels = std::ssize(x) / channels;
+  auto* const shift = saved.shift.data() + thread * channels;
+  if (saved.pixels[thread] == 0) std::copy_n(x.begin(), channels, shift);
+  saved.pixels[thread] += pixels;
+  statistics_rows(Rows<T>{.x = x.data(),
+                          .shift = shift,
+                          .sums = saved.sums.data() + thread * 3 * channels,
+                          .near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes,
+                          .end = pixels,
+                          .channels = channels});
+}
+
+template <class T>
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x) {
+  const auto channels = std::ssize(saved.mean);
+  parallel_for(std::ssize(x) / channels, [&](int64_t begin, int64_t end, int thread) {
+    batch_norm_add_statistics(saved, x.subspan(begin * channels, (end - begin) * channels), thread);
+  });
 }
 
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
-                                  std::span<compute_t<T>> running_var, const Nhwc& shape, const BatchNorm& op) {
+                                  std::span<compute_t<T>> running_var, const BatchNorm& op) {
   using C = compute_t<T>;
-  PLEAT_CHECK(shape.pixels() >= 2, "batch_norm: training needs two values a channel, got input ", to_string(shape));
-  join_parts(saved.sums, shape.c);
-  const double n = static_cast<double>(shape.pixels());
-  for (int64_t c = 0; c < shape.c; ++c) {
-    const double shifted = saved.sums[c] / n, batch_mean = double{saved.shift[c]} + shifted;
-    const double variance = std::max(0.0, saved.sums[shape.c + c] / n - shifted * shifted);
+  const int64_t channels = std::ssize(saved.mean);
+  const int64_t pixels = std::accumulate(saved.pixels.begin(), saved.pixels.end(), int64_t{0});
+  PLEAT_CHECK(pixels >= 2, "batch_norm: training needs two values a channel, got ", pixels);
+  const auto n = static_cast<double>(pixels);
+  // Body(its pixels, its mean and how far its values are from that, squared and summed) for each thread's part.
+  const auto for_parts = [&](int64_t c, const auto& body) {
+    for (std::size_t t = 0; t < saved.pixels.size(); ++t) {
+      if (saved.pixels[t] == 0) continue;
+      const auto count = static_cast<double>(saved.pixels[t]);
+      const double* sums = saved.sums.data() + t * 3 * channels;
+      const double shifted = sums[c] / count;
+      body(count, saved.shift[t * channels + c] + shifted,
+           std::max(0.0, sums[channels + c] - count * shifted * shifted));
+    }
+  };
+  for (int64_t c = 0; c < channels; ++c) {
+    double batch_mean = 0, variance = 0;
+    for_parts(c, [&](double count, double mean, double) { batch_mean += count / n * mean; });
+    for_parts(c, [&](double count, double mean, double squares) {
+      variance += (squares + count * (mean - batch_mean) * (mean - batch_mean)) / n;
+    });
     saved.mean[c] = static_cast<C>(batch_mean);
     saved.rstd[c] = static_cast<C>(1 / std::sqrt(variance + op.eps));
     running_mean[c] = static_cast<C>((1 - op.momentum) * running_mean[c] + op.momentum * batch_mean);
     running_var[c] = static_cast<C>((1 - op.momentum) * running_var[c] + op.momentum * variance * n / (n - 1));
   }
-  saved.has_shift = false;
+  std::fill(saved.pixels.begin(), saved.pixels.end(), 0);
   std::fill(saved.sums.begin(), saved.sums.end(), 0.0);
 }
 
@@ -328,19 +400,37 @@ void batch_norm_running(BatchNormSaved<T>& saved, std::span<const compute_t<T>> 
 
 template <class T>
 void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTail<T>& tail,
-                        const BatchNormSaved<T>& saved, const BatchNormParams<T>& params, const Nhwc& shape) {
-  Rows<T> rows = rows_of(x, tail, saved, params, shape);
+                        const BatchNormSaved<T>& saved, const BatchNormParams<T>& params) {
+  Rows<T> rows = rows_of(x, tail, saved, params);
   rows.y = y.data();
-  for_rows(rows, shape.pixels(), nullptr, [](const Rows<T>& r) { forward_rows(r); });
+  for_rows(rows, x, [](const Rows<T>& r) { forward_rows(r); });
 }
 
 template <class T>
 void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
-                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params, const Nhwc& shape) {
-  Rows<T> rows = rows_of(x, tail, saved, params, shape);
+                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params, int thread) {
+  const auto channels = std::ssize(saved.mean);
+  Rows<T> rows = rows_of(x, tail, saved, params);
   rows.dy = dy.data();
   rows.dz = dz.data();
-  for_rows(rows, shape.pixels(), saved.sums.data(), [](const Rows<T>& r) { backward_sums_rows(r); });
+  rows.sums = saved.sums.data() + thread * 3 * channels;
+  rows.near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes;
+  rows.end = std::ssize(x) / channels;
+  backward_sums_rows(rows);
+}
+
+template <class T>
+void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
+                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params) {
+  const auto channels = std::ssize(saved.mean);
+  parallel_for(std::ssize(x) / channels, [&](int64_t begin, int64_t end, int thread) {
+    const auto part = [&](auto all) {
+      return all.empty() ? all : all.subspan(begin * channels, (end - begin) * channels);
+    };
+    BatchNormTail<T> tail_part = tail;
+    tail_part.residual = part(tail.residual);
+    batch_norm_backward_sums(saved, part(dz), part(dy), part(x), tail_part, params, thread);
+  });
 }
 
 template <class T>
@@ -367,28 +457,31 @@ void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, 
 
 template <class T>
 void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const BatchNormTail<T>& tail,
-                            const BatchNormSaved<T>& saved, const BatchNormParams<T>& params, const Nhwc& shape) {
-  Rows<T> rows = rows_of(x, tail, saved, params, shape);
+                            const BatchNormSaved<T>& saved, const BatchNormParams<T>& params) {
+  Rows<T> rows = rows_of(x, tail, saved, params);
   rows.dy = dy.data();
   rows.dx = dx.data();
-  for_rows(rows, shape.pixels(), nullptr, [](const Rows<T>& r) { backward_dx_rows(r); });
+  for_rows(rows, x, [](const Rows<T>& r) { backward_dx_rows(r); });
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                                          \
   template struct BatchNormSaved<T>;                                                                                  \
-  template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>, const Nhwc&);                       \
+  template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>);                                    \
+  template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>, int);                               \
   template void batch_norm_finish_statistics(BatchNormSaved<T>&, std::span<compute_t<T>>, std::span<compute_t<T>>,    \
-                                             const Nhwc&, const BatchNorm&);                                          \
+                                             const BatchNorm&);                                                       \
   template void batch_norm_running(BatchNormSaved<T>&, std::span<const compute_t<T>>, std::span<const compute_t<T>>,  \
                                    const BatchNorm&);                                                                 \
   template void batch_norm_forward(std::span<T>, std::span<const T>, const BatchNormTail<T>&,                         \
-                                   const BatchNormSaved<T>&, const BatchNormParams<T>&, const Nhwc&);                 \
+                                   const BatchNormSaved<T>&, const BatchNormParams<T>&);                              \
   template void batch_norm_backward_sums(BatchNormSaved<T>&, std::span<T>, std::span<const T>, std::span<const T>,    \
-                                         const BatchNormTail<T>&, const BatchNormParams<T>&, const Nhwc&);            \
+                                         const BatchNormTail<T>&, const BatchNormParams<T>&);                         \
+  template void batch_norm_backward_sums(BatchNormSaved<T>&, std::span<T>, std::span<const T>, std::span<const T>,    \
+                                         const BatchNormTail<T>&, const BatchNormParams<T>&, int);                    \
   template void batch_norm_backward_finish(BatchNormSaved<T>&, compute_t<T>*, std::span<compute_t<T>>,                \
                                            std::span<compute_t<T>>, const BatchNormParams<T>&, const Nhwc&);          \
   template void batch_norm_backward_dx(std::span<T>, std::span<const T>, std::span<const T>, const BatchNormTail<T>&, \
-                                       const BatchNormSaved<T>&, const BatchNormParams<T>&, const Nhwc&);
+                                       const BatchNormSaved<T>&, const BatchNormParams<T>&);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)
 PLEAT_INSTANTIATE(Bf16)

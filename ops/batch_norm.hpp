@@ -15,6 +15,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
@@ -22,14 +23,14 @@
 
 namespace pleat {
 
-/// What one batch norm keeps from pass to pass, and the sums it adds up piece by piece.
+/// What one batch norm keeps from pass to pass, and the sums it adds up piece by piece, each thread its own.
 template <class T>
 struct BatchNormSaved {
   explicit BatchNormSaved(int64_t channels);
   AlignedVector<compute_t<T>> mean, rstd;
-  AlignedVector<compute_t<T>> shift;  ///< A batch's first pixel, while its statistics are added up.
-  bool has_shift = false;
   AlignedVector<compute_t<T>> dx_factors;  ///< [3][C]: dx = f0 * dz + f1 * (x - mean) + f2.
+  std::vector<int64_t> pixels;             ///< [threads], added to the statistics; zero between batches.
+  AlignedVector<compute_t<T>> shift;       ///< [threads][C]: a batch's first pixel that the thread added.
   AlignedVector<double> sums;              ///< [threads][3][C]; zero between batches.
 };
 
@@ -47,15 +48,17 @@ struct BatchNormParams {
 };
 
 /// Adds a piece of a batch to the sums: of x less the first pixel that is added, which stay exact where the mean is
-/// large against the deviation.
+/// large against the deviation. The whole piece, or the pixels that the calling thread has of it.
 template <class T>
-void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, const Nhwc& shape);
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x);
+template <class T>
+void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, int thread);
 
-/// Batch statistics into `saved`, once all pieces of a batch of `shape` were added, and the running ones moved towards
-/// them by op.momentum. Throws std::invalid_argument if N*H*W < 2.
+/// Batch statistics into `saved`, once all pieces of a batch were added, and the running ones moved towards them by
+/// op.momentum. Throws std::invalid_argument if N*H*W < 2.
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
-                                  std::span<compute_t<T>> running_var, const Nhwc& shape, const BatchNorm& op);
+                                  std::span<compute_t<T>> running_var, const BatchNorm& op);
 
 /// mean and rstd for evaluation, from the running statistics.
 template <class T>
@@ -64,14 +67,18 @@ void batch_norm_running(BatchNormSaved<T>& saved, std::span<const compute_t<T>> 
 
 template <class T>
 void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTail<T>& tail,
-                        const BatchNormSaved<T>& saved, const BatchNormParams<T>& params, const Nhwc& shape);
+                        const BatchNormSaved<T>& saved, const BatchNormParams<T>& params);
 
 // Gradients in training, through the batch statistics: sums over the batch first, then dx.
 
-/// Adds a piece to the sums. With a residual, its gradient dz (before the activation) is written; else `dz` is empty.
+/// Adds a piece to the sums, or the calling thread's pixels of one. With a residual, its gradient dz (before the
+/// activation) is written; else `dz` is empty.
 template <class T>
 void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
-                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params, const Nhwc& shape);
+                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params);
+template <class T>
+void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
+                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params, int thread);
 
 /// Parameter gradients, and the factors of dx, once all pieces of a batch of `shape` were added. `dalpha` may be null.
 template <class T>
@@ -81,6 +88,6 @@ void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, 
 /// dx from dz; or from dy, with the `tail` between the two, which must then have no residual.
 template <class T>
 void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const BatchNormTail<T>& tail,
-                            const BatchNormSaved<T>& saved, const BatchNormParams<T>& params, const Nhwc& shape);
+                            const BatchNormSaved<T>& saved, const BatchNormParams<T>& params);
 
 }  // namespace pleat

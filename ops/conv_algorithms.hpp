@@ -18,15 +18,17 @@ enum class Algorithm : char {
   direct = 'd',
   winograd2 = '2',  ///< F(2x2,3x3), ops/winograd_pass.hpp.
   winograd4 = '4',  ///< F(4x4,3x3).
+  product = 'p',    ///< ops/pointwise_conv2d.hpp; not for the gradient of the weights.
 };
-inline constexpr Algorithm kAlgorithms[] = {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4};
+inline constexpr Algorithm kAlgorithms[] = {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4,
+                                            Algorithm::product};
 
 struct ConvAlgorithms {
   Algorithm forward = Algorithm::direct, backward_data = Algorithm::direct, backward_weights = Algorithm::direct;
   bool operator==(const ConvAlgorithms&) const = default;
 };
 
-/// A convolution that has a choice, as training meets it: 3x3 with stride 1 and no groups.
+/// A convolution that has a choice, as training meets it: 3x3 or 1x1 with stride 1 and no groups.
 struct TrainingConv {
   int node;
   Conv2d op;
@@ -39,7 +41,11 @@ struct TrainingConv {
 std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<Nhwc>& shapes, const ExecPlan& plan,
                                          int64_t batch);
 
-/// What is fastest by a rule from measurements on several processors: Winograd where there are enough channels.
+/// What can compute a convolution: one algorithm if it has no choice.
+std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op);
+
+/// What is fastest by a rule from measurements on several processors: Winograd where there are enough channels,
+/// products for 1x1.
 ConvAlgorithms usual_algorithms(const TrainingConv& conv);
 
 /// Three letters.

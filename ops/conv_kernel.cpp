@@ -7,6 +7,7 @@
 #include "ops/conv2d.hpp"
 #include "ops/conv2d_onednn.hpp"
 #include "ops/depthwise_conv2d.hpp"
+#include "ops/pointwise_conv2d.hpp"
 #include "ops/winograd.hpp"
 
 namespace pleat {
@@ -26,7 +27,7 @@ class NativeConv final : public ConvKernel<T> {
   void begin_forward(std::span<const float> weight) override { weight_ = weight; }
   void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
+      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, y_written_);
     else
       conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
   }
@@ -37,7 +38,7 @@ class NativeConv final : public ConvKernel<T> {
   }
   void backward_data(std::span<T> dx, std::span<const T> dy) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
+      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_, dx_written_);
     else
       conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
   }
@@ -48,6 +49,10 @@ class NativeConv final : public ConvKernel<T> {
       conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
   }
   void end_backward() override {}
+  void tell(const Written& y, const Written& dx) override {
+    y_written_ = y;
+    dx_written_ = dx;
+  }
 
  private:
   static constexpr bool kDepthwise = std::is_same_v<Op, DepthwiseConv2d>;
@@ -56,12 +61,14 @@ class NativeConv final : public ConvKernel<T> {
   std::span<const float> weight_;
   std::span<float> dweight_, dbias_;
   AlignedVector<float> workspace_;
+  Written y_written_, dx_written_;
 };
 
 template <class T>
 std::unique_ptr<ConvKernel<T>> make_with(Algorithm algorithm, const Nhwc& x_shape, const Conv2d& op,
                                          const ConvPasses& passes) {
   if (algorithm == Algorithm::direct) return std::make_unique<OnednnConv2d<T>>(x_shape, op, passes);
+  if (algorithm == Algorithm::product) return std::make_unique<PointwiseConv2d<T>>(x_shape, op);
   return std::make_unique<WinogradConv2d<T>>(x_shape, op, algorithm == Algorithm::winograd2 ? 2 : 4, passes);
 }
 
@@ -95,6 +102,9 @@ class MixedConv final : public ConvKernel<T> {
   void backward_data(std::span<T> dx, std::span<const T> dy) override { data_->backward_data(dx, dy); }
   void backward_weights(std::span<const T> dy, std::span<const T> x) override { weights_->backward_weights(dy, x); }
   void end_backward() override { weights_->end_backward(); }
+  void tell(const Written& y, const Written& dx) override {
+    for (const auto& kernel : kernels_) kernel->tell(y, dx);
+  }
 
  private:
   std::vector<std::unique_ptr<ConvKernel<T>>> kernels_;
@@ -102,6 +112,15 @@ class MixedConv final : public ConvKernel<T> {
 };
 
 }  // namespace
+
+ConvPasses tells(const Conv2d&, const ConvKernelOptions& options) {
+  const bool choice = options.kernels == Kernels::onednn;
+  return {.forward = choice && options.algorithms.forward == Algorithm::product,
+          .backward_data = choice && options.algorithms.backward_data == Algorithm::product};
+}
+ConvPasses tells(const DepthwiseConv2d&, const ConvKernelOptions&) {
+  return {.forward = true, .backward_data = true};
+}
 
 template <class T>
 std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2d& op,

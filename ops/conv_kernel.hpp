@@ -8,6 +8,7 @@
 
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
+#include "core/parallel.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv_algorithms.hpp"
 
@@ -35,6 +36,9 @@ class ConvKernel {
   virtual void backward_data(std::span<T> dx, std::span<const T> dy) = 0;  ///< Overwrites dx.
   virtual void backward_weights(std::span<const T> dy, std::span<const T> x) = 0;
   virtual void end_backward() = 0;
+
+  /// From here on forward tells `y` what it has written, and backward_data `dx`, where tells() says that they do.
+  virtual void tell(const Written& /*y*/, const Written& /*dx*/) {}
 };
 
 /// Passes that will be called: for those alone memory is kept.
@@ -48,6 +52,10 @@ struct ConvKernelOptions {
   ConvPasses passes = {};
   ConvAlgorithms algorithms = {};  ///< Our own kernels know the direct one alone.
 };
+
+/// The passes of these kernels that tell what they have written: those of our own that thread by thread finish pixels.
+ConvPasses tells(const Conv2d& op, const ConvKernelOptions& options);
+ConvPasses tells(const DepthwiseConv2d& op, const ConvKernelOptions& options);
 
 /// Throws std::invalid_argument where the choice cannot do it (our own have no Bf16). Depthwise convolutions, whatever
 /// the choice, are our own: faster than oneDNN's, and in Bf16 too.

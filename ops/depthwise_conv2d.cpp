@@ -71,19 +71,26 @@ void weights_pixels(const T* dy, const T* x, const Correlation& g, const Workspa
 
 // --- the one or the other ---
 
-// `count` units of work, to be cut among threads.
+// `count` units of work, to be cut among threads: pixels, or rows of tiles.
 template <class T>
 struct Code {
   int64_t count;
+  bool in_tiles;
   Slots slots;
   void (*correlate)(T*, const T*, const Correlation&, const Workspace<compute_t<T>>&, int, int64_t, int64_t);
   void (*weights)(const T*, const T*, const Correlation&, const Workspace<compute_t<T>>&, int, int64_t, int64_t);
+
+  int64_t first_pixel(int64_t unit, const Nhwc& out) const {
+    if (!in_tiles) return unit;
+    const int64_t rows = count / out.n;
+    return (unit / rows * out.h + unit % rows * depthwise::kRows) * out.w;
+  }
 };
 
 template <class T, int kKernel>
 Code<T> tiles(const Correlation& g, const Slots& slots, int64_t phase) {
   using namespace depthwise;
-  Code<T> code{tile_rows(g), slots, correlate_tiles<T, kKernel, 1, 1, 0>, weights_tiles<T, kKernel, 1>};
+  Code<T> code{tile_rows(g), true, slots, correlate_tiles<T, kKernel, 1, 1, 0>, weights_tiles<T, kKernel, 1>};
   if (g.stride == 2) {
     code.correlate = correlate_tiles<T, kKernel, 2, 1, 0>;
     code.weights = weights_tiles<T, kKernel, 2>;
@@ -102,12 +109,13 @@ Code<T> code_for(const Correlation& g) {
     if (g.kernel == 3) return tiles<T, 3>(g, slots, phase(g.top));
     if (g.kernel == 5) return tiles<T, 5>(g, slots, phase(g.top));
   }
-  return {g.out.pixels(), {g.in.c, g.in.c}, correlate_pixels<T>, weights_pixels<T>};
+  return {g.out.pixels(), false, {g.in.c, g.in.c}, correlate_pixels<T>, weights_pixels<T>};
 }
 
 template <class T>
 void correlate(std::span<T> out, std::span<const T> in, std::span<const compute_t<T>> weight,
-               std::span<const compute_t<T>> bias, const Correlation& g, bool turn, std::span<compute_t<T>> buffer) {
+               std::span<const compute_t<T>> bias, const Correlation& g, bool turn, std::span<compute_t<T>> buffer,
+               const Written& written) {
   const Code<T> code = code_for<T>(g);
   const Workspace<compute_t<T>> workspace(code.slots, g.kernel * g.kernel, buffer.data());
   const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps;
@@ -120,7 +128,11 @@ void correlate(std::span<T> out, std::span<const T> in, std::span<const compute_
     }
   });
   parallel_for(code.count, [&](int64_t begin, int64_t end, int thread) {
-    code.correlate(out.data(), in.data(), g, workspace, thread, begin, end);
+    const int64_t step = written && code.in_tiles ? 1 : end - begin;
+    for (int64_t unit = begin; unit < end; unit += step) {
+      code.correlate(out.data(), in.data(), g, workspace, thread, unit, unit + step);
+      if (written) written(code.first_pixel(unit, g.out), code.first_pixel(unit + step, g.out), thread);
+    }
   });
 }
 
@@ -145,16 +157,17 @@ int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& o
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace) {
+                              std::span<compute_t<T>> workspace, const Written& written) {
   check<T>(x_shape, op, x, y, weight, bias, workspace);
-  correlate<T>(y, x, weight, bias, forward_of(x_shape, op), false, workspace);
+  correlate<T>(y, x, weight, bias, forward_of(x_shape, op), false, workspace, written);
 }
 
 template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
-                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace) {
+                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
+                                    const Written& written) {
   check<T>(x_shape, op, dx, dy, weight, {}, workspace);
-  correlate<T>(dx, dy, weight, {}, backward_of(x_shape, op), true, workspace);
+  correlate<T>(dx, dy, weight, {}, backward_of(x_shape, op), true, workspace, written);
 }
 
 template <class T>
@@ -189,9 +202,10 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
 #define PLEAT_INSTANTIATE(T)                                                                                       \
   template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,       \
                                             std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,    \
-                                            std::span<compute_t<T>>);                                              \
+                                            std::span<compute_t<T>>, const Written&);                              \
   template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>, \
-                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>);   \
+                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>,    \
+                                                  const Written&);                                                 \
   template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,             \
                                                      std::span<const T>, std::span<const T>, const Nhwc&,          \
                                                      const DepthwiseConv2d&, std::span<compute_t<T>>);

@@ -270,10 +270,10 @@ void OpRun<T>::forward() {
                    if (case_.evaluation) {
                      batch_norm_running<T>(*saved_, p.running_mean, p.running_var, op);
                    } else {
-                     batch_norm_add_statistics<T>(*saved_, x, shape);
-                     batch_norm_finish_statistics<T>(*saved_, params.running_mean, params.running_var, shape, op);
+                     batch_norm_add_statistics<T>(*saved_, x);
+                     batch_norm_finish_statistics<T>(*saved_, params.running_mean, params.running_var, op);
                    }
-                   batch_norm_forward<T>(y, x, tail(), *saved_, {p.weight, p.bias}, shape);
+                   batch_norm_forward<T>(y, x, tail(), *saved_, {p.weight, p.bias});
                  },
                  [&](const AlphaAct& op) { alpha_act_forward<T>(y, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_forward<T>(y, x, shape, op); },
@@ -322,11 +322,11 @@ void OpRun<T>::backward() {
                    const bool residual = dinputs.size() == 2;
                    const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
                    const BatchNormParams<T> norm{p.weight, p.bias};
-                   batch_norm_backward_sums<T>(*saved_, dz, dy, x, tail(), norm, shape);
+                   batch_norm_backward_sums<T>(*saved_, dz, dy, x, tail(), norm);
                    batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
                                                  dparams.bias, norm, shape);
                    batch_norm_backward_dx<T>(dx, residual ? std::span<const T>(dz) : dy, x,
-                                             residual ? BatchNormTail<T>{} : tail(), *saved_, norm, shape);
+                                             residual ? BatchNormTail<T>{} : tail(), *saved_, norm);
                  },
                  [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },

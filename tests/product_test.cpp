@@ -1,8 +1,10 @@
-// Convolutions as products against the naive evaluator: every cut, f32 and bf16.
+// Convolutions as products against the naive evaluator, the engine's in every cut and training's, f32 and bf16.
 #include <stdexcept>
 
 #include "core/rng.hpp"
 #include "fold/product_conv.hpp"
+#include "ops/pointwise_conv2d.hpp"
+#include "tests/alloc_count.hpp"
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
@@ -80,4 +82,68 @@ TEST_CASE("product: channels that the panels cannot hold are an error") {
   CHECK(error_of<std::invalid_argument>([&] { ProductConvKernel<float>(conv, std::vector<float>(48), {}); }) ==
         "convolution as a product: 3 to 16 channels; expected multiples of 2 and 16, or of 4 and 8 but not 8, and a "
         "CPU with AVX2");
+}
+
+namespace {
+
+template <class T>
+void check_pointwise(const Nhwc& x, int out, double tolerance) {
+  CAPTURE(to_string(x));
+  CAPTURE(out);
+  const Nhwc y{x.n, x.h, x.w, out};
+  const Conv2d op{out, 1}, turned{static_cast<int>(x.c), 1};
+  const auto input = random<T>(x.size(), 1), dy = random<T>(y.size(), 2);
+  const auto exact = random<T>(out * x.c, 3);
+  const AlignedVector<float> weight(exact.begin(), exact.end());
+  std::vector<double> transposed(weight.size());
+  for (int64_t o = 0; o < out; ++o)
+    for (int64_t i = 0; i < x.c; ++i) transposed[i * out + o] = weight[o * x.c + i];
+
+  const auto conv = make_conv_kernel<T>(
+      x, op, {.passes = kAllPasses, .algorithms = {Algorithm::product, Algorithm::product, Algorithm::direct}});
+  const auto direct = make_conv_kernel<T>(x, op, {.passes = kAllPasses});
+  AlignedVector<T> to(y.size(), T(NAN)), dx(x.size(), T(NAN));
+  AlignedVector<float> dweight(weight.size()), expected(weight.size());
+  const auto step = [&](ConvKernel<T>& kernel, std::span<float> gradient) {
+    kernel.begin_forward(weight);
+    kernel.forward(to, input, {});
+    kernel.begin_backward(weight, gradient, {});
+    kernel.backward_weights(dy, input);
+    kernel.backward_data(dx, dy);
+    kernel.end_backward();
+  };
+  step(*direct, expected);
+  step(*conv, dweight);
+  CHECK(testing::difference(wide(to), testing::reference_forward(op, {wide(input)}, {x}, {.weight = wide(weight)})) <
+        tolerance);
+  CHECK(testing::difference(wide(dx), testing::reference_forward(turned, {wide(dy)}, {y}, {.weight = transposed})) <
+        tolerance);
+  CHECK(dweight == expected);
+  CHECK(testing::count_allocations([&] { step(*conv, dweight); }).own == 0);
+}
+
+}  // namespace
+
+TEST_CASE("product: training's 1x1 convolutions agree with the naive evaluator both ways, and allocate nothing") {
+  const testing::Threads restore;
+  const struct {
+    Nhwc x;
+    int out;
+  } cases[] = {{{3, 5, 7, 24}, 40}, {{2, 4, 4, 96}, 16}, {{1, 9, 9, 16}, 136}, {{2, 20, 20, 48}, 32}};
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    for (const auto& [x, out] : cases) {
+      check_pointwise<float>(x, out, 1e-6);
+      if (cpu_has_bf16()) check_pointwise<Bf16>(x, out, 1.0 / 256);  // the output's own bits
+    }
+  }
+}
+
+TEST_CASE("product: training's refuses other convolutions") {
+  const auto refused = [](const Nhwc& x, const Conv2d& op) {
+    return error_of<std::invalid_argument>([&] { PointwiseConv2d<float>(x, op); });
+  };
+  CHECK(holds(refused({1, 4, 4, 16}, {24, 3}), "kernel 3, stride 1, 16 to 24 channels"));
+  CHECK(holds(refused({1, 4, 4, 20}, {24, 1}), "kernel 1, stride 1, 20 to 24 channels"));
+  CHECK(refused({1, 4, 4, 16}, {24, 1}) == "no error");
 }

@@ -33,7 +33,7 @@ std::string describe(const TrainingConv& c) {
   const Padding& pad = c.op.pad;
   return concat(c.bf16 ? "bf16 " : "f32 ", to_string(c.x_shape), " out ", c.op.out, " pad ", pad.top, ' ', pad.left,
                 ' ', pad.bottom, ' ', pad.right, c.op.bias ? " bias" : "", c.needs_dx ? " dx" : "", " pieces ",
-                c.pieces);
+                c.pieces, c.op.kernel == 1 ? " pointwise" : "");
 }
 
 // One convolution with its buffers, and the best times so far of one algorithm.
@@ -67,8 +67,10 @@ ConvAlgorithms fastest(const TrainingConv& c) {
 
   std::vector<Candidate<T>> candidates;
   const ConvPasses passes{.backward_data = c.needs_dx, .backward_weights = true};
-  for (const Algorithm a : kAlgorithms)
-    candidates.push_back({a, make_conv_kernel<T>(c.x_shape, c.op, {.passes = passes, .algorithms = {a, a, a}})});
+  for (const Algorithm a : algorithms_for(c.x_shape, c.op)) {
+    const Algorithm weights = a == Algorithm::product ? Algorithm::direct : a;
+    candidates.push_back({a, make_conv_kernel<T>(c.x_shape, c.op, {.passes = passes, .algorithms = {a, a, weights}})});
+  }
   for (int round = 0; round < kRounds; ++round)
     for (Candidate<T>& candidate : candidates) {
       ConvKernel<T>& conv = *candidate.kernel;

@@ -1,7 +1,8 @@
 // Products of pixels with packed weights, all sums of some pixels in registers: what the engine's own convolutions are
-// made of (private to them). Weights are packed in panels of 16 output channels, [panel][k][16], or for bfloat16
-// [panel][k/2][16][2], as the instruction that multiplies pairs wants them. Where eight channels or less would fill
-// half a panel, the last 24 are packed as a tail, in which a register holds eight channels' weights of twice as many k.
+// and training's 1x1 convolutions are made of (private to them). Weights are packed in panels of 16 output channels,
+// [panel][k][16], or for bfloat16 [panel][k/2][16][2], as the instruction that multiplies pairs wants them. Where eight
+// channels or less would fill half a panel, the last 24 are packed as a tail, in which a register holds eight channels'
+// weights of twice as many k.
 #pragma once
 
 #include <cstdint>
@@ -86,8 +87,20 @@ Packing packing(int64_t out, int64_t k) {
   return {tail ? out / kPanelWidth - 1 : panels_of(out), tail};
 }
 
-/// OIHW weights of a 1x1 convolution [out, in] in panels of k >= in rows; what is beyond `out` and `in` is zero.
-template <class T>
-AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k, const Packing& packing);
+/// Weights of a 1x1 convolution: that of output o and input i is data[o * next_out + i * next_in].
+template <class W>
+struct PointwiseWeights {
+  const W* data;
+  int64_t out, in, next_out, next_in;
+};
+
+/// Elements of packed weights.
+inline int64_t packed_size(const Packing& packing, int64_t k) {
+  return (packing.whole * kPanelWidth + (packing.tail ? kTailWidth : 0)) * k;
+}
+
+/// Panels of k >= weights.in rows; what is beyond `out` and `in` is zero.
+template <class T, class W>
+void pack_panels(std::span<T> packed, const PointwiseWeights<W>& weights, int64_t k, const Packing& packing);
 
 }  // namespace pleat

@@ -1,7 +1,9 @@
-#include "fold/tile_product.hpp"
+#include "ops/tile_product.hpp"
 
 #include <algorithm>
 #include <array>
+
+#include "core/parallel.hpp"
 
 namespace pleat {
 namespace {
@@ -202,22 +204,26 @@ void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sum
 template void multiply(const Pixels<float>&, const Panels<float>&, int64_t, const Sums&, const Panels<float>&);
 template void multiply(const Pixels<Bf16>&, const Panels<Bf16>&, int64_t, const Sums&, const Panels<Bf16>&);
 
-template <class T>
-AlignedVector<T> pack_panels(std::span<const float> weight, int64_t out, int64_t in, int64_t k,
-                             const Packing& packing) {
-  const int64_t panel = k * kPanelWidth;
-  AlignedVector<T> packed(packing.whole * panel + (packing.tail ? k * kTailWidth : 0), T(0.0f));
-  for (int64_t o = 0; o < out; ++o) {
-    const int64_t at = std::min(o / kPanelWidth, packing.whole), column = o - at * kPanelWidth;
-    const bool tail = at == packing.whole;
-    const int64_t step = kLaneWeights<T> * (tail ? 2 : 1), width = tail ? kTailWidth : kPanelWidth;
-    T* const to = packed.data() + at * panel + column * step;
-    for (int64_t i = 0; i < in; ++i) to[i / step * step * width + i % step] = T(weight[o * in + i]);
-  }
-  return packed;
+template <class T, class W>
+void pack_panels(std::span<T> packed, const PointwiseWeights<W>& weights, int64_t k, const Packing& packing) {
+  parallel_for(packing.whole + packing.tail, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const bool tail = panel == packing.whole;
+      const int64_t step = kLaneWeights<T> * (tail ? 2 : 1), width = tail ? kTailWidth : kPanelWidth;
+      const int64_t first = panel * kPanelWidth, columns = std::min(width, weights.out - first);
+      T* const to = packed.data() + first * k;
+      if (columns < width || weights.in < k) std::fill_n(to, width * k, T(0.0f));
+      for (int64_t i = 0; i < weights.in; ++i) {
+        const W* from = weights.data + first * weights.next_out + i * weights.next_in;
+        T* const row = to + i / step * step * width + i % step;
+        for (int64_t c = 0; c < columns; ++c) row[c * step] = T(from[c * weights.next_out]);
+      }
+    }
+  });
 }
 
-template AlignedVector<float> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, const Packing&);
-template AlignedVector<Bf16> pack_panels(std::span<const float>, int64_t, int64_t, int64_t, const Packing&);
+template void pack_panels(std::span<float>, const PointwiseWeights<float>&, int64_t, const Packing&);
+template void pack_panels(std::span<Bf16>, const PointwiseWeights<float>&, int64_t, const Packing&);
+template void pack_panels(std::span<Bf16>, const PointwiseWeights<Bf16>&, int64_t, const Packing&);
 
 }  // namespace pleat

@@ -1,0 +1,114 @@
+#include "ops/pointwise_conv2d.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+#include "ops/convert.hpp"
+#include "ops/convolution.hpp"
+
+namespace pleat {
+namespace {
+
+constexpr const char* kName = "conv2d (product)";
+
+}  // namespace
+
+template <class T>
+bool PointwiseConv2d<T>::is_supported(const Nhwc& x, const Conv2d& op) {
+  const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels > 8; };
+  return op.kernel == 1 && op.stride == 1 && op.pad == Padding{} && op.groups == 1 && !op.bias && fits(x.c) &&
+         fits(op.out) && has_avx2();
+}
+
+template <class T>
+PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op) : pixels_(x.pixels()), in_(x.c), out_(op.out) {
+  PLEAT_CHECK(is_supported(x, op), kName, ": kernel ", op.kernel, ", stride ", op.stride, ", ", x.c, " to ", op.out,
+              " channels; expected 1, 1, multiples of 8 above 8, no padding, groups or bias, and a CPU with AVX2");
+  packed_.resize(std::max(packed_size(packing<T>(out_, in_), in_), packed_size(packing<T>(in_, out_), out_)));
+  if constexpr (!std::is_same_v<T, float>) rounded_.resize(in_ * out_);
+  zeros_.resize(std::max(panels_of(in_), panels_of(out_)) * kPanelWidth);
+}
+
+// to [pixels, out] = from [pixels, in] times the packed weights.
+template <class T>
+void PointwiseConv2d<T>::run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out,
+                             const Written& written) const {
+  check_size(kName, "input", from.size(), pixels_ * in);
+  check_size(kName, "output", to.size(), pixels_ * out);
+  // Pixels that stay in the second-level cache while all weights pass by, and until somebody was told.
+  constexpr int64_t kNear = 384 << 10, kTile = 28;
+  const int64_t band = std::max(kTile, kNear / ((in + out) * int64_t{sizeof(T)}) / kTile * kTile);
+  const auto [whole, tail] = packing<T>(out, in);
+  const int64_t panel = in * kPanelWidth;
+  const Panels<T> weights{packed_.data(), panel, whole, tail ? packed_.data() + whole * panel : nullptr};
+  parallel_for((pixels_ + kTile - 1) / kTile, [&](int64_t first, int64_t tiles_end, int thread) {
+    const int64_t last = std::min(tiles_end * kTile, pixels_);
+    for (int64_t p = first * kTile; p < last; p += band) {
+      Sums sums{zeros_.data(), 0, nullptr, 0, out, {}};
+      sums.send(to.data() + p * out);
+      const int64_t end = std::min(p + band, last);
+      multiply(Pixels<T>{from.data() + p * in, 1, end - p, 0, in}, weights, in, sums, weights);
+      if (written) written(p, end, thread);
+    }
+  });
+}
+
+// For y; turned, for dx.
+template <class T>
+void PointwiseConv2d<T>::pack(std::span<const float> weight, bool turned) {
+  check_size(kName, "weight", weight.size(), in_ * out_);
+  const auto from = [&](const auto* data) {
+    using W = std::remove_cvref_t<decltype(*data)>;
+    const PointwiseWeights<W> as_is{data, out_, in_, in_, 1}, other{data, in_, out_, 1, in_};
+    const int64_t k = turned ? out_ : in_;
+    pack_panels<T>(packed_, turned ? other : as_is, k, packing<T>(turned ? in_ : out_, k));
+  };
+  if constexpr (std::is_same_v<T, float>) {
+    from(weight.data());
+  } else {
+    convert<T, float>(rounded_, weight);
+    from(rounded_.data());
+  }
+}
+
+template <class T>
+void PointwiseConv2d<T>::begin_forward(std::span<const float> weight) {
+  pack(weight, false);
+}
+
+template <class T>
+void PointwiseConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
+  check_size(kName, "bias", bias.size(), 0);
+  run(y, x, in_, out_, y_written_);
+}
+
+template <class T>
+void PointwiseConv2d<T>::begin_backward(std::span<const float> weight, std::span<float>, std::span<float>) {
+  pack(weight, true);
+}
+
+template <class T>
+void PointwiseConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
+  run(dx, dy, out_, in_, dx_written_);
+}
+
+template <class T>
+void PointwiseConv2d<T>::backward_weights(std::span<const T>, std::span<const T>) {
+  PLEAT_CHECK(false, kName, ": has no gradient of the weights");
+}
+template <class T>
+void PointwiseConv2d<T>::end_backward() {
+  PLEAT_CHECK(false, kName, ": has no gradient of the weights");
+}
+
+template <class T>
+void PointwiseConv2d<T>::tell(const Written& y, const Written& dx) {
+  y_written_ = y;
+  dx_written_ = dx;
+}
+
+template class PointwiseConv2d<float>;
+template class PointwiseConv2d<Bf16>;
+
+}  // namespace pleat
