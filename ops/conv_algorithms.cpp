@@ -36,7 +36,7 @@ std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op) {
 }
 
 ConvAlgorithms usual_algorithms(const TrainingConv& conv) {
-  if (conv.op.kernel == 1) return {Algorithm::product, Algorithm::product, Algorithm::direct};
+  if (conv.op.kernel == 1) return {Algorithm::product, Algorithm::product, Algorithm::product};
   const int64_t channels = std::min<int64_t>(conv.x_shape.c, conv.op.out), enough = conv.bf16 ? 64 : 16;
   const Algorithm best = channels < enough                              ? Algorithm::direct
                          : std::min(conv.x_shape.h, conv.x_shape.w) > 2 ? Algorithm::winograd4
@@ -61,13 +61,9 @@ std::vector<ConvAlgorithms> parse_algorithms(std::string_view text, const std::v
     const auto letter = [&](std::size_t pass) {
       const auto algorithm = static_cast<Algorithm>(text[i + pass]);
       const TrainingConv& conv = convs[i / 3];
-      std::vector<Algorithm> known = algorithms_for(conv.x_shape, conv.op);
-      if (pass == 2) std::erase(known, Algorithm::product);
+      const std::vector<Algorithm> known = algorithms_for(conv.x_shape, conv.op);
       PLEAT_CHECK(std::ranges::find(known, algorithm) != known.end(), "algorithms '", text, "': letter ", i + pass + 1,
-                  " is '", text[i + pass], "', expected ",
-                  conv.op.kernel == 3 ? "d, 2 or 4"
-                  : pass == 2         ? "d"
-                                      : "d or p");
+                  " is '", text[i + pass], "', expected ", conv.op.kernel == 3 ? "d, 2 or 4" : "d or p");
       return algorithm;
     };
     all.push_back({letter(0), letter(1), letter(2)});

@@ -18,7 +18,7 @@ enum class Algorithm : char {
   direct = 'd',
   winograd2 = '2',  ///< F(2x2,3x3), ops/winograd_pass.hpp.
   winograd4 = '4',  ///< F(4x4,3x3).
-  product = 'p',    ///< ops/pointwise_conv2d.hpp; not for the gradient of the weights.
+  product = 'p',    ///< ops/pointwise_conv2d.hpp.
 };
 inline constexpr Algorithm kAlgorithms[] = {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4,
                                             Algorithm::product};

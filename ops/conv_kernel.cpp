@@ -68,7 +68,7 @@ template <class T>
 std::unique_ptr<ConvKernel<T>> make_with(Algorithm algorithm, const Nhwc& x_shape, const Conv2d& op,
                                          const ConvPasses& passes) {
   if (algorithm == Algorithm::direct) return std::make_unique<OnednnConv2d<T>>(x_shape, op, passes);
-  if (algorithm == Algorithm::product) return std::make_unique<PointwiseConv2d<T>>(x_shape, op);
+  if (algorithm == Algorithm::product) return std::make_unique<PointwiseConv2d<T>>(x_shape, op, passes);
   return std::make_unique<WinogradConv2d<T>>(x_shape, op, algorithm == Algorithm::winograd2 ? 2 : 4, passes);
 }
 

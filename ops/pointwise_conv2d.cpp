@@ -6,6 +6,7 @@
 #include "core/parallel.hpp"
 #include "ops/convert.hpp"
 #include "ops/convolution.hpp"
+#include "ops/outer_product.hpp"
 
 namespace pleat {
 namespace {
@@ -18,16 +19,25 @@ template <class T>
 bool PointwiseConv2d<T>::is_supported(const Nhwc& x, const Conv2d& op) {
   const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels > 8; };
   return op.kernel == 1 && op.stride == 1 && op.pad == Padding{} && op.groups == 1 && !op.bias && fits(x.c) &&
-         fits(op.out) && has_avx2();
+         fits(op.out) && (x.c % kPanelWidth == 0 || op.out % kPanelWidth == 0) && has_avx2();
 }
 
 template <class T>
-PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op) : pixels_(x.pixels()), in_(x.c), out_(op.out) {
-  PLEAT_CHECK(is_supported(x, op), kName, ": kernel ", op.kernel, ", stride ", op.stride, ", ", x.c, " to ", op.out,
-              " channels; expected 1, 1, multiples of 8 above 8, no padding, groups or bias, and a CPU with AVX2");
+PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op, const ConvPasses& passes)
+    : pixels_(x.pixels()),
+      in_(x.c),
+      out_(op.out),
+      turned_(x.c % kPanelWidth != 0 || (op.out % kPanelWidth == 0 && op.out > x.c)) {
+  PLEAT_CHECK(
+      is_supported(x, op), kName, ": kernel ", op.kernel, ", stride ", op.stride, ", ", x.c, " to ", op.out,
+      " channels; expected 1, 1, multiples of 8 above 8, one of 16, no padding, groups or bias, and a CPU with AVX2");
   packed_.resize(std::max(packed_size(packing<T>(out_, in_), in_), packed_size(packing<T>(in_, out_), out_)));
   if constexpr (!std::is_same_v<T, float>) rounded_.resize(in_ * out_);
   zeros_.resize(std::max(panels_of(in_), panels_of(out_)) * kPanelWidth);
+  if (!passes.backward_weights) return;
+  sums_.resize(num_threads() * in_ * out_);
+  if constexpr (!std::is_same_v<T, float>)
+    interleaved_.resize(num_threads() * chunk() * (in_ + out_)), zero_pixel_.resize(std::max(in_, out_));
 }
 
 // to [pixels, out] = from [pixels, in] times the packed weights.
@@ -84,8 +94,10 @@ void PointwiseConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span
 }
 
 template <class T>
-void PointwiseConv2d<T>::begin_backward(std::span<const float> weight, std::span<float>, std::span<float>) {
+void PointwiseConv2d<T>::begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float>) {
   pack(weight, true);
+  dweight_ = dweight;
+  std::fill(sums_.begin(), sums_.end(), 0.0f);
 }
 
 template <class T>
@@ -93,13 +105,50 @@ void PointwiseConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
   run(dx, dy, out_, in_, dx_written_);
 }
 
+// Pixels that stay in the second-level cache while all tiles of the sums pass by; enough of them that these, which have
+// to be fetched for each chunk, cost little.
 template <class T>
-void PointwiseConv2d<T>::backward_weights(std::span<const T>, std::span<const T>) {
-  PLEAT_CHECK(false, kName, ": has no gradient of the weights");
+int64_t PointwiseConv2d<T>::chunk() const {
+  return std::clamp<int64_t>((512 << 10) / ((in_ + out_) * int64_t{sizeof(T)}), 64, 256) / 2 * 2;
 }
+
+template <class T>
+void PointwiseConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x) {
+  check_size(kName, "x", x.size(), pixels_ * in_);
+  check_size(kName, "dy", dy.size(), pixels_ * out_);
+  check_size(kName, "sums", sums_.size(), num_threads() * in_ * out_);
+  const int64_t most = chunk();
+  parallel_for(pixels_, [&](int64_t first, int64_t last, int thread) {
+    for (int64_t begin = first; begin < last; begin += most) {
+      int64_t pixels = std::min(most, last - begin);
+      Operand<T> from{x.data() + begin * in_, in_}, to{dy.data() + begin * out_, out_};
+      if constexpr (!std::is_same_v<T, float>) {
+        T* at = interleaved_.data() + thread * most * (in_ + out_);
+        for (Operand<T>* side : {&from, &to}) {
+          const int64_t channels = side->channels;
+          for (int64_t p = 0; p < pixels; p += 2) {
+            const T* pixel = side->data + p * channels;
+            interleave(at + p * channels, pixel, p + 1 < pixels ? pixel + channels : zero_pixel_.data(), channels);
+          }
+          side->data = at;
+          at += most * channels;
+        }
+        pixels += pixels % 2;
+      }
+      add_outer_product(sums(thread).data(), turned_ ? from : to, turned_ ? to : from, pixels);
+    }
+  });
+}
+
 template <class T>
 void PointwiseConv2d<T>::end_backward() {
-  PLEAT_CHECK(false, kName, ": has no gradient of the weights");
+  parallel_for(out_, [&](int64_t first, int64_t last, int) {
+    for (int t = 0; t < num_threads(); ++t) {
+      const std::span<const float> part = sums(t);
+      for (int64_t o = first; o < last; ++o)
+        for (int64_t i = 0; i < in_; ++i) dweight_[o * in_ + i] += part[turned_ ? i * out_ + o : o * in_ + i];
+    }
+  });
 }
 
 template <class T>

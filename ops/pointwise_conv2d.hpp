@@ -1,5 +1,5 @@
 // Training's 1x1 convolution of stride 1 as a product of pixels with packed weights (ops/tile_product.hpp), forward and
-// backward to the input.
+// backward to the input; backward to the weights as one of the two sides' channels (ops/outer_product.hpp).
 #pragma once
 
 #include <span>
@@ -9,16 +9,16 @@
 
 namespace pleat {
 
-/// The gradient of the weights is not its own: backward_weights and end_backward throw std::invalid_argument. With any
-/// number of threads the same bits.
+/// With any number of threads the same bits of activations; of weights, which each thread sums apart, with the same.
 template <class T>
 class PointwiseConv2d final : public ConvKernel<T> {
  public:
-  /// 1x1, stride 1, no padding, groups or bias; channels multiples of 8, more than 8; a CPU with AVX2.
+  /// 1x1, stride 1, no padding, groups or bias; channels multiples of 8, more than 8, on one side of 16; a CPU with
+  /// AVX2.
   static bool is_supported(const Nhwc& x_shape, const Conv2d& op);
 
   /// Throws std::invalid_argument unless it is supported.
-  PointwiseConv2d(const Nhwc& x_shape, const Conv2d& op);
+  PointwiseConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvPasses& passes);
 
   void begin_forward(std::span<const float> weight) override;
   void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override;
@@ -32,10 +32,17 @@ class PointwiseConv2d final : public ConvKernel<T> {
   void pack(std::span<const float> weight, bool turned);
   void run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out, const Written& written) const;
 
+  // The gradient of the weights as each thread has it, [rows][lanes]: turned where y's channels fill registers better.
+  int64_t chunk() const;
+  std::span<float> sums(int thread) { return std::span(sums_).subspan(thread * in_ * out_, in_ * out_); }
+
   const int64_t pixels_, in_, out_;
+  const bool turned_;
   AlignedVector<T> packed_;   // of one direction at a time
   AlignedVector<T> rounded_;  // as they come; float needs none
-  AlignedVector<float> zeros_;
+  AlignedVector<float> zeros_, sums_;
+  AlignedVector<T> interleaved_, zero_pixel_;  // [threads], a chunk of both sides; float needs none
+  std::span<float> dweight_;
   Written y_written_, dx_written_;
 };
 

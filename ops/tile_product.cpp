@@ -1,24 +1,12 @@
 #include "ops/tile_product.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "core/parallel.hpp"
+#include "ops/lane_product.hpp"
 
 namespace pleat {
 namespace {
-
-// A factor of all lanes: one activation, or for bfloat16 a pair of them.
-template <class V>
-[[gnu::always_inline]] inline float spread(const float* from) {
-  return *from;
-}
-template <class V>
-[[gnu::always_inline]] inline auto spread(const Bf16* from) {
-  uint32_t pair;
-  std::memcpy(&pair, from, sizeof pair);
-  return std::array{Vec<uint32_t, kWidthOf<V>>{} + pair};
-}
 
 // Two lanes' factors in turn.
 template <class V, class T>
@@ -30,35 +18,6 @@ template <class V, class T>
   std::array<Vec<Lane, kWidthOf<V>>, 1> factors;
   std::memcpy(&factors[0], &bits, sizeof bits);
   return factors;
-}
-
-// sum += a * b; for bfloat16 each lane holds a pair, whose products are both added.
-template <class V>
-[[gnu::always_inline]] inline void multiply_add(V& sum, float a, const V& b) {
-  sum += a * b;
-}
-template <class V>
-[[gnu::always_inline]] inline void multiply_add(V& sum, const std::array<V, 1>& a, const V& b) {
-  sum += a[0] * b;
-}
-template <class V, class Bits>
-[[gnu::always_inline]] inline void multiply_add(V& sum, const Bits& a, const V& b) {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  // As text: the compiler's own function for it cannot be called from what is compiled for several instruction sets.
-  if constexpr (sizeof(V) == 64) {
-    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a[0]), "v"(b));
-    return;
-  }
-#endif
-  auto b_bits = a[0];
-  std::memcpy(&b_bits, &b, sizeof b);
-  const auto a_low = a[0] << 16, a_high = a[0] & 0xffff0000, b_low = b_bits << 16, b_high = b_bits & 0xffff0000;
-  V factor[4];
-  std::memcpy(&factor[0], &a_low, sizeof sum);
-  std::memcpy(&factor[1], &b_low, sizeof sum);
-  std::memcpy(&factor[2], &a_high, sizeof sum);
-  std::memcpy(&factor[3], &b_high, sizeof sum);
-  sum += factor[0] * factor[1] + factor[2] * factor[3];
 }
 
 // The most pixels of a tile of so many panels, or for 0 of the tail, such that sums, weights and one factor fit the

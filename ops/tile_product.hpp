@@ -12,12 +12,9 @@
 #include "core/simd.hpp"
 #include "core/tensor.hpp"
 #include "ops/activation.hpp"
+#include "ops/lane_product.hpp"
 
 namespace pleat {
-
-/// Weights of one lane of a vector.
-template <class T>
-inline constexpr int64_t kLaneWeights = std::is_same_v<T, Bf16> ? 2 : 1;
 
 /// Output channels of a panel of packed weights.
 inline constexpr int64_t kPanelWidth = 16;

@@ -67,10 +67,8 @@ ConvAlgorithms fastest(const TrainingConv& c) {
 
   std::vector<Candidate<T>> candidates;
   const ConvPasses passes{.backward_data = c.needs_dx, .backward_weights = true};
-  for (const Algorithm a : algorithms_for(c.x_shape, c.op)) {
-    const Algorithm weights = a == Algorithm::product ? Algorithm::direct : a;
-    candidates.push_back({a, make_conv_kernel<T>(c.x_shape, c.op, {.passes = passes, .algorithms = {a, a, weights}})});
-  }
+  for (const Algorithm a : algorithms_for(c.x_shape, c.op))
+    candidates.push_back({a, make_conv_kernel<T>(c.x_shape, c.op, {.passes = passes, .algorithms = {a, a, a}})});
   for (int round = 0; round < kRounds; ++round)
     for (Candidate<T>& candidate : candidates) {
       ConvKernel<T>& conv = *candidate.kernel;
