@@ -73,8 +73,8 @@ void parallel_for(int64_t n, const Body& body) {
   }
 }
 
-/// Told by a thread, the `thread`-th of its region, what it has just written and still has in its cache: the pixels
-/// [begin, end). Called on that thread; empty: nobody is told.
-using Written = std::function<void(int64_t begin, int64_t end, int thread)>;
+/// Called by the `thread`-th thread of a parallel region about the pixels [begin, end) that it alone works on: they are
+/// in its cache, or will be. Empty: nobody is called.
+using PixelHook = std::function<void(int64_t begin, int64_t end, int thread)>;
 
 }  // namespace pleat

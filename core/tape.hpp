@@ -19,15 +19,15 @@ struct Piece {
 };
 
 /// One recorded operation, under its node's name and kind. Per piece: forward, backward; once a batch, before the
-/// pieces of its group and after them: begin_* and end_*. Empty: nothing to do.
+/// pieces of its group and after them: begin_* and end_*. What forward left may have to be computed again before the
+/// group's backward. Empty: nothing to do.
 struct Step {
   int id = 0;  ///< Counted over all groups.
   std::string name = {}, kind = {};
   std::function<void()> begin_forward = {}, end_forward = {};
-  std::function<void(Piece)> forward = {};
+  std::function<void(Piece)> forward = {}, recompute = {};
   std::function<void()> begin_backward = {}, end_backward = {};
   std::function<void(Piece)> backward = {};
-  bool recompute = false;  ///< Its output was not kept: forward runs again before the group's backward.
 };
 
 /// Steps that a piece runs through one after the other, before the next piece does.
@@ -63,8 +63,7 @@ class Tape {
       const std::vector<Step>& steps = groups_[g].steps;
       for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->begin_backward, observe);
       for_pieces(groups_[g], g % 2 == 0, [&](Piece piece) {
-        for (const Step& step : steps)
-          if (step.recompute) run(step, step.forward, observe, Pass::recompute, piece);
+        for (const Step& step : steps) run(step, step.recompute, observe, Pass::recompute, piece);
         for (auto step = steps.rbegin(); step != steps.rend(); ++step)
           run(*step, step->backward, observe, Pass::backward, piece);
       });

@@ -305,17 +305,6 @@ Rows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchN
           .channels = std::ssize(saved.mean)};
 }
 
-// Runs kernel(rows) with each thread's pixels of x.
-template <class T, class Kernel>
-void for_rows(const Rows<T>& all, std::span<const T> x, const Kernel& kernel) {
-  parallel_for(std::ssize(x) / all.channels, [&](int64_t begin, int64_t end, int) {
-    Rows<T> rows = all;
-    rows.begin = begin;
-    rows.end = end;
-    kernel(rows);
-  });
-}
-
 // Adds up every thread's sums, in thread order, into the first's.
 void join_parts(AlignedVector<double>& sums, int64_t channels) {
   const std::size_t count = 3 * channels;
@@ -345,14 +334,6 @@ void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, i
                           .near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes,
                           .end = pixels,
                           .channels = channels});
-}
-
-template <class T>
-void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x) {
-  const auto channels = std::ssize(saved.mean);
-  parallel_for(std::ssize(x) / channels, [&](int64_t begin, int64_t end, int thread) {
-    batch_norm_add_statistics(saved, x.subspan(begin * channels, (end - begin) * channels), thread);
-  });
 }
 
 template <class T>
@@ -403,7 +384,8 @@ void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTai
                         const BatchNormSaved<T>& saved, const BatchNormParams<T>& params) {
   Rows<T> rows = rows_of(x, tail, saved, params);
   rows.y = y.data();
-  for_rows(rows, x, [](const Rows<T>& r) { forward_rows(r); });
+  rows.end = std::ssize(x) / rows.channels;
+  forward_rows(rows);
 }
 
 template <class T>
@@ -417,20 +399,6 @@ void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::sp
   rows.near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes;
   rows.end = std::ssize(x) / channels;
   backward_sums_rows(rows);
-}
-
-template <class T>
-void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
-                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params) {
-  const auto channels = std::ssize(saved.mean);
-  parallel_for(std::ssize(x) / channels, [&](int64_t begin, int64_t end, int thread) {
-    const auto part = [&](auto all) {
-      return all.empty() ? all : all.subspan(begin * channels, (end - begin) * channels);
-    };
-    BatchNormTail<T> tail_part = tail;
-    tail_part.residual = part(tail.residual);
-    batch_norm_backward_sums(saved, part(dz), part(dy), part(x), tail_part, params, thread);
-  });
 }
 
 template <class T>
@@ -461,12 +429,12 @@ void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<co
   Rows<T> rows = rows_of(x, tail, saved, params);
   rows.dy = dy.data();
   rows.dx = dx.data();
-  for_rows(rows, x, [](const Rows<T>& r) { backward_dx_rows(r); });
+  rows.end = std::ssize(x) / rows.channels;
+  backward_dx_rows(rows);
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                                          \
   template struct BatchNormSaved<T>;                                                                                  \
-  template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>);                                    \
   template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>, int);                               \
   template void batch_norm_finish_statistics(BatchNormSaved<T>&, std::span<compute_t<T>>, std::span<compute_t<T>>,    \
                                              const BatchNorm&);                                                       \
@@ -474,8 +442,6 @@ void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<co
                                    const BatchNorm&);                                                                 \
   template void batch_norm_forward(std::span<T>, std::span<const T>, const BatchNormTail<T>&,                         \
                                    const BatchNormSaved<T>&, const BatchNormParams<T>&);                              \
-  template void batch_norm_backward_sums(BatchNormSaved<T>&, std::span<T>, std::span<const T>, std::span<const T>,    \
-                                         const BatchNormTail<T>&, const BatchNormParams<T>&);                         \
   template void batch_norm_backward_sums(BatchNormSaved<T>&, std::span<T>, std::span<const T>, std::span<const T>,    \
                                          const BatchNormTail<T>&, const BatchNormParams<T>&, int);                    \
   template void batch_norm_backward_finish(BatchNormSaved<T>&, compute_t<T>*, std::span<compute_t<T>>,                \

@@ -4,7 +4,9 @@
 //   y = s_a(z) = s(z) + a * (z - s(z))                     (core/graph.hpp, AlphaAct)
 // Shapes  x,y,residual and their gradients [N,H,W,C]; gamma,beta,mean,rstd,running_* [C].
 // Types   activations T (double, float, Bf16); everything a channel has one of, and all arithmetic, compute_t<T>.
-// Pieces  a batch may come in pieces of pictures: sums are added to piece by piece, then finished once for the batch.
+// Threads what takes activations works on the calling thread alone, on whatever pixels it is given: those of a batch
+// may
+//         come in pieces and from several threads, each with sums of its own, which are finished once for the batch.
 // Train   biased batch variance for y; running_var keeps the unbiased one.
 // Saved   mean, rstd and what the finished sums mean for dx; z is computed again rather than stored.
 // Grads   dx and dz are overwritten; dgamma, dbeta, dalpha are accumulated.
@@ -47,14 +49,12 @@ struct BatchNormParams {
   std::span<const compute_t<T>> gamma, beta;
 };
 
-/// Adds a piece of a batch to the sums: of x less the first pixel that is added, which stay exact where the mean is
-/// large against the deviation. The whole piece, or the pixels that the calling thread has of it.
-template <class T>
-void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x);
+/// Adds some pixels of a batch to the calling thread's sums: of x less the first pixel that the thread adds, which stay
+/// exact where the mean is large against the deviation.
 template <class T>
 void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, int thread);
 
-/// Batch statistics into `saved`, once all pieces of a batch were added, and the running ones moved towards them by
+/// Batch statistics into `saved`, once all pixels of a batch were added, and the running ones moved towards them by
 /// op.momentum. Throws std::invalid_argument if N*H*W < 2.
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
@@ -71,16 +71,13 @@ void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTai
 
 // Gradients in training, through the batch statistics: sums over the batch first, then dx.
 
-/// Adds a piece to the sums, or the calling thread's pixels of one. With a residual, its gradient dz (before the
-/// activation) is written; else `dz` is empty.
-template <class T>
-void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
-                              const BatchNormTail<T>& tail, const BatchNormParams<T>& params);
+/// Adds some pixels to the calling thread's sums. With a residual, its gradient dz (before the activation) is written;
+/// else `dz` is empty.
 template <class T>
 void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
                               const BatchNormTail<T>& tail, const BatchNormParams<T>& params, int thread);
 
-/// Parameter gradients, and the factors of dx, once all pieces of a batch of `shape` were added. `dalpha` may be null.
+/// Parameter gradients, and the factors of dx, once all pixels of a batch of `shape` were added. `dalpha` may be null.
 template <class T>
 void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, std::span<compute_t<T>> dgamma,
                                 std::span<compute_t<T>> dbeta, const BatchNormParams<T>& params, const Nhwc& shape);

@@ -27,7 +27,7 @@ class NativeConv final : public ConvKernel<T> {
   void begin_forward(std::span<const float> weight) override { weight_ = weight; }
   void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, y_written_);
+      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, hooks_.y);
     else
       conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
   }
@@ -38,7 +38,7 @@ class NativeConv final : public ConvKernel<T> {
   }
   void backward_data(std::span<T> dx, std::span<const T> dy) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_, dx_written_);
+      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_, hooks_.dx);
     else
       conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
   }
@@ -49,10 +49,7 @@ class NativeConv final : public ConvKernel<T> {
       conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
   }
   void end_backward() override {}
-  void tell(const Written& y, const Written& dx) override {
-    y_written_ = y;
-    dx_written_ = dx;
-  }
+  void attach(const ConvHooks& hooks) override { hooks_ = hooks; }
 
  private:
   static constexpr bool kDepthwise = std::is_same_v<Op, DepthwiseConv2d>;
@@ -61,7 +58,7 @@ class NativeConv final : public ConvKernel<T> {
   std::span<const float> weight_;
   std::span<float> dweight_, dbias_;
   AlignedVector<float> workspace_;
-  Written y_written_, dx_written_;
+  ConvHooks hooks_;
 };
 
 template <class T>
@@ -102,8 +99,8 @@ class MixedConv final : public ConvKernel<T> {
   void backward_data(std::span<T> dx, std::span<const T> dy) override { data_->backward_data(dx, dy); }
   void backward_weights(std::span<const T> dy, std::span<const T> x) override { weights_->backward_weights(dy, x); }
   void end_backward() override { weights_->end_backward(); }
-  void tell(const Written& y, const Written& dx) override {
-    for (const auto& kernel : kernels_) kernel->tell(y, dx);
+  void attach(const ConvHooks& hooks) override {
+    for (const auto& kernel : kernels_) kernel->attach(hooks);
   }
 
  private:
@@ -113,13 +110,16 @@ class MixedConv final : public ConvKernel<T> {
 
 }  // namespace
 
-ConvPasses tells(const Conv2d&, const ConvKernelOptions& options) {
-  const bool choice = options.kernels == Kernels::onednn;
-  return {.forward = choice && options.algorithms.forward == Algorithm::product,
-          .backward_data = choice && options.algorithms.backward_data == Algorithm::product};
+HooksCalled hooks_called(const Conv2d&, const ConvKernelOptions& options) {
+  if (options.kernels != Kernels::onednn) return {};
+  const auto [forward, data, weights] = options.algorithms;
+  return {.x = forward == Algorithm::product,
+          .y = forward == Algorithm::product,
+          .x_and_dy = weights == Algorithm::product,
+          .dx = data == Algorithm::product};
 }
-ConvPasses tells(const DepthwiseConv2d&, const ConvKernelOptions&) {
-  return {.forward = true, .backward_data = true};
+HooksCalled hooks_called(const DepthwiseConv2d&, const ConvKernelOptions&) {
+  return {.y = true, .dx = true};
 }
 
 template <class T>

@@ -17,6 +17,14 @@ namespace pleat {
 /// Whose convolutions: our own, which are the definition, or the fastest there are.
 enum class Kernels { native, onednn };
 
+/// What a thread calls while the pixels are in its cache.
+struct ConvHooks {
+  PixelHook x;         ///< Before forward reads them.
+  PixelHook y;         ///< When forward has written them.
+  PixelHook x_and_dy;  ///< Before backward_weights reads them, which comes before backward_data.
+  PixelHook dx;        ///< When backward_data has written them.
+};
+
 /// Activations NHWC of type T (float, Bf16), weights OIHW, all for the pieces' shape. Calls on one object must not
 /// overlap. Spans of the wrong size throw std::invalid_argument. Memory is allocated at construction, for the pool's
 /// thread count at that time.
@@ -37,8 +45,8 @@ class ConvKernel {
   virtual void backward_weights(std::span<const T> dy, std::span<const T> x) = 0;
   virtual void end_backward() = 0;
 
-  /// From here on forward tells `y` what it has written, and backward_data `dx`, where tells() says that they do.
-  virtual void tell(const Written& /*y*/, const Written& /*dx*/) {}
+  /// From here on those of the hooks are called that hooks_called says.
+  virtual void attach(const ConvHooks& /*hooks*/) {}
 };
 
 /// Passes that will be called: for those alone memory is kept.
@@ -53,9 +61,12 @@ struct ConvKernelOptions {
   ConvAlgorithms algorithms = {};  ///< Our own kernels know the direct one alone.
 };
 
-/// The passes of these kernels that tell what they have written: those of our own that thread by thread finish pixels.
-ConvPasses tells(const Conv2d& op, const ConvKernelOptions& options);
-ConvPasses tells(const DepthwiseConv2d& op, const ConvKernelOptions& options);
+/// Which hooks these kernels call: of our own kernels, that go from pixels to pixels, each thread for itself.
+struct HooksCalled {
+  bool x = false, y = false, x_and_dy = false, dx = false;
+};
+HooksCalled hooks_called(const Conv2d& op, const ConvKernelOptions& options);
+HooksCalled hooks_called(const DepthwiseConv2d& op, const ConvKernelOptions& options);
 
 /// Throws std::invalid_argument where the choice cannot do it (our own have no Bf16). Depthwise convolutions, whatever
 /// the choice, are our own: faster than oneDNN's, and in Bf16 too.

@@ -115,7 +115,7 @@ Code<T> code_for(const Correlation& g) {
 template <class T>
 void correlate(std::span<T> out, std::span<const T> in, std::span<const compute_t<T>> weight,
                std::span<const compute_t<T>> bias, const Correlation& g, bool turn, std::span<compute_t<T>> buffer,
-               const Written& written) {
+               const PixelHook& written) {
   const Code<T> code = code_for<T>(g);
   const Workspace<compute_t<T>> workspace(code.slots, g.kernel * g.kernel, buffer.data());
   const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps;
@@ -157,7 +157,7 @@ int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& o
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace, const Written& written) {
+                              std::span<compute_t<T>> workspace, const PixelHook& written) {
   check<T>(x_shape, op, x, y, weight, bias, workspace);
   correlate<T>(y, x, weight, bias, forward_of(x_shape, op), false, workspace, written);
 }
@@ -165,7 +165,7 @@ void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<co
 template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
                                     const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
-                                    const Written& written) {
+                                    const PixelHook& written) {
   check<T>(x_shape, op, dx, dy, weight, {}, workspace);
   correlate<T>(dx, dy, weight, {}, backward_of(x_shape, op), true, workspace, written);
 }
@@ -202,10 +202,10 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
 #define PLEAT_INSTANTIATE(T)                                                                                       \
   template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,       \
                                             std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,    \
-                                            std::span<compute_t<T>>, const Written&);                              \
+                                            std::span<compute_t<T>>, const PixelHook&);                            \
   template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>, \
                                                   const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>,    \
-                                                  const Written&);                                                 \
+                                                  const PixelHook&);                                               \
   template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,             \
                                                      std::span<const T>, std::span<const T>, const Nhwc&,          \
                                                      const DepthwiseConv2d&, std::span<compute_t<T>>);

@@ -21,16 +21,16 @@
 
 namespace pleat {
 
-/// An empty `bias` is none. Each thread tells `written` of a few lines at a time, here of y, below of dx.
+/// An empty `bias` is none. `written` is called for a few lines at a time, here of y, below of dx.
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace, const Written& written = {});
+                              std::span<compute_t<T>> workspace, const PixelHook& written = {});
 
 template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
                                     const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
-                                    const Written& written = {});
+                                    const PixelHook& written = {});
 
 /// An empty `dbias` is none. Threads sum apart and are added in their order: same thread count, same bits.
 template <class T>

@@ -69,7 +69,8 @@ class Exec {
   std::string first_non_finite(const std::function<void()>& fill_output_gradient);
 
  private:
-  friend class ExecValues;  // and what records the tape with it
+  friend class ExecValues;
+  friend class ExecNorms;  // and what records the tape with it
   friend class ExecRecorder;
   bool all_finite(const std::vector<int>& buffers, int node, Piece piece) const;
   void zero_gradients();

@@ -9,10 +9,9 @@
 #include "core/check.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
-#include "ops/batch_norm.hpp"
 #include "ops/border_conv2d.hpp"
 #include "ops/convert.hpp"
-#include "ops/exec_values.hpp"
+#include "ops/exec_norms.hpp"
 #include "ops/flatten.hpp"
 #include "ops/global_avg_pool.hpp"
 #include "ops/linear.hpp"
@@ -22,10 +21,18 @@
 
 namespace pleat {
 
-class ExecRecorder : ExecValues {
+class ExecRecorder : ExecNorms {
  public:
-  explicit ExecRecorder(Exec& exec) : ExecValues(exec) {
-    if (training_ && e_.options_.kernels == Kernels::onednn) choose_algorithms();
+  explicit ExecRecorder(Exec& exec) : ExecNorms(exec) {
+    if (!training_) return;
+    if (e_.options_.kernels == Kernels::onednn) choose_algorithms();
+    for (int s = 0; s < std::ssize(steps_); ++s) {
+      const PlannedStep& step = steps_[s];
+      if (step.batch_norm >= 0) continue;
+      const Op& op = e_.graph_.nodes[step.node].op;
+      if (const auto* conv = std::get_if<Conv2d>(&op)) fuse_norms(s, hooks_called(*conv, conv_options(step)));
+      if (const auto* conv = std::get_if<DepthwiseConv2d>(&op)) fuse_norms(s, hooks_called(*conv, conv_options(step)));
+    }
   }
 
   void record() {
@@ -40,7 +47,7 @@ class ExecRecorder : ExecValues {
       recorded.id = now_;
       recorded.name = e_.graph_.nodes[step.node].name;
       recorded.kind = kind(op);
-      recorded.recompute = recomputed(step);
+      if (recomputed(step) && step.batch_norm < 0) recorded.recompute = recorded.forward;
       groups[step.group].steps.push_back(std::move(recorded));
     }
     for (Group& group : groups) e_.tape_.record(std::move(group));
@@ -92,12 +99,10 @@ class ExecRecorder : ExecValues {
       const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
       const Parameter weight = parameter(step, ".weight"), bias = parameter(step, ".bias", op.bias);
       const std::shared_ptr<ConvKernel<T>> conv = make_conv_kernel<T>(x_shape(step), op, conv_options(step));
-      const auto now = std::make_shared<Piece>();  // that it tells of
-      conv->tell(add_statistics<T>(step, now), add_gradient_sums<T>(step, now));
-      const auto data = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
-        *now = piece;
-        conv->backward_data(dx, dy(piece));
-      });
+      conv->attach(hooks<T>(now_));
+      const auto now = piece_of_hooks();
+      const auto data =
+          into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) { conv->backward_data(dx, dy(piece)); });
       return Step{.begin_forward = [=] { conv->begin_forward(weight.value); },
                   .forward =
                       [=](Piece piece) {
@@ -108,6 +113,7 @@ class ExecRecorder : ExecValues {
                   .end_backward = [=] { conv->end_backward(); },
                   .backward =
                       [=](Piece piece) {
+                        *now = piece;
                         conv->backward_weights(dy(piece), x(piece));
                         if (data) data(piece);
                       }};
@@ -134,158 +140,10 @@ class ExecRecorder : ExecValues {
     });
   }
 
-  // --- sums of a batch norm, added up by the convolution beside it as it tells what it has written ---
-
-  ConvPasses tells(const PlannedStep& step) const {
-    if (step.batch_norm >= 0) return {.forward = false};
-    const Op& op = e_.graph_.nodes[step.node].op;
-    if (const auto* conv = std::get_if<Conv2d>(&op)) return pleat::tells(*conv, conv_options(step));
-    if (const auto* conv = std::get_if<DepthwiseConv2d>(&op)) return pleat::tells(*conv, conv_options(step));
-    return {.forward = false};
-  }
-
-  // The statistics of what a convolution writes, null: it does not tell, or nobody wants them.
-  const PlannedStep* statistics_behind(const PlannedStep& conv) const {
-    if (!training_ || !tells(conv).forward) return nullptr;
-    const auto step = std::ranges::find_if(steps_, [&](const PlannedStep& s) {
-      return s.statistics && s.group == conv.group && s.inputs[0] == conv.node;
-    });
-    return step == steps_.end() ? nullptr : &*step;
-  }
-  bool added_by_convolution(const PlannedStep& statistics) const {
-    return std::ranges::any_of(steps_, [&](const PlannedStep& s) { return statistics_behind(s) == &statistics; });
-  }
-  template <class T>
-  Written add_statistics(const PlannedStep& conv, const std::shared_ptr<const Piece>& now) {
-    const PlannedStep* statistics = statistics_behind(conv);
-    if (statistics == nullptr) return {};
-    const Norm<T> n = norm<T>(*statistics);
-    return [=](int64_t begin, int64_t end, int thread) {
-      const std::span<const T> x = n.x(*now);
-      batch_norm_add_statistics<T>(*n.saved, x.subspan(begin * n.channels, (end - begin) * n.channels), thread);
-    };
-  }
-
-  // The batch norm without a residual whose value this convolution alone reads; null: none, or it does not tell.
-  const PlannedStep* norm_before(const PlannedStep& conv) const {
-    if (!training_ || !tells(conv).backward_data) return nullptr;
-    const auto readers = std::ranges::count_if(
-        steps_, [&](const PlannedStep& s) { return std::ranges::count(s.inputs, conv.inputs[0]) != 0; });
-    const auto step = std::ranges::find_if(steps_, [&](const PlannedStep& s) {
-      return s.batch_norm >= 0 && !s.statistics && s.group == conv.group && s.node == conv.inputs[0];
-    });
-    return step == steps_.end() || step->inputs.size() > 1 || readers > 1 ? nullptr : &*step;
-  }
-  bool summed_by_convolution(const PlannedStep& applied) const {
-    return std::ranges::any_of(steps_, [&](const PlannedStep& s) { return norm_before(s) == &applied; });
-  }
-  template <class T>
-  Written add_gradient_sums(const PlannedStep& conv, const std::shared_ptr<const Piece>& now) {
-    const PlannedStep* applied = norm_before(conv);
-    if (applied == nullptr) return {};
-    const Norm<T> n = norm<T>(*applied);
-    const Ref<T> dy = gradient<T>(applied->node);
-    const auto tail = tail_of<T>(*applied);
-    return [=](int64_t begin, int64_t end, int thread) {
-      const auto part = [&](std::span<const T> all) {
-        return all.subspan(begin * n.channels, (end - begin) * n.channels);
-      };
-      batch_norm_backward_sums<T>(*n.saved, {}, part(dy(*now)), part(n.x(*now)), tail(*now), n.params, thread);
-    };
-  }
-
-  // What the two steps of one batch norm share.
-  template <class T>
-  struct Norm {
-    std::shared_ptr<BatchNormSaved<T>> saved;
-    BatchNormParams<T> params;
-    Ref<T> x;
-    int64_t channels;
-  };
-  template <class T>
-  Norm<T> norm(const PlannedStep& step) {
-    std::shared_ptr<void>& saved = norms_.try_emplace(step.batch_norm).first->second;
-    const int64_t channels = x_shape(step).c;
-    if (!saved) saved = std::make_shared<BatchNormSaved<T>>(channels);
-    return {std::static_pointer_cast<BatchNormSaved<T>>(saved),
-            {parameter(step, ".weight").value, parameter(step, ".bias").value},
-            value<T>(step.inputs[0]),
-            channels};
-  }
-  Nhwc batch_shape(const PlannedStep& step) const { return e_.shapes_[step.inputs[0]]; }
-  std::span<float> running(const PlannedStep& step, const char* suffix) {
-    return e_.tensors_.at(e_.graph_.nodes[step.batch_norm].name + suffix).values;
-  }
-
   Step visit(const BatchNorm& op, const PlannedStep& step) {
     return typed(step.inputs[0], [&]<class T>(T) {
       return step.statistics ? batch_norm_statistics<T>(op, step) : batch_norm_apply<T>(op, step);
     });
-  }
-
-  template <class T>
-  Step batch_norm_statistics(const BatchNorm& op, const PlannedStep& step) {
-    const Norm<T> n = norm<T>(step);
-    const std::span<float> mean = running(step, ".running_mean"), var = running(step, ".running_var");
-    const PlannedStep& applied = *std::find_if(steps_.begin() + now_ + 1, steps_.end(),
-                                               [&](const auto& s) { return s.batch_norm == step.batch_norm; });
-    const Ref<T> dy = gradient<T>(applied.node);
-    use(dy.buffer, BufferUse::backward);
-    // With a residual the buffer holds the gradient before the activation by now.
-    const bool residual = applied.inputs.size() == 2;
-    const auto tail = tail_of<T>(applied);
-    Step result{.end_forward = [=] { batch_norm_finish_statistics<T>(*n.saved, mean, var, op); },
-                .backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
-                  batch_norm_backward_dx<T>(dx, dy(piece), n.x(piece), residual ? BatchNormTail<T>{} : tail(piece),
-                                            *n.saved, n.params);
-                })};
-    if (!added_by_convolution(step))
-      result.forward = [=](Piece piece) { batch_norm_add_statistics<T>(*n.saved, n.x(piece)); };
-    return result;
-  }
-
-  // The residual's piece, the activation, alpha as it is when the step runs.
-  template <class T>
-  std::function<BatchNormTail<T>(Piece)> tail_of(const PlannedStep& step) {
-    const bool residual = step.inputs.size() == 2;
-    const Ref<T> r = value<T>(step.inputs.back());
-    const AlphaAct* act = act_of(step);
-    const std::span<float> alpha = act ? alpha_of(*act).value : std::span<float>{};
-    return [=](Piece piece) {
-      return BatchNormTail<T>{
-          .residual = residual ? r(piece) : std::span<T>{}, .act = act, .alpha = alpha.empty() ? 0 : alpha[0]};
-    };
-  }
-
-  template <class T>
-  Step batch_norm_apply(const BatchNorm& op, const PlannedStep& step) {
-    const Norm<T> n = norm<T>(step);
-    const Nhwc batch = batch_shape(step);
-    const bool residual = step.inputs.size() == 2;
-    const Ref<T> y = value<T>(step.node);
-    const auto tail = tail_of<T>(step);
-    Step result{
-        .forward = [=](Piece piece) { batch_norm_forward<T>(y(piece), n.x(piece), tail(piece), *n.saved, n.params); }};
-    if (!training_) {
-      const std::span<float> mean = running(step, ".running_mean"), var = running(step, ".running_var");
-      result.begin_forward = [=] { batch_norm_running<T>(*n.saved, mean, var, op); };
-      return result;
-    }
-    const Ref<T> dy = gradient<T>(step.node);
-    const auto hand_on = residual ? hand_gradient_on<T>(step, 1) : nullptr;
-    if (!summed_by_convolution(step))
-      result.backward = [=](Piece piece) {
-        batch_norm_backward_sums<T>(*n.saved, residual ? dy(piece) : std::span<T>{}, dy(piece), n.x(piece), tail(piece),
-                                    n.params);
-        if (hand_on) hand_on(piece);
-      };
-    const std::span<float> dgamma = parameter(step, ".weight").gradient, dbeta = parameter(step, ".bias").gradient;
-    const AlphaAct* act = act_of(step);
-    const std::span<float> dalpha = act ? alpha_of(*act).gradient : std::span<float>{};
-    result.end_backward = [=] {
-      batch_norm_backward_finish<T>(*n.saved, dalpha.data(), dgamma, dbeta, n.params, batch);
-    };
-    return result;
   }
 
   Step visit(const AlphaAct& op, const PlannedStep& step) {
@@ -386,8 +244,7 @@ class ExecRecorder : ExecValues {
     });
   }
 
-  std::map<int, std::shared_ptr<void>> norms_;  // batch norm -> BatchNormSaved<T>
-  std::map<int, ConvAlgorithms> algorithms_;    // of convolutions that have a choice
+  std::map<int, ConvAlgorithms> algorithms_;  // of convolutions that have a choice
 };
 
 void record_steps(Exec& exec) {

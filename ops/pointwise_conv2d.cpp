@@ -42,11 +42,11 @@ PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op, const ConvP
 
 // to [pixels, out] = from [pixels, in] times the packed weights.
 template <class T>
-void PointwiseConv2d<T>::run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out,
-                             const Written& written) const {
+void PointwiseConv2d<T>::run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out, const PixelHook& before,
+                             const PixelHook& after) const {
   check_size(kName, "input", from.size(), pixels_ * in);
   check_size(kName, "output", to.size(), pixels_ * out);
-  // Pixels that stay in the second-level cache while all weights pass by, and until somebody was told.
+  // Pixels that stay in the second-level cache while all weights pass by, and until the hooks were called.
   constexpr int64_t kNear = 384 << 10, kTile = 28;
   const int64_t band = std::max(kTile, kNear / ((in + out) * int64_t{sizeof(T)}) / kTile * kTile);
   const auto [whole, tail] = packing<T>(out, in);
@@ -58,8 +58,9 @@ void PointwiseConv2d<T>::run(std::span<T> to, std::span<const T> from, int64_t i
       Sums sums{zeros_.data(), 0, nullptr, 0, out, {}};
       sums.send(to.data() + p * out);
       const int64_t end = std::min(p + band, last);
+      if (before) before(p, end, thread);
       multiply(Pixels<T>{from.data() + p * in, 1, end - p, 0, in}, weights, in, sums, weights);
-      if (written) written(p, end, thread);
+      if (after) after(p, end, thread);
     }
   });
 }
@@ -90,7 +91,7 @@ void PointwiseConv2d<T>::begin_forward(std::span<const float> weight) {
 template <class T>
 void PointwiseConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
   check_size(kName, "bias", bias.size(), 0);
-  run(y, x, in_, out_, y_written_);
+  run(y, x, in_, out_, hooks_.x, hooks_.y);
 }
 
 template <class T>
@@ -102,7 +103,7 @@ void PointwiseConv2d<T>::begin_backward(std::span<const float> weight, std::span
 
 template <class T>
 void PointwiseConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
-  run(dx, dy, out_, in_, dx_written_);
+  run(dx, dy, out_, in_, {}, hooks_.dx);
 }
 
 // Pixels that stay in the second-level cache while all tiles of the sums pass by; enough of them that these, which have
@@ -121,6 +122,7 @@ void PointwiseConv2d<T>::backward_weights(std::span<const T> dy, std::span<const
   parallel_for(pixels_, [&](int64_t first, int64_t last, int thread) {
     for (int64_t begin = first; begin < last; begin += most) {
       int64_t pixels = std::min(most, last - begin);
+      if (hooks_.x_and_dy) hooks_.x_and_dy(begin, begin + pixels, thread);
       Operand<T> from{x.data() + begin * in_, in_}, to{dy.data() + begin * out_, out_};
       if constexpr (!std::is_same_v<T, float>) {
         T* at = interleaved_.data() + thread * most * (in_ + out_);
@@ -149,12 +151,6 @@ void PointwiseConv2d<T>::end_backward() {
         for (int64_t i = 0; i < in_; ++i) dweight_[o * in_ + i] += part[turned_ ? i * out_ + o : o * in_ + i];
     }
   });
-}
-
-template <class T>
-void PointwiseConv2d<T>::tell(const Written& y, const Written& dx) {
-  y_written_ = y;
-  dx_written_ = dx;
 }
 
 template class PointwiseConv2d<float>;

@@ -26,11 +26,12 @@ class PointwiseConv2d final : public ConvKernel<T> {
   void backward_data(std::span<T> dx, std::span<const T> dy) override;
   void backward_weights(std::span<const T> dy, std::span<const T> x) override;
   void end_backward() override;
-  void tell(const Written& y, const Written& dx) override;
+  void attach(const ConvHooks& hooks) override { hooks_ = hooks; }
 
  private:
   void pack(std::span<const float> weight, bool turned);
-  void run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out, const Written& written) const;
+  void run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out, const PixelHook& before,
+           const PixelHook& after) const;
 
   // The gradient of the weights as each thread has it, [rows][lanes]: turned where y's channels fill registers better.
   int64_t chunk() const;
@@ -43,7 +44,7 @@ class PointwiseConv2d final : public ConvKernel<T> {
   AlignedVector<float> zeros_, sums_;
   AlignedVector<T> interleaved_, zero_pixel_;  // [threads], a chunk of both sides; float needs none
   std::span<float> dweight_;
-  Written y_written_, dx_written_;
+  ConvHooks hooks_;
 };
 
 }  // namespace pleat

@@ -238,11 +238,21 @@ OpRun<T>::OpRun(const OpCase& c, Kernels kernels) : case_(c) {
       onednn_ = std::make_unique<OnednnConv2d<T>>(c.inputs[0], as_conv2d(c).value(), kAllPasses);
 }
 
+// Calls body(rows, thread) in every thread; rows(values) are the thread's pixels of them.
 template <class T>
-BatchNormTail<T> OpRun<T>::tail() const {
+template <class Body>
+void OpRun<T>::for_rows(const Body& body) const {
+  const int64_t channels = case_.inputs[0].c;
+  parallel_for(case_.inputs[0].pixels(), [&](int64_t begin, int64_t end, int thread) {
+    body([&](auto all) { return all.empty() ? all : all.subspan(begin * channels, (end - begin) * channels); }, thread);
+  });
+}
+
+template <class T>
+BatchNormTail<T> OpRun<T>::tail(const auto& rows) const {
   BatchNormTail<T> tail;
   tail.alpha = params.alpha;
-  if (inputs.size() == 2) tail.residual = inputs[1];
+  if (inputs.size() == 2) tail.residual = rows(std::span<const T>(inputs[1]));
   if (case_.act) tail.act = &*case_.act;
   return tail;
 }
@@ -257,36 +267,40 @@ void OpRun<T>::forward() {
       onednn_->begin_forward(p.weight);
       return onednn_->forward(y, x, p.bias);
     }
-  std::visit(Overloaded{
-                 [&](const Input&) { y = x; },
-                 [&](const Conv2d& op) {
-                   if constexpr (kHasNative<T>) conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
-                 },
-                 [&](const DepthwiseConv2d& op) {
-                   depthwise_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
-                 },
-                 [&](const BorderConv2d& op) { border_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op); },
-                 [&](const BatchNorm& op) {
-                   if (case_.evaluation) {
-                     batch_norm_running<T>(*saved_, p.running_mean, p.running_var, op);
-                   } else {
-                     batch_norm_add_statistics<T>(*saved_, x);
-                     batch_norm_finish_statistics<T>(*saved_, params.running_mean, params.running_var, op);
-                   }
-                   batch_norm_forward<T>(y, x, tail(), *saved_, {p.weight, p.bias});
-                 },
-                 [&](const AlphaAct& op) { alpha_act_forward<T>(y, x, p.alpha, op.s); },
-                 [&](const MaxPool2d& op) { max_pool2d_forward<T>(y, x, shape, op); },
-                 [&](const AvgPool2d& op) { avg_pool2d_forward<T>(y, x, shape, op); },
-                 [&](const GlobalAvgPool&) { global_avg_pool_forward<T>(computed(y), x, shape); },
-                 [&](const Flatten&) { flatten_forward<T>(computed(y), x, shape); },
-                 [&](const Linear& op) {
-                   if constexpr (kHasNative<T>) linear_forward<T>(y, x, p.weight, p.bias, shape.n, shape.c, op);
-                 },
-                 [&](const Add&) { add_forward<T>(y, x, inputs[1]); },
-                 [&](const Shortcut& op) { shortcut_forward<T>(y, x, shape, op); },
-             },
-             case_.op);
+  std::visit(
+      Overloaded{
+          [&](const Input&) { y = x; },
+          [&](const Conv2d& op) {
+            if constexpr (kHasNative<T>) conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
+          },
+          [&](const DepthwiseConv2d& op) {
+            depthwise_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op, workspace_);
+          },
+          [&](const BorderConv2d& op) { border_conv2d_forward<T>(y, x, p.weight, p.bias, shape, op); },
+          [&](const BatchNorm& op) {
+            const std::span<const T> all = x;
+            if (case_.evaluation) {
+              batch_norm_running<T>(*saved_, p.running_mean, p.running_var, op);
+            } else {
+              for_rows([&](const auto& rows, int thread) { batch_norm_add_statistics<T>(*saved_, rows(all), thread); });
+              batch_norm_finish_statistics<T>(*saved_, params.running_mean, params.running_var, op);
+            }
+            for_rows([&](const auto& rows, int) {
+              batch_norm_forward<T>(rows(std::span(y)), rows(all), tail(rows), *saved_, {p.weight, p.bias});
+            });
+          },
+          [&](const AlphaAct& op) { alpha_act_forward<T>(y, x, p.alpha, op.s); },
+          [&](const MaxPool2d& op) { max_pool2d_forward<T>(y, x, shape, op); },
+          [&](const AvgPool2d& op) { avg_pool2d_forward<T>(y, x, shape, op); },
+          [&](const GlobalAvgPool&) { global_avg_pool_forward<T>(computed(y), x, shape); },
+          [&](const Flatten&) { flatten_forward<T>(computed(y), x, shape); },
+          [&](const Linear& op) {
+            if constexpr (kHasNative<T>) linear_forward<T>(y, x, p.weight, p.bias, shape.n, shape.c, op);
+          },
+          [&](const Add&) { add_forward<T>(y, x, inputs[1]); },
+          [&](const Shortcut& op) { shortcut_forward<T>(y, x, shape, op); },
+      },
+      case_.op);
 }
 
 template <class T>
@@ -321,12 +335,17 @@ void OpRun<T>::backward() {
                  [&](const BatchNorm&) {
                    const bool residual = dinputs.size() == 2;
                    const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
+                   const std::span<const T> all = x, all_dy = dy;
                    const BatchNormParams<T> norm{p.weight, p.bias};
-                   batch_norm_backward_sums<T>(*saved_, dz, dy, x, tail(), norm);
+                   for_rows([&](const auto& rows, int thread) {
+                     batch_norm_backward_sums<T>(*saved_, rows(dz), rows(all_dy), rows(all), tail(rows), norm, thread);
+                   });
                    batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
                                                  dparams.bias, norm, shape);
-                   batch_norm_backward_dx<T>(dx, residual ? std::span<const T>(dz) : dy, x,
-                                             residual ? BatchNormTail<T>{} : tail(), *saved_, norm);
+                   for_rows([&](const auto& rows, int) {
+                     batch_norm_backward_dx<T>(rows(std::span(dx)), rows(residual ? std::span<const T>(dz) : all_dy),
+                                               rows(all), residual ? BatchNormTail<T>{} : tail(rows), *saved_, norm);
+                   });
                  },
                  [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
                  [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },

@@ -58,7 +58,9 @@ class OpRun {
   void backward();  ///< After forward(). Overwrites dinputs, adds to dparams.
 
  private:
-  BatchNormTail<T> tail() const;
+  template <class Body>
+  void for_rows(const Body& body) const;
+  BatchNormTail<T> tail(const auto& rows) const;
 
   const OpCase& case_;
   std::vector<C> workspace_;
