@@ -12,7 +12,7 @@ namespace {
 
 // Bytes of values that one piece touches, forward or backward: they should stay in the cache. But every piece reads the
 // group's weights again, so that there should be several times as much of the one as of the other.
-constexpr int64_t kPieceBytes = 8 << 20, kPerWeightByte = 4;
+constexpr int64_t kPieceBytes = 12 << 20, kPerWeightByte = 4;
 
 // Batch norms fused with what follows; in training their statistics first.
 std::vector<PlannedStep> fuse(const Graph& graph, bool training) {
