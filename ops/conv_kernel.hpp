@@ -21,8 +21,8 @@ enum class Kernels { native, onednn };
 struct ConvHooks {
   PixelHook x;         ///< Before forward reads them.
   PixelHook y;         ///< When forward has written them.
-  PixelHook x_and_dy;  ///< Before backward_weights reads them, which comes before backward_data.
-  PixelHook dx;        ///< When backward_data has written them.
+  PixelHook x_and_dy;  ///< Before backward or backward_weights reads them; backward_data must come later.
+  PixelHook dx;        ///< When backward or backward_data has written them.
 };
 
 /// Activations NHWC of type T (float, Bf16), weights OIHW, all for the pieces' shape. Calls on one object must not
@@ -43,6 +43,11 @@ class ConvKernel {
   virtual void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) = 0;
   virtual void backward_data(std::span<T> dx, std::span<const T> dy) = 0;  ///< Overwrites dx.
   virtual void backward_weights(std::span<const T> dy, std::span<const T> x) = 0;
+  /// Both, for a kernel that does so faster; an empty `dx` is not wanted.
+  virtual void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) {
+    backward_weights(dy, x);
+    if (!dx.empty()) backward_data(dx, dy);
+  }
   virtual void end_backward() = 0;
 
   /// From here on those of the hooks are called that hooks_called says.

@@ -21,17 +21,19 @@ class ExecNorms : protected ExecValues {
   void fuse_norms(int conv, const HooksCalled& called) {
     const PlannedStep& step = steps_[conv];
     Beside& beside = beside_[conv];
-    const auto readers = [&](int node) {
-      return std::ranges::count_if(steps_, [&](const auto& s) { return std::ranges::count(s.inputs, node) != 0; });
+    const auto uses = [&](int node) {
+      std::ptrdiff_t count = 0;
+      for (const PlannedStep& s : steps_) count += std::ranges::count(s.inputs, node);
+      return count;
     };
     for (int s = 0; s < std::ssize(steps_); ++s) {
       const PlannedStep& other = steps_[s];
       if (other.batch_norm < 0 || other.group != step.group) continue;
       if (other.statistics && other.inputs[0] == step.node) {
         beside.statistics = s;
-        // Were there other readers than the two steps of the norm, their gradients would have to be added.
-        done_[s] = {.forward = called.y, .backward = called.x_and_dy && readers(step.node) == 2};
-      } else if (!other.statistics && other.node == step.inputs[0] && readers(other.node) == 1) {
+        // Were it used by others than the two steps of the norm, or as a residual, gradients would have to be added.
+        done_[s] = {.forward = called.y, .backward = called.x_and_dy && uses(step.node) == 2};
+      } else if (!other.statistics && other.node == step.inputs[0] && uses(other.node) == 1) {
         beside.applied = s;
         done_[s] = {
             .forward = called.x, .recompute = called.x_and_dy, .backward = called.dx && other.inputs.size() == 1};

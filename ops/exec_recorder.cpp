@@ -101,8 +101,15 @@ class ExecRecorder : ExecNorms {
       const std::shared_ptr<ConvKernel<T>> conv = make_conv_kernel<T>(x_shape(step), op, conv_options(step));
       conv->attach(hooks<T>(now_));
       const auto now = piece_of_hooks();
-      const auto data =
-          into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) { conv->backward_data(dx, dy(piece)); });
+      auto backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
+        *now = piece;
+        conv->backward(dx, dy(piece), x(piece));
+      });
+      if (!backward)
+        backward = [=](Piece piece) {
+          *now = piece;
+          conv->backward({}, dy(piece), x(piece));
+        };
       return Step{.begin_forward = [=] { conv->begin_forward(weight.value); },
                   .forward =
                       [=](Piece piece) {
@@ -111,12 +118,7 @@ class ExecRecorder : ExecNorms {
                       },
                   .begin_backward = [=] { conv->begin_backward(weight.value, weight.gradient, bias.gradient); },
                   .end_backward = [=] { conv->end_backward(); },
-                  .backward =
-                      [=](Piece piece) {
-                        *now = piece;
-                        conv->backward_weights(dy(piece), x(piece));
-                        if (data) data(piece);
-                      }};
+                  .backward = backward};
     });
   }
 

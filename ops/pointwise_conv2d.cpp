@@ -13,6 +13,9 @@ namespace {
 
 constexpr const char* kName = "conv2d (product)";
 
+// Pixels that the products' tiles divide.
+constexpr int64_t kTile = 28;
+
 }  // namespace
 
 template <class T>
@@ -42,26 +45,23 @@ PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op, const ConvP
 
 // to [pixels, out] = from [pixels, in] times the packed weights.
 template <class T>
-void PointwiseConv2d<T>::run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out, const PixelHook& before,
-                             const PixelHook& after) const {
-  check_size(kName, "input", from.size(), pixels_ * in);
-  check_size(kName, "output", to.size(), pixels_ * out);
-  // Pixels that stay in the second-level cache while all weights pass by, and until the hooks were called.
-  constexpr int64_t kNear = 384 << 10, kTile = 28;
-  const int64_t band = std::max(kTile, kNear / ((in + out) * int64_t{sizeof(T)}) / kTile * kTile);
+void PointwiseConv2d<T>::multiply_packed(T* to, const T* from, int64_t pixels, int64_t in, int64_t out) const {
   const auto [whole, tail] = packing<T>(out, in);
   const int64_t panel = in * kPanelWidth;
   const Panels<T> weights{packed_.data(), panel, whole, tail ? packed_.data() + whole * panel : nullptr};
-  parallel_for((pixels_ + kTile - 1) / kTile, [&](int64_t first, int64_t tiles_end, int thread) {
-    const int64_t last = std::min(tiles_end * kTile, pixels_);
-    for (int64_t p = first * kTile; p < last; p += band) {
-      Sums sums{zeros_.data(), 0, nullptr, 0, out, {}};
-      sums.send(to.data() + p * out);
-      const int64_t end = std::min(p + band, last);
-      if (before) before(p, end, thread);
-      multiply(Pixels<T>{from.data() + p * in, 1, end - p, 0, in}, weights, in, sums, weights);
-      if (after) after(p, end, thread);
-    }
+  Sums sums{zeros_.data(), 0, nullptr, 0, out, {}};
+  sums.send(to);
+  multiply(Pixels<T>{from, 1, pixels, 0, in}, weights, in, sums, weights);
+}
+
+// Calls body(first pixel, last pixel, thread) for chunks of at most so many pixels, none cut within a tile.
+template <class T>
+template <class Body>
+void PointwiseConv2d<T>::for_chunks(int64_t most, const Body& body) const {
+  const int64_t step = std::max<int64_t>(1, most / kTile) * kTile;
+  parallel_for((pixels_ + kTile - 1) / kTile, [&](int64_t first, int64_t last, int thread) {
+    const int64_t end = std::min(last * kTile, pixels_);
+    for (int64_t p = first * kTile; p < end; p += step) body(p, std::min(p + step, end), thread);
   });
 }
 
@@ -91,7 +91,15 @@ void PointwiseConv2d<T>::begin_forward(std::span<const float> weight) {
 template <class T>
 void PointwiseConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
   check_size(kName, "bias", bias.size(), 0);
-  run(y, x, in_, out_, hooks_.x, hooks_.y);
+  check_size(kName, "x", x.size(), pixels_ * in_);
+  check_size(kName, "y", y.size(), pixels_ * out_);
+  // Pixels that stay in the second-level cache while all weights pass by, and until the hooks were called.
+  const int64_t near = (384 << 10) / ((in_ + out_) * int64_t{sizeof(T)});
+  for_chunks(near, [&](int64_t begin, int64_t end, int thread) {
+    if (hooks_.x) hooks_.x(begin, end, thread);
+    multiply_packed(y.data() + begin * out_, x.data() + begin * in_, end - begin, in_, out_);
+    if (hooks_.y) hooks_.y(begin, end, thread);
+  });
 }
 
 template <class T>
@@ -101,43 +109,46 @@ void PointwiseConv2d<T>::begin_backward(std::span<const float> weight, std::span
   std::fill(sums_.begin(), sums_.end(), 0.0f);
 }
 
-template <class T>
-void PointwiseConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
-  run(dx, dy, out_, in_, {}, hooks_.dx);
-}
-
 // Pixels that stay in the second-level cache while all tiles of the sums pass by; enough of them that these, which have
 // to be fetched for each chunk, cost little.
 template <class T>
 int64_t PointwiseConv2d<T>::chunk() const {
-  return std::clamp<int64_t>((512 << 10) / ((in_ + out_) * int64_t{sizeof(T)}), 64, 256) / 2 * 2;
+  return std::clamp<int64_t>((512 << 10) / ((in_ + out_) * int64_t{sizeof(T)}), 3 * kTile, 9 * kTile);
 }
 
 template <class T>
-void PointwiseConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x) {
-  check_size(kName, "x", x.size(), pixels_ * in_);
-  check_size(kName, "dy", dy.size(), pixels_ * out_);
-  check_size(kName, "sums", sums_.size(), num_threads() * in_ * out_);
-  const int64_t most = chunk();
-  parallel_for(pixels_, [&](int64_t first, int64_t last, int thread) {
-    for (int64_t begin = first; begin < last; begin += most) {
-      int64_t pixels = std::min(most, last - begin);
-      if (hooks_.x_and_dy) hooks_.x_and_dy(begin, begin + pixels, thread);
-      Operand<T> from{x.data() + begin * in_, in_}, to{dy.data() + begin * out_, out_};
-      if constexpr (!std::is_same_v<T, float>) {
-        T* at = interleaved_.data() + thread * most * (in_ + out_);
-        for (Operand<T>* side : {&from, &to}) {
-          const int64_t channels = side->channels;
-          for (int64_t p = 0; p < pixels; p += 2) {
-            const T* pixel = side->data + p * channels;
-            interleave(at + p * channels, pixel, p + 1 < pixels ? pixel + channels : zero_pixel_.data(), channels);
-          }
-          side->data = at;
-          at += most * channels;
-        }
-        pixels += pixels % 2;
+void PointwiseConv2d<T>::add_to_sums(const T* dy, const T* x, int64_t pixels, int thread) {
+  Operand<T> from{x, in_}, to{dy, out_};
+  if constexpr (!std::is_same_v<T, float>) {
+    T* at = interleaved_.data() + thread * chunk() * (in_ + out_);
+    for (Operand<T>* side : {&from, &to}) {
+      const int64_t channels = side->channels;
+      for (int64_t p = 0; p < pixels; p += 2) {
+        const T* pixel = side->data + p * channels;
+        interleave(at + p * channels, pixel, p + 1 < pixels ? pixel + channels : zero_pixel_.data(), channels);
       }
-      add_outer_product(sums(thread).data(), turned_ ? from : to, turned_ ? to : from, pixels);
+      side->data = at;
+      at += (pixels + pixels % 2) * channels;
+    }
+    pixels += pixels % 2;
+  }
+  add_outer_product(sums(thread).data(), turned_ ? from : to, turned_ ? to : from, pixels);
+}
+
+template <class T>
+void PointwiseConv2d<T>::backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) {
+  check_size(kName, "dy", dy.size(), pixels_ * out_);
+  if (!dx.empty()) check_size(kName, "dx", dx.size(), pixels_ * in_);
+  if (!x.empty()) check_size(kName, "x", x.size(), pixels_ * in_);
+  if (!x.empty()) check_size(kName, "sums", sums_.size(), num_threads() * in_ * out_);
+  for_chunks(chunk(), [&](int64_t begin, int64_t end, int thread) {
+    if (!x.empty()) {
+      if (hooks_.x_and_dy) hooks_.x_and_dy(begin, end, thread);
+      add_to_sums(dy.data() + begin * out_, x.data() + begin * in_, end - begin, thread);
+    }
+    if (!dx.empty()) {
+      multiply_packed(dx.data() + begin * in_, dy.data() + begin * out_, end - begin, out_, in_);
+      if (hooks_.dx) hooks_.dx(begin, end, thread);
     }
   });
 }

@@ -23,18 +23,20 @@ class PointwiseConv2d final : public ConvKernel<T> {
   void begin_forward(std::span<const float> weight) override;
   void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override;
   void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) override;
-  void backward_data(std::span<T> dx, std::span<const T> dy) override;
-  void backward_weights(std::span<const T> dy, std::span<const T> x) override;
+  void backward_data(std::span<T> dx, std::span<const T> dy) override { backward(dx, dy, {}); }
+  void backward_weights(std::span<const T> dy, std::span<const T> x) override { backward({}, dy, x); }
+  void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) override;
   void end_backward() override;
   void attach(const ConvHooks& hooks) override { hooks_ = hooks; }
 
  private:
   void pack(std::span<const float> weight, bool turned);
-  void run(std::span<T> to, std::span<const T> from, int64_t in, int64_t out, const PixelHook& before,
-           const PixelHook& after) const;
-
-  // The gradient of the weights as each thread has it, [rows][lanes]: turned where y's channels fill registers better.
+  void multiply_packed(T* to, const T* from, int64_t pixels, int64_t in, int64_t out) const;
+  template <class Body>
+  void for_chunks(int64_t most, const Body& body) const;
   int64_t chunk() const;
+  void add_to_sums(const T* dy, const T* x, int64_t pixels, int thread);
+  // The gradient of the weights as each thread has it, [rows][lanes]: turned where y's channels fill registers better.
   std::span<float> sums(int thread) { return std::span(sums_).subspan(thread * in_ * out_, in_ * out_); }
 
   const int64_t pixels_, in_, out_;

@@ -11,10 +11,14 @@
 #include <vector>
 
 #include "core/check.hpp"
+#include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "core/simd.hpp"
+#include "ops/conv_algorithms.hpp"
 #include "ops/cross_entropy.hpp"
 #include "ops/spec.hpp"
 #include "tests/alloc_count.hpp"
+#include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
 
@@ -56,6 +60,16 @@ constexpr const char* kBodies[] = {
     "reach=1\nadd y <- c b",
     "conv2d c <- x : out=5 kernel=3 pad=1\nmax_pool2d m <- c : kernel=3 stride=2 pad=1\navg_pool2d q <- c : kernel=3 "
     "stride=2 pad=1\nadd y <- m q",
+};
+// Where 1x1 convolutions do what the batch norms beside them would: with and without activation and residual, and where
+// other readers are in the way.
+constexpr const char* kFused[] = {
+    "conv2d s <- x : out=16 kernel=3 pad=1\nbatch_norm sn <- s\nconv2d e <- sn : out=32\nbatch_norm en <- e\n"
+    "alpha_act ea <- en : s=relu6 alpha=a\ndepthwise_conv2d d <- ea : kernel=3 pad=1\nbatch_norm dn <- d\n"
+    "alpha_act da <- dn : s=relu6 alpha=b\nconv2d o <- da : out=16\nbatch_norm pn <- o\nadd r <- pn sn\n"
+    "conv2d q <- r : out=32\nbatch_norm y <- q",
+    "conv2d s <- x : out=16\nbatch_norm sn <- s\nalpha_act sa <- sn : s=relu alpha=a\nconv2d e <- sa : out=48\n"
+    "batch_norm en <- e\nadd y <- en e",
 };
 constexpr const char* kHeads[] = {"global_avg_pool p <- y\nlinear l <- p : out=3",
                                   "flatten p <- y\nlinear l <- p : out=3"};
@@ -138,7 +152,9 @@ double difference(std::span<const float> a, std::span<const float> b) {
 
 template <class F>
 void for_each_network(const F& f) {
-  for (const char* body : kBodies)
+  std::vector<const char*> bodies(std::begin(kBodies), std::end(kBodies));
+  bodies.insert(bodies.end(), std::begin(kFused), std::end(kFused));
+  for (const char* body : bodies)
     for (const char* head : kHeads) {
       const Graph graph = graph_of(body, head);
       CAPTURE(to_text(graph));
@@ -174,6 +190,45 @@ TEST_CASE("exec: native and oneDNN kernels give the same logits and gradients") 
       CHECK(difference(g.values, onednn.gradients().at(name).values) < 1e-5 * scale);
     }
   });
+}
+
+TEST_CASE("exec: convolutions that are products in some passes and not in others give the same gradients") {
+  if (!has_avx2()) return;
+  const testing::Threads restore;
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    for (const char* body : kFused) {
+      const Graph graph = graph_of(body, kHeads[0]);
+      const std::vector<Nhwc> shapes = infer_shapes(graph);
+      const ExecPlan plan = plan_exec(graph, shapes, {.batch = kBatch, .training = true, .piece = 1});
+      const std::vector<TrainingConv> convs = training_convs(graph, shapes, plan, kBatch);
+      const auto letters_of = [&](const std::string& pointwise) {
+        std::string all;
+        for (const TrainingConv& conv : convs) all += conv.op.kernel == 1 ? pointwise : "ddd";
+        return all;
+      };
+      REQUIRE(std::ranges::any_of(convs, [](const TrainingConv& conv) { return conv.op.kernel == 1; }));
+      Tensors a = random_tensors(graph, 2);
+      Exec direct(graph, a, {.batch = kBatch, .training = true, .algorithms = letters_of("ddd"), .piece = 1});
+      fill(direct.input(), 4);
+      direct.forward();
+      backward(direct);
+      for (const char* letters : {"ppp", "pdd", "dpd", "ddp", "ppd", "dpp"}) {
+        CAPTURE(std::string(letters));
+        Tensors b = random_tensors(graph, 2);
+        Exec mixed(graph, b, {.batch = kBatch, .training = true, .algorithms = letters_of(letters), .piece = 1});
+        fill(mixed.input(), 4);
+        mixed.forward();
+        backward(mixed);
+        CHECK(difference(direct.output(), mixed.output()) < 1e-5);
+        const double scale = norm(direct.gradients());
+        for (const auto& [name, g] : direct.gradients()) {
+          CAPTURE(name);
+          CHECK(difference(g.values, mixed.gradients().at(name).values) < 1e-5 * scale);
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("exec: the pieces of a batch add up to the batch") {

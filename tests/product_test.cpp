@@ -4,6 +4,7 @@
 #include "core/rng.hpp"
 #include "fold/product_conv.hpp"
 #include "ops/pointwise_conv2d.hpp"
+#include "ops/window.hpp"
 #include "tests/alloc_count.hpp"
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
@@ -135,6 +136,66 @@ TEST_CASE("product: training's 1x1 convolutions agree with the naive evaluator b
     for (const auto& [x, out] : cases) {
       check_pointwise<float>(x, out, 1e-6);
       if (cpu_has_bf16()) check_pointwise<Bf16>(x, out, 1.0 / 256);  // the output's own bits
+    }
+  }
+}
+
+namespace {
+
+// Runs both passes with hooks that count the pixels they are called for; y and dx must be final by then.
+template <class Op>
+void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOptions& options) {
+  const auto conv = make_conv_kernel<float>(x, op, options);
+  const AlignedVector<float> input = random<float>(x.size(), 1), dy = random<float>(y.size(), 2);
+  const AlignedVector<float> weight(x.c * op.kernel * op.kernel * (std::is_same_v<Op, Conv2d> ? y.c : 1), 0.1f);
+  AlignedVector<float> to(y.size(), NAN), dx(x.size(), NAN), dweight(weight.size());
+  std::vector<int> before_x(x.pixels()), after_y(y.pixels()), before_both(x.pixels()), after_dx(x.pixels());
+  AlignedVector<float> seen_y(y.size()), seen_dx(x.size());
+  const auto count = [](std::vector<int>& calls) {
+    return [&calls](int64_t begin, int64_t end, int thread) {
+      for (int64_t p = begin; p < end; ++p) calls[p] += thread < num_threads() ? 1 : 1000;
+    };
+  };
+  const auto keep = [](AlignedVector<float>& seen, const AlignedVector<float>& of, int64_t c, auto counted) {
+    return [&seen, &of, c, counted](int64_t begin, int64_t end, int thread) {
+      std::copy(of.begin() + begin * c, of.begin() + end * c, seen.begin() + begin * c);
+      counted(begin, end, thread);
+    };
+  };
+  conv->attach({.x = count(before_x),
+                .y = keep(seen_y, to, y.c, count(after_y)),
+                .x_and_dy = count(before_both),
+                .dx = keep(seen_dx, dx, x.c, count(after_dx))});
+  conv->begin_forward(weight);
+  conv->forward(to, input, {});
+  conv->begin_backward(weight, dweight, {});
+  conv->backward(dx, dy, input);
+  conv->end_backward();
+  const HooksCalled called = hooks_called(op, options);
+  CHECK(before_x == std::vector<int>(x.pixels(), called.x));
+  CHECK(after_y == std::vector<int>(y.pixels(), called.y));
+  CHECK(before_both == std::vector<int>(x.pixels(), called.x_and_dy));
+  CHECK(after_dx == std::vector<int>(x.pixels(), called.dx));
+  if (called.y) CHECK(seen_y == to);
+  if (called.dx) CHECK(seen_dx == dx);
+}
+
+}  // namespace
+
+TEST_CASE("product: hooks are called for every pixel once, of what is written when it is") {
+  const testing::Threads restore;
+  constexpr Algorithm d = Algorithm::direct, p = Algorithm::product;
+  for (const int threads : {1, 2, 3}) {
+    set_num_threads(threads);
+    for (const Nhwc& x : {Nhwc{3, 5, 7, 32}, Nhwc{1, 2, 3, 32}, Nhwc{2, 20, 20, 32}}) {
+      CAPTURE(to_string(x));
+      for (const ConvAlgorithms& by : {ConvAlgorithms{p, p, p}, {p, d, d}, {d, p, p}, {d, d, p}, {d, p, d}})
+        check_hooks(x, {x.n, x.h, x.w, 48}, Conv2d{48, 1}, {.passes = kAllPasses, .algorithms = by});
+      for (const int kernel : {3, 5, 7})
+        for (const int stride : {1, 2}) {
+          const DepthwiseConv2d op{kernel, stride, Padding::uniform(kernel / 2)};
+          check_hooks(x, slide(x, x.c, kernel, stride, op.pad), op, {.passes = kAllPasses});
+        }
     }
   }
 }
