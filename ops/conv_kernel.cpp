@@ -27,7 +27,7 @@ class NativeConv final : public ConvKernel<T> {
   void begin_forward(std::span<const float> weight) override { weight_ = weight; }
   void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, hooks_.y);
+      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, hooks_);
     else
       conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
   }
@@ -38,7 +38,7 @@ class NativeConv final : public ConvKernel<T> {
   }
   void backward_data(std::span<T> dx, std::span<const T> dy) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_, hooks_.dx);
+      depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
     else
       conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
   }
@@ -47,6 +47,12 @@ class NativeConv final : public ConvKernel<T> {
       depthwise_conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
     else
       conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
+  }
+  void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) override {
+    if constexpr (kDepthwise)
+      depthwise_conv2d_backward<T>(dx, dweight_, dbias_, dy, x, weight_, shape_, op_, workspace_, hooks_);
+    else
+      ConvKernel<T>::backward(dx, dy, x);
   }
   void end_backward() override {}
   void attach(const ConvHooks& hooks) override { hooks_ = hooks; }
@@ -115,11 +121,12 @@ HooksCalled hooks_called(const Conv2d&, const ConvKernelOptions& options) {
   const auto [forward, data, weights] = options.algorithms;
   return {.x = forward == Algorithm::product,
           .y = forward == Algorithm::product,
-          .x_and_dy = weights == Algorithm::product,
+          .again = weights == Algorithm::product,
+          .dy = weights == Algorithm::product,
           .dx = data == Algorithm::product};
 }
 HooksCalled hooks_called(const DepthwiseConv2d&, const ConvKernelOptions&) {
-  return {.y = true, .dx = true};
+  return {.x = true, .y = true, .again = true, .dy = true, .dx = true};
 }
 
 template <class T>

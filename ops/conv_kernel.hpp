@@ -8,22 +8,14 @@
 
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
-#include "core/parallel.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv_algorithms.hpp"
+#include "ops/conv_hooks.hpp"
 
 namespace pleat {
 
 /// Whose convolutions: our own, which are the definition, or the fastest there are.
 enum class Kernels { native, onednn };
-
-/// What a thread calls while the pixels are in its cache.
-struct ConvHooks {
-  PixelHook x;         ///< Before forward reads them.
-  PixelHook y;         ///< When forward has written them.
-  PixelHook x_and_dy;  ///< Before backward or backward_weights reads them; backward_data must come later.
-  PixelHook dx;        ///< When backward or backward_data has written them.
-};
 
 /// Activations NHWC of type T (float, Bf16), weights OIHW, all for the pieces' shape. Calls on one object must not
 /// overlap. Spans of the wrong size throw std::invalid_argument. Memory is allocated at construction, for the pool's
@@ -68,7 +60,7 @@ struct ConvKernelOptions {
 
 /// Which hooks these kernels call: of our own kernels, that go from pixels to pixels, each thread for itself.
 struct HooksCalled {
-  bool x = false, y = false, x_and_dy = false, dx = false;
+  bool x = false, y = false, again = false, dy = false, dx = false;
 };
 HooksCalled hooks_called(const Conv2d& op, const ConvKernelOptions& options);
 HooksCalled hooks_called(const DepthwiseConv2d& op, const ConvKernelOptions& options);

@@ -80,10 +80,10 @@ struct Code {
   void (*correlate)(T*, const T*, const Correlation&, const Workspace<compute_t<T>>&, int, int64_t, int64_t);
   void (*weights)(const T*, const T*, const Correlation&, const Workspace<compute_t<T>>&, int, int64_t, int64_t);
 
+  int64_t rows(const Nhwc& out) const { return count / out.n; }  // of tiles in a picture
   int64_t first_pixel(int64_t unit, const Nhwc& out) const {
     if (!in_tiles) return unit;
-    const int64_t rows = count / out.n;
-    return (unit / rows * out.h + unit % rows * depthwise::kRows) * out.w;
+    return (unit / rows(out) * out.h + unit % rows(out) * depthwise::kRows) * out.w;
   }
 };
 
@@ -112,26 +112,119 @@ Code<T> code_for(const Correlation& g) {
   return {g.out.pixels(), false, {g.in.c, g.in.c}, correlate_pixels<T>, weights_pixels<T>};
 }
 
+// Pixels of pictures [begin, end) that a hook was not called for yet, picture by picture from the first line on.
+class Asked {
+ public:
+  Asked(const PixelHook& hook, const Nhwc& shape, int thread) : hook_(hook), shape_(shape), thread_(thread) {}
+  void next_picture(int64_t picture) { picture_ = picture, lines_ = 0; }
+  void up_to(int64_t lines) {
+    lines = std::min(lines, shape_.h);
+    if (lines <= lines_) return;
+    const int64_t first = picture_ * shape_.h;
+    if (hook_) hook_((first + lines_) * shape_.w, (first + lines) * shape_.w, thread_);
+    lines_ = lines;
+  }
+  int64_t lines() const { return lines_; }
+
+ private:
+  const PixelHook& hook_;
+  const Nhwc& shape_;
+  const int thread_;
+  int64_t picture_ = 0, lines_ = 0;
+};
+
+// Rows of tiles between two calls of a hook, which a few pixels are not worth.
+int64_t rows_a_hook(const Nhwc& out) {
+  constexpr int64_t kEnough = 64;
+  return std::max<int64_t>(1, kEnough / (depthwise::kRows * out.w));
+}
+
+// Lines of the input from its first that the output's lines in so many rows of tiles see.
+int64_t lines_seen(const Correlation& g, int64_t rows) {
+  const int64_t last = std::min(rows * depthwise::kRows, g.out.h) - 1;
+  return (last * g.stride + g.kernel - 1 - g.top) / g.up + 1;
+}
+
+// True if threads can have pictures of their own, as many each: hooks are then called as lines are needed, else for all
+// pixels before.
 template <class T>
-void correlate(std::span<T> out, std::span<const T> in, std::span<const compute_t<T>> weight,
-               std::span<const compute_t<T>> bias, const Correlation& g, bool turn, std::span<compute_t<T>> buffer,
-               const PixelHook& written) {
-  const Code<T> code = code_for<T>(g);
-  const Workspace<compute_t<T>> workspace(code.slots, g.kernel * g.kernel, buffer.data());
-  const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps;
-  std::fill(workspace.zeros, workspace.weight, 0);
-  code.slots.for_each([&](int64_t slot, int64_t first, int64_t step, int64_t) {
-    for (int64_t i = 0; i < lanes && !bias.empty(); ++i) workspace.bias[slot + i] = bias[first + i * step];
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      const compute_t<T>* from = weight.data() + first * taps + (turn ? taps - 1 - tap : tap);
-      for (int64_t i = 0; i < lanes; ++i) workspace.weight[tap * slots + slot + i] = from[i * step * taps];
+bool picture_by_picture(const Code<T>& code, const Correlation& g) {
+  return code.in_tiles && g.out.n % num_threads() == 0 && code.rows(g.out) > rows_a_hook(g.out);
+}
+
+// One direction, ready to run: parameters in the order of the code, a unit at a time.
+template <class T>
+struct Direction {
+  using C = compute_t<T>;
+  const Correlation g;
+  const Code<T> code;
+  const Workspace<C> workspace;
+
+  Direction(const Correlation& correlation, std::span<C> buffer)
+      : g(correlation), code(code_for<T>(g)), workspace(code.slots, g.kernel * g.kernel, buffer.data()) {}
+
+  void pack(std::span<const C> weight, std::span<const C> bias, bool turn) const {
+    const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps;
+    std::fill(workspace.zeros, workspace.weight, 0);
+    code.slots.for_each([&](int64_t slot, int64_t first, int64_t step, int64_t) {
+      for (int64_t i = 0; i < lanes && !bias.empty(); ++i) workspace.bias[slot + i] = bias[first + i * step];
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        const C* from = weight.data() + first * taps + (turn ? taps - 1 - tap : tap);
+        for (int64_t i = 0; i < lanes; ++i) workspace.weight[tap * slots + slot + i] = from[i * step * taps];
+      }
+    });
+  }
+  void clear_sums() const {
+    std::fill(workspace.zeros, workspace.bias, 0);
+    std::fill(workspace.thread(0), workspace.thread(num_threads()), 0);
+  }
+  // The gradients that all threads found.
+  void take_sums(std::span<C> dweight, std::span<C> dbias, std::span<const T> dy) const {
+    const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps, channels = g.in.c;
+    if (!dbias.empty())
+      parallel_for(g.out.pixels(), [&](int64_t begin, int64_t end, int thread) {
+        add_rows(workspace.thread(thread) + taps * slots, dy.data() + begin * channels, end - begin, channels);
+      });
+    for (int t = 0; t < num_threads(); ++t) {
+      const C* sums = workspace.thread(t);
+      code.slots.for_each([&](int64_t slot, int64_t first, int64_t step, int64_t again) {
+        for (int64_t tap = 0; tap < taps; ++tap)
+          for (int64_t i = again; i < lanes; ++i)
+            dweight[(first + i * step) * taps + tap] += sums[tap * slots + slot + i];
+      });
+      for (std::size_t c = 0; c < dbias.size(); ++c) dbias[c] += sums[taps * slots + c];
     }
-  });
-  parallel_for(code.count, [&](int64_t begin, int64_t end, int thread) {
-    const int64_t step = written && code.in_tiles ? 1 : end - begin;
+  }
+  void run(std::span<T> out, std::span<const T> in, int64_t begin, int64_t end, int thread,
+           const PixelHook& after) const {
+    const int64_t step = after && code.in_tiles ? rows_a_hook(g.out) : end - begin;
     for (int64_t unit = begin; unit < end; unit += step) {
-      code.correlate(out.data(), in.data(), g, workspace, thread, unit, unit + step);
-      if (written) written(code.first_pixel(unit, g.out), code.first_pixel(unit + step, g.out), thread);
+      const int64_t last = std::min(unit + step, end);
+      code.correlate(out.data(), in.data(), g, workspace, thread, unit, last);
+      if (after) after(code.first_pixel(unit, g.out), code.first_pixel(last, g.out), thread);
+    }
+  }
+};
+
+template <class T>
+void correlate(std::span<T> out, std::span<const T> in, const Direction<T>& to, const PixelHook& before,
+               const PixelHook& after) {
+  const Correlation& g = to.g;
+  if (!before || !picture_by_picture(to.code, g)) {
+    if (before) parallel_for(g.in.pixels(), before);
+    return parallel_for(to.code.count,
+                        [&](int64_t begin, int64_t end, int thread) { to.run(out, in, begin, end, thread, after); });
+  }
+  const int64_t rows = to.code.rows(g.out), step = rows_a_hook(g.out);
+  parallel_for(g.out.n, [&](int64_t begin, int64_t end, int thread) {
+    Asked asked(before, g.in, thread);
+    for (int64_t picture = begin; picture < end; ++picture) {
+      asked.next_picture(picture);
+      for (int64_t row = 0; row < rows; row += step) {
+        const int64_t next = std::min(row + step, rows);
+        asked.up_to(next < rows ? lines_seen(g, next) : g.in.h);
+        to.run(out, in, picture * rows + row, picture * rows + next, thread, after);
+      }
     }
   });
 }
@@ -151,63 +244,95 @@ void check(const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<const T> x,
 int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& op) {
   const Slots most{x_shape.c, 32};  // bfloat16 with AVX-512
   const Workspace<float> workspace(most, op.kernel * op.kernel, nullptr);
-  return workspace.thread(num_threads()) - workspace.zeros;
+  return 2 * (workspace.thread(num_threads()) - workspace.zeros);  // backward, one for each direction
 }
 
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace, const PixelHook& written) {
+                              std::span<compute_t<T>> workspace, const ConvHooks& hooks) {
   check<T>(x_shape, op, x, y, weight, bias, workspace);
-  correlate<T>(y, x, weight, bias, forward_of(x_shape, op), false, workspace, written);
+  const Direction<T> to(forward_of(x_shape, op), workspace);
+  to.pack(weight, bias, false);
+  correlate(y, x, to, hooks.x, hooks.y);
 }
 
 template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
-                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
-                                    const PixelHook& written) {
+                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace) {
   check<T>(x_shape, op, dx, dy, weight, {}, workspace);
-  correlate<T>(dx, dy, weight, {}, backward_of(x_shape, op), true, workspace, written);
+  const Direction<T> to(backward_of(x_shape, op), workspace);
+  to.pack(weight, {}, true);
+  correlate(dx, dy, to, {}, {});
 }
 
 template <class T>
 void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<compute_t<T>> dbias,
                                        std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
-                                       const DepthwiseConv2d& op, std::span<compute_t<T>> buffer) {
-  check<T>(x_shape, op, x, dy, dweight, dbias, buffer);
-  const Correlation g = forward_of(x_shape, op);
-  const Code<T> code = code_for<T>(g);
-  const Workspace<compute_t<T>> workspace(code.slots, g.kernel * g.kernel, buffer.data());
-  const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps, channels = x_shape.c;
-  std::fill(workspace.zeros, workspace.bias, 0);
-  std::fill(workspace.thread(0), workspace.thread(num_threads()), 0);
-  parallel_for(code.count, [&](int64_t begin, int64_t end, int thread) {
-    code.weights(dy.data(), x.data(), g, workspace, thread, begin, end);
+                                       const DepthwiseConv2d& op, std::span<compute_t<T>> workspace) {
+  check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
+  const Direction<T> from(forward_of(x_shape, op), workspace);
+  from.clear_sums();
+  parallel_for(from.code.count, [&](int64_t begin, int64_t end, int thread) {
+    from.code.weights(dy.data(), x.data(), from.g, from.workspace, thread, begin, end);
   });
-  if (!dbias.empty())
-    parallel_for(g.out.pixels(), [&](int64_t begin, int64_t end, int thread) {
-      add_rows(workspace.thread(thread) + taps * slots, dy.data() + begin * channels, end - begin, channels);
-    });
-  for (int t = 0; t < num_threads(); ++t) {
-    const compute_t<T>* sums = workspace.thread(t);
-    code.slots.for_each([&](int64_t slot, int64_t first, int64_t step, int64_t again) {
-      for (int64_t tap = 0; tap < taps; ++tap)
-        for (int64_t i = again; i < lanes; ++i)
-          dweight[(first + i * step) * taps + tap] += sums[tap * slots + slot + i];
-    });
-    for (std::size_t c = 0; c < dbias.size(); ++c) dbias[c] += sums[taps * slots + c];
-  }
+  from.take_sums(dweight, dbias, dy);
 }
 
-#define PLEAT_INSTANTIATE(T)                                                                                       \
-  template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,       \
-                                            std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,    \
-                                            std::span<compute_t<T>>, const PixelHook&);                            \
-  template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>, \
-                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>,    \
-                                                  const PixelHook&);                                               \
-  template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,             \
-                                                     std::span<const T>, std::span<const T>, const Nhwc&,          \
+template <class T>
+void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight, std::span<compute_t<T>> dbias,
+                               std::span<const T> dy, std::span<const T> x, std::span<const compute_t<T>> weight,
+                               const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
+                               const ConvHooks& hooks) {
+  check<T>(x_shape, op, x, dy, weight, dbias, workspace);
+  const Direction<T> from(forward_of(x_shape, op), workspace.first(workspace.size() / 2)),
+      to(backward_of(x_shape, op), workspace.last(workspace.size() / 2));
+  from.clear_sums();
+  if (!dx.empty()) to.pack(weight, {}, true);
+  if (!picture_by_picture(from.code, from.g) || !to.code.in_tiles) {
+    if (hooks.again) parallel_for(from.g.in.pixels(), hooks.again);
+    if (hooks.dy) parallel_for(from.g.out.pixels(), hooks.dy);
+    parallel_for(from.code.count, [&](int64_t begin, int64_t end, int thread) {
+      from.code.weights(dy.data(), x.data(), from.g, from.workspace, thread, begin, end);
+    });
+    if (!dx.empty()) correlate(dx, dy, to, {}, hooks.dx);
+    return from.take_sums(dweight, dbias, dy);
+  }
+  const int64_t rows = from.code.rows(from.g.out), dx_rows = dx.empty() ? 0 : to.code.rows(to.g.out),
+                step = rows_a_hook(from.g.out);
+  parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int thread) {
+    Asked again(hooks.again, from.g.in, thread), ready(hooks.dy, from.g.out, thread);
+    for (int64_t picture = begin; picture < end; ++picture) {
+      again.next_picture(picture);
+      ready.next_picture(picture);
+      for (int64_t row = 0, dx_row = 0; row < rows; row += step) {
+        const int64_t next = std::min(row + step, rows);
+        again.up_to(next < rows ? lines_seen(from.g, next) : from.g.in.h);
+        ready.up_to(next * depthwise::kRows);
+        from.code.weights(dy.data(), x.data(), from.g, from.workspace, thread, picture * rows + row,
+                          picture * rows + next);
+        // Of dx the rows that need no more of dy.
+        int64_t dx_next = dx_row;
+        while (dx_next < dx_rows && (next == rows || lines_seen(to.g, dx_next + 1) <= ready.lines())) ++dx_next;
+        if (dx_row < dx_next) to.run(dx, dy, picture * dx_rows + dx_row, picture * dx_rows + dx_next, thread, hooks.dx);
+        dx_row = dx_next;
+      }
+    }
+  });
+  from.take_sums(dweight, dbias, dy);
+}
+
+#define PLEAT_INSTANTIATE(T)                                                                                          \
+  template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,          \
+                                            std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,       \
+                                            std::span<compute_t<T>>, const ConvHooks&);                               \
+  template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,    \
+                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>);      \
+  template void depthwise_conv2d_backward<T>(                                                                         \
+      std::span<T>, std::span<compute_t<T>>, std::span<compute_t<T>>, std::span<const T>, std::span<const T>,         \
+      std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>, const ConvHooks&); \
+  template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,                \
+                                                     std::span<const T>, std::span<const T>, const Nhwc&,             \
                                                      const DepthwiseConv2d&, std::span<compute_t<T>>);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)

@@ -16,21 +16,20 @@
 
 #include "core/bf16.hpp"
 #include "core/graph.hpp"
-#include "core/parallel.hpp"
 #include "core/tensor.hpp"
+#include "ops/conv_hooks.hpp"
 
 namespace pleat {
 
-/// An empty `bias` is none. `written` is called for a few lines at a time, here of y, below of dx.
+/// An empty `bias` is none. Hooks are called for a few lines at a time.
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace, const PixelHook& written = {});
+                              std::span<compute_t<T>> workspace, const ConvHooks& hooks = {});
 
 template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
-                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
-                                    const PixelHook& written = {});
+                                    const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace);
 
 /// An empty `dbias` is none. Threads sum apart and are added in their order: same thread count, same bits.
 template <class T>
@@ -38,7 +37,14 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
                                        std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
                                        const DepthwiseConv2d& op, std::span<compute_t<T>> workspace);
 
-/// Elements of workspace that any of the three needs, for all threads of the pool as it is now.
+/// Both, line by line, and the hooks; an empty `dx` is not wanted.
+template <class T>
+void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight, std::span<compute_t<T>> dbias,
+                               std::span<const T> dy, std::span<const T> x, std::span<const compute_t<T>> weight,
+                               const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
+                               const ConvHooks& hooks);
+
+/// Elements of workspace that any of them needs, for all threads of the pool as it is now.
 int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& op);
 
 }  // namespace pleat

@@ -32,11 +32,10 @@ class ExecNorms : protected ExecValues {
       if (other.statistics && other.inputs[0] == step.node) {
         beside.statistics = s;
         // Were it used by others than the two steps of the norm, or as a residual, gradients would have to be added.
-        done_[s] = {.forward = called.y, .backward = called.x_and_dy && uses(step.node) == 2};
+        done_[s] = {.forward = called.y, .backward = called.dy && uses(step.node) == 2};
       } else if (!other.statistics && other.node == step.inputs[0] && uses(other.node) == 1) {
         beside.applied = s;
-        done_[s] = {
-            .forward = called.x, .recompute = called.x_and_dy, .backward = called.dx && other.inputs.size() == 1};
+        done_[s] = {.forward = called.x, .recompute = called.again, .backward = called.dx && other.inputs.size() == 1};
       }
     }
   }
@@ -48,23 +47,15 @@ class ExecNorms : protected ExecValues {
     const auto found = beside_.find(conv);
     if (found == beside_.end()) return result;
     const auto [applied, statistics] = found->second;
-    PixelHook again, through;
     if (applied >= 0) {
       if (done_[applied].forward) result.x = apply<T>(steps_[applied]);
-      if (done_[applied].recompute && recomputed(steps_[applied])) again = apply<T>(steps_[applied]);
+      if (done_[applied].recompute && recomputed(steps_[applied])) result.again = apply<T>(steps_[applied]);
       if (done_[applied].backward) result.dx = add_gradients<T>(steps_[applied]);
     }
     if (statistics >= 0) {
       if (done_[statistics].forward) result.y = add_statistics<T>(steps_[statistics]);
-      if (done_[statistics].backward) through = input_gradient<T>(steps_[statistics]);
+      if (done_[statistics].backward) result.dy = input_gradient<T>(steps_[statistics]);
     }
-    if (again && through)
-      result.x_and_dy = [=](int64_t begin, int64_t end, int thread) {
-        again(begin, end, thread);
-        through(begin, end, thread);
-      };
-    else
-      result.x_and_dy = again ? again : through;
     return result;
   }
 

@@ -143,7 +143,8 @@ void PointwiseConv2d<T>::backward(std::span<T> dx, std::span<const T> dy, std::s
   if (!x.empty()) check_size(kName, "sums", sums_.size(), num_threads() * in_ * out_);
   for_chunks(chunk(), [&](int64_t begin, int64_t end, int thread) {
     if (!x.empty()) {
-      if (hooks_.x_and_dy) hooks_.x_and_dy(begin, end, thread);
+      if (hooks_.again) hooks_.again(begin, end, thread);
+      if (hooks_.dy) hooks_.dy(begin, end, thread);
       add_to_sums(dy.data() + begin * out_, x.data() + begin * in_, end - begin, thread);
     }
     if (!dx.empty()) {

@@ -149,7 +149,8 @@ void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOpt
   const AlignedVector<float> input = random<float>(x.size(), 1), dy = random<float>(y.size(), 2);
   const AlignedVector<float> weight(x.c * op.kernel * op.kernel * (std::is_same_v<Op, Conv2d> ? y.c : 1), 0.1f);
   AlignedVector<float> to(y.size(), NAN), dx(x.size(), NAN), dweight(weight.size());
-  std::vector<int> before_x(x.pixels()), after_y(y.pixels()), before_both(x.pixels()), after_dx(x.pixels());
+  std::vector<int> before_x(x.pixels()), after_y(y.pixels()), before_again(x.pixels()), before_dy(y.pixels()),
+      after_dx(x.pixels());
   AlignedVector<float> seen_y(y.size()), seen_dx(x.size());
   const auto count = [](std::vector<int>& calls) {
     return [&calls](int64_t begin, int64_t end, int thread) {
@@ -164,7 +165,8 @@ void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOpt
   };
   conv->attach({.x = count(before_x),
                 .y = keep(seen_y, to, y.c, count(after_y)),
-                .x_and_dy = count(before_both),
+                .again = count(before_again),
+                .dy = count(before_dy),
                 .dx = keep(seen_dx, dx, x.c, count(after_dx))});
   conv->begin_forward(weight);
   conv->forward(to, input, {});
@@ -174,7 +176,8 @@ void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOpt
   const HooksCalled called = hooks_called(op, options);
   CHECK(before_x == std::vector<int>(x.pixels(), called.x));
   CHECK(after_y == std::vector<int>(y.pixels(), called.y));
-  CHECK(before_both == std::vector<int>(x.pixels(), called.x_and_dy));
+  CHECK(before_again == std::vector<int>(x.pixels(), called.again));
+  CHECK(before_dy == std::vector<int>(y.pixels(), called.dy));
   CHECK(after_dx == std::vector<int>(x.pixels(), called.dx));
   if (called.y) CHECK(seen_y == to);
   if (called.dx) CHECK(seen_dx == dx);
