@@ -29,9 +29,10 @@ class ExecRecorder : ExecNorms {
     for (int s = 0; s < std::ssize(steps_); ++s) {
       const PlannedStep& step = steps_[s];
       if (step.batch_norm >= 0) continue;
-      const Op& op = e_.graph_.nodes[step.node].op;
-      if (const auto* conv = std::get_if<Conv2d>(&op)) fuse_norms(s, hooks_called(*conv, conv_options(step)));
-      if (const auto* conv = std::get_if<DepthwiseConv2d>(&op)) fuse_norms(s, hooks_called(*conv, conv_options(step)));
+      const auto fuse = [&](const auto& conv) { fuse_norms(s, hooks_called(conv, conv_options(step))); };
+      std::visit(Overloaded{[&](const Conv2d& conv) { fuse(conv); }, [&](const DepthwiseConv2d& conv) { fuse(conv); },
+                            [](const auto&) {}},
+                 e_.graph_.nodes[step.node].op);
     }
   }
 
