@@ -178,6 +178,9 @@ struct Direction {
     std::fill(workspace.zeros, workspace.bias, 0);
     std::fill(workspace.thread(0), workspace.thread(num_threads()), 0);
   }
+  void add_sums(std::span<const T> dy, std::span<const T> x, int64_t begin, int64_t end, int thread) const {
+    code.weights(dy.data(), x.data(), g, workspace, thread, begin, end);
+  }
   // The gradients that all threads found.
   void take_sums(std::span<C> dweight, std::span<C> dbias, std::span<const T> dy) const {
     const int64_t slots = code.slots.count(), lanes = code.slots.lanes(), taps = workspace.taps, channels = g.in.c;
@@ -273,9 +276,8 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
   check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
   const Direction<T> from(forward_of(x_shape, op), workspace);
   from.clear_sums();
-  parallel_for(from.code.count, [&](int64_t begin, int64_t end, int thread) {
-    from.code.weights(dy.data(), x.data(), from.g, from.workspace, thread, begin, end);
-  });
+  parallel_for(from.code.count,
+               [&](int64_t begin, int64_t end, int thread) { from.add_sums(dy, x, begin, end, thread); });
   from.take_sums(dweight, dbias, dy);
 }
 
@@ -284,7 +286,8 @@ void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight,
                                std::span<const T> dy, std::span<const T> x, std::span<const compute_t<T>> weight,
                                const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
                                const ConvHooks& hooks) {
-  check<T>(x_shape, op, x, dy, weight, dbias, workspace);
+  check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
+  if (!dx.empty()) check<T>(x_shape, op, dx, dy, weight, {}, workspace);
   const Direction<T> from(forward_of(x_shape, op), workspace.first(workspace.size() / 2)),
       to(backward_of(x_shape, op), workspace.last(workspace.size() / 2));
   from.clear_sums();
@@ -292,9 +295,8 @@ void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight,
   if (!picture_by_picture(from.code, from.g) || !to.code.in_tiles) {
     if (hooks.again) parallel_for(from.g.in.pixels(), hooks.again);
     if (hooks.dy) parallel_for(from.g.out.pixels(), hooks.dy);
-    parallel_for(from.code.count, [&](int64_t begin, int64_t end, int thread) {
-      from.code.weights(dy.data(), x.data(), from.g, from.workspace, thread, begin, end);
-    });
+    parallel_for(from.code.count,
+                 [&](int64_t begin, int64_t end, int thread) { from.add_sums(dy, x, begin, end, thread); });
     if (!dx.empty()) correlate(dx, dy, to, {}, hooks.dx);
     return from.take_sums(dweight, dbias, dy);
   }
@@ -309,8 +311,7 @@ void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight,
         const int64_t next = std::min(row + step, rows);
         again.up_to(next < rows ? lines_seen(from.g, next) : from.g.in.h);
         ready.up_to(next * depthwise::kRows);
-        from.code.weights(dy.data(), x.data(), from.g, from.workspace, thread, picture * rows + row,
-                          picture * rows + next);
+        from.add_sums(dy, x, picture * rows + row, picture * rows + next, thread);
         // Of dx the rows that need no more of dy.
         int64_t dx_next = dx_row;
         while (dx_next < dx_rows && (next == rows || lines_seen(to.g, dx_next + 1) <= ready.lines())) ++dx_next;

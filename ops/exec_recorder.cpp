@@ -102,15 +102,12 @@ class ExecRecorder : ExecNorms {
       const std::shared_ptr<ConvKernel<T>> conv = make_conv_kernel<T>(x_shape(step), op, conv_options(step));
       conv->attach(hooks<T>(now_));
       const auto now = piece_of_hooks();
-      auto backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
+      const auto gradients = [=](std::span<T> dx, Piece piece) {
         *now = piece;
         conv->backward(dx, dy(piece), x(piece));
-      });
-      if (!backward)
-        backward = [=](Piece piece) {
-          *now = piece;
-          conv->backward({}, dy(piece), x(piece));
-        };
+      };
+      auto backward = into_gradient<T>(step, 0, gradients);
+      if (!backward) backward = [=](Piece piece) { gradients({}, piece); };
       return Step{.begin_forward = [=] { conv->begin_forward(weight.value); },
                   .forward =
                       [=](Piece piece) {
