@@ -1,7 +1,9 @@
 // An activation as the last step of another kernel.
 #pragma once
 
+#include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "core/simd.hpp"
 
@@ -37,6 +39,46 @@ template <class V>
   V one[1] = {v};
   activate(one, act);
   v = one[0];
+}
+
+/// place(i) = act(v[i]) for all i; `kTogether` in turn lie one behind the other. 512-bit registers are rounded to
+/// bfloat16 two at a time and clamped afterwards, as integers, which have the numbers' order where they are positive:
+/// half the instructions, but a NaN counts as a number of its sign, beyond all others. kNative as in round_to.
+template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
+[[gnu::always_inline]] inline void store_activated(V (&v)[n], Activation act, const Place& place) {
+  using T = std::remove_pointer_t<decltype(place(0))>;
+  // Made from `act` here, and not before the loop that calls this, whose sums then no longer fit the registers.
+  asm volatile("" : "+m"(act));
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  // As text for the reason that round_to gives, and because GCC 12 would compare and mask.
+  if constexpr (std::is_same_v<T, Bf16> && sizeof(V) == 64) {
+    using Half = Vec<uint16_t, 16>;
+    using Bounds = Vec<uint32_t, 16>;
+    if (act.alpha != 0) [[unlikely]]
+      activate(v, act);
+    const bool clamps = act.alpha == 0;
+    const Bounds low = Bounds{} + (clamps ? 0 : 0x80008000u);
+    const Bounds high = Bounds{} + (clamps ? Bf16(act.limit).bits * 0x10001u : 0x7fff7fffu);
+    PLEAT_UNROLLED(i, n) if (i % 2 == 0) {
+      const bool is_last = i + 1 == n;
+      Vec<uint16_t, 32> two;
+      asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(two) : "v"(v[i]), "v"(v[is_last ? i : i + 1]));
+      asm("vpmaxsw %1, %0, %0" : "+v"(two) : "v"(low));
+      asm("vpminsw %1, %0, %0" : "+v"(two) : "v"(high));
+      if (!is_last && (i + 1) % kTogether > 0) {
+        std::memcpy(place(i), &two, sizeof two);
+      } else {
+        std::memcpy(place(i), &two, sizeof(Half));
+        const Half other =
+            __builtin_shufflevector(two, two, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+        if (!is_last) std::memcpy(place(i + 1), &other, sizeof other);
+      }
+    }
+    return;
+  }
+#endif
+  activate(v, act);
+  PLEAT_UNROLLED(i, n) store<kNative>(place(i), v[i]);
 }
 
 }  // namespace pleat

@@ -52,15 +52,15 @@ template <int kBytes, int kRows, int kPanels, class T>
         PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
       }
     }
-  activate(sum, sums.act);
+  const auto store_at = [&](auto* to) __attribute__((always_inline)) {
+    store_activated<kVectors>(
+        sum, sums.act, [&](int64_t i) __attribute__((always_inline)) {
+          return to + i / kVectors * sums.pixel + i % kVectors * kWidth;
+        });
+  };
   if constexpr (std::is_same_v<T, Bf16>)
-    if (sums.rounded != nullptr) {
-      PLEAT_UNROLLED(r, kRows)
-      PLEAT_UNROLLED(v, kVectors) store(sums.rounded + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
-      return;
-    }
-  PLEAT_UNROLLED(r, kRows)
-  PLEAT_UNROLLED(v, kVectors) store(sums.to + r * sums.pixel + v * kWidth, sum[r * kVectors + v]);
+    if (sums.rounded != nullptr) return store_at(sums.rounded);
+  store_at(sums.to);
 }
 
 // The same with a tail: lanes of even and of odd place hold sums over every other k.
@@ -91,15 +91,14 @@ template <int kBytes, int kRows, class T>
     whole[r * 3 + t] = start + __builtin_shufflevector(first, last, 0, 2, 4, 6, 8, 10, 12, 14) +
                        __builtin_shufflevector(first, last, 1, 3, 5, 7, 9, 11, 13, 15);
   }
-  activate(whole, sums.act);
-  constexpr bool kNative = std::is_same_v<T, Bf16>;
-  if (kNative && sums.rounded != nullptr) {
-    PLEAT_UNROLLED(r, kRows)
-    PLEAT_UNROLLED(t, 3) store<kNative>(sums.rounded + r * sums.pixel + t * kThird, whole[r * 3 + t]);
-    return;
-  }
-  PLEAT_UNROLLED(r, kRows)
-  PLEAT_UNROLLED(t, 3) store(sums.to + r * sums.pixel + t * kThird, whole[r * 3 + t]);
+  const auto store_at = [&](auto* to) __attribute__((always_inline)) {
+    store_activated<3, std::is_same_v<T, Bf16>>(
+        whole,
+        sums.act, [&](int64_t i) __attribute__((always_inline)) { return to + i / 3 * sums.pixel + i % 3 * kThird; });
+  };
+  if constexpr (std::is_same_v<T, Bf16>)
+    if (sums.rounded != nullptr) return store_at(sums.rounded);
+  store_at(sums.to);
 }
 
 // All pixels with the first kPanels of b, or for 0 with its tail. Each tile asks for one of the panels after those.
