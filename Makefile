@@ -38,7 +38,7 @@ TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
 COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp run_log.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
        $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) $(addprefix ops/,model_file.cpp spec.cpp winograd_pass.cpp) \
        $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_product.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
-         engine_winograd.cpp groups.cpp inverted_residual.cpp mask.cpp merge.cpp plan.cpp product_conv.cpp reorder.cpp rewrite.cpp)
+         engine_winograd.cpp groups.cpp inverted_residual.cpp mask.cpp merge.cpp picture_lines.cpp plan.cpp product_conv.cpp reorder.cpp rewrite.cpp)
 # What -O3 makes longer for little; loops are vectorised as it does.
 WARM = data/augment.cpp data/resample.cpp fold/linear_map.cpp \
        $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp tile_product.cpp)

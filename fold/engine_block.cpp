@@ -10,7 +10,7 @@ namespace {
 template <class T>
 EngineStep make(const EngineNetwork& network, const Task& task, const BlockCut& cut) {
   const InvertedResidual block = inverted_residual(network, task);
-  const Task* expand = block.expands ? &task.before.front() : nullptr;
+  const Task* expand = block.expand ? &task.before.front() : nullptr;
   const Task& depthwise = task.before.back();
   const auto of = [&](const Task* part, const char* suffix) {
     return part != nullptr ? engine_parameter(network, *part, suffix) : std::span<const float>();
@@ -18,7 +18,7 @@ EngineStep make(const EngineNetwork& network, const Task& task, const BlockCut& 
   const InvertedResidualWeights weights{of(expand, ".weight"),   of(expand, ".bias"),  of(&depthwise, ".weight"),
                                         of(&depthwise, ".bias"), of(&task, ".weight"), of(&task, ".bias")};
   const auto kernel = std::make_shared<const InvertedResidualKernel<T>>(block, weights);
-  std::string kind = block.expands ? "conv2d+depthwise_conv2d+conv2d" : "depthwise_conv2d+conv2d";
+  std::string kind = block.expand ? "conv2d+depthwise_conv2d+conv2d" : "depthwise_conv2d+conv2d";
   if (task.residual >= 0) kind += "+add";
   if (task.activation >= 0) kind += "+alpha_act";
   const int from = network.graph.nodes[task.first()].inputs[0];
@@ -38,12 +38,14 @@ InvertedResidual inverted_residual(const EngineNetwork& network, const Task& tas
   const Task& depthwise = task.before.back();
   const Node& node = network.graph.nodes[depthwise.op];
   InvertedResidual block;
-  block.expands = task.before.size() > 1;
   block.x = network.shapes[network.graph.nodes[task.first()].inputs[0]];
+  block.between = network.shapes[node.inputs[0]];
   block.y = network.shapes[task.result];
-  block.channels = network.shapes[depthwise.op].c;
   block.depthwise = std::get<DepthwiseConv2d>(node.op);
-  if (block.expands) block.acts[0] = engine_activation(network, task.before.front().activation);
+  if (task.before.size() > 1) {
+    block.expand = std::get<Conv2d>(network.graph.nodes[task.first()].op);
+    block.acts[0] = engine_activation(network, task.before.front().activation);
+  }
   block.acts[1] = engine_activation(network, depthwise.activation);
   block.acts[2] = engine_activation(network, task.activation);
   return block;

@@ -155,7 +155,13 @@ std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& task
       !std::holds_alternative<DepthwiseConv2d>(graph.nodes[tasks[last - 1].op].op))
     return std::nullopt;
   Task block = tasks[last];
-  const bool expands = follows(last - 1) && is_pointwise(tasks[last - 2]);
+  // A network's first convolution expands its few channels; others are better alone.
+  const auto is_first = [&](const Task& task) {
+    const Op& op = graph.nodes[task.op].op;
+    return std::holds_alternative<Conv2d>(op) && std::get<Conv2d>(op).groups == 1 &&
+           std::holds_alternative<Input>(graph.nodes[graph.nodes[task.op].inputs[0]].op);
+  };
+  const bool expands = follows(last - 1) && (is_pointwise(tasks[last - 2]) || is_first(tasks[last - 2]));
   block.before.assign(tasks.begin() + static_cast<std::ptrdiff_t>(last) - (expands ? 2 : 1),
                       tasks.begin() + static_cast<std::ptrdiff_t>(last));
   return block;

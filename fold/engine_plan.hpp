@@ -38,7 +38,8 @@ struct Task {
 std::vector<Task> fuse(const Graph& graph);
 
 /// The inverted residual block that ends with task `last`, as one task: a 1x1 convolution, a depthwise one before it
-/// and, if there is one, a 1x1 convolution before that, none of whose values others read. Else std::nullopt.
+/// and, if there is one, before that a 1x1 convolution or the network's first, none of whose values others read. Else
+/// std::nullopt.
 std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& tasks, std::size_t last);
 
 /// Buffers of the tasks' values; a time is a task's index.

@@ -33,12 +33,7 @@ bool is_product(const EngineNetwork& network, const Task& task) {
 
 ProductConv product_conv(const EngineNetwork& network, const Task& task) {
   const Node& node = network.graph.nodes[task.op];
-  const Conv2d& op = std::get<Conv2d>(node.op);
-  return {network.shapes[node.inputs[0]],
-          network.shapes[task.op],
-          op.kernel,
-          op.stride,
-          op.pad,
+  return {network.shapes[node.inputs[0]], network.shapes[task.op], std::get<Conv2d>(node.op),
           engine_activation(network, task.activation)};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "fold/picture_lines.hpp"
 
 namespace pleat {
 namespace {
@@ -114,6 +115,7 @@ void copy_channels(T* to, const T* from, int64_t real, int64_t count) {
 // Scratch memory laid out.
 template <class T>
 struct InvertedResidualKernel<T>::Buffers {
+  T* lines;     // of the picture that a row is expanded from, a thread's
   T* expanded;  // [rows of input][columns with padding][chunk], a thread's
   T* filtered;  // [rows * columns][chunk], a thread's
   float* sums;  // [rows * columns][out_panels * 16], a thread's or with splits an item's
@@ -125,6 +127,7 @@ template <class T>
 struct InvertedResidualKernel<T>::Band {
   const T* x;  // the picture
   int64_t row, rows, begin, end, chunk;
+  T* lines;
   T* expanded;
   T* filtered;
   float* sums;
@@ -136,11 +139,11 @@ std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
   const int threads = num_threads();
   const int64_t kernel = block.depthwise.kernel, stride = block.depthwise.stride;
   const Padding pad = block.depthwise.pad;
-  const int64_t columns = pad.left + block.x.w + pad.right, channels = panels_of(block.channels) * kPanelWidth;
+  const int64_t columns = pad.left + block.between.w + pad.right, channels = panels_of(block.between.c) * kPanelWidth;
   std::vector<BlockCut> cuts;
   for (const int64_t bands : {1, 2, 4, 8, 16}) {
     const int64_t rows = (block.y.h + bands - 1) / bands;
-    const int64_t seen = std::min((rows - 1) * stride + kernel, block.x.h + pad.top + pad.bottom);
+    const int64_t seen = std::min((rows - 1) * stride + kernel, block.between.h + pad.top + pad.bottom);
     const int splits = static_cast<int>(std::min<int64_t>(threads, channels / kPanelWidth));
     for (const int64_t chunk : {48, 96, 192, 384}) {
       const int64_t bytes = seen * columns * std::min(chunk, channels) * int64_t{sizeof(float)};
@@ -164,38 +167,53 @@ std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
 template <class T>
 InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
     : block_(block), out_panels_(panels_of(block.y.c)), packing_(packing<T>(block.y.c, kPanelWidth)) {
+  const int64_t between = block.between.c;
   PLEAT_CHECK(block.is_supported(), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
               block.depthwise.stride, ", ", block.x.c,
               " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
   const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
-  const int64_t channels = panels_of(block.channels) * kPanelWidth;
-  if (block.expands) {
-    const Packing whole{panels_of(block.channels), false};
-    expand_.resize(packed_size(whole, block.x.c));
-    pack_panels<T, float>(expand_, {weights.expand.data(), block.channels, block.x.c, block.x.c, 1}, block.x.c, whole);
+  const int64_t channels = panels_of(between) * kPanelWidth;
+  if (block.expand) {
+    const Packing whole{panels_of(between), false};
+    const int64_t line = block.expand->kernel * block.x.c;
+    run_ = (line + kLaneWeights<T> - 1) / kLaneWeights<T> * kLaneWeights<T>;
+    depth_ = block.expand->kernel * run_;
+    const AlignedVector<float> lines = weights_by_line(weights.expand, *block.expand, block.x.c, run_);
+    expand_.resize(packed_size(whole, depth_));
+    pack_panels<T, float>(expand_, {lines.data(), between, depth_, depth_, 1}, depth_, whole);
   }
   project_.resize(packed_size(packing_, channels));
-  pack_panels<T, float>(project_, {weights.project.data(), block.y.c, block.channels, block.channels, 1}, channels,
-                        packing_);
+  pack_panels<T, float>(project_, {weights.project.data(), block.y.c, between, between, 1}, channels, packing_);
   expand_bias_ = padded(weights.expand_bias, channels);
   depthwise_bias_ = padded(weights.depthwise_bias, channels);
   project_bias_ = padded(weights.project_bias, out_panels_ * kPanelWidth);
   zeros_.resize(out_panels_ * kPanelWidth);
   depthwise_.resize(taps * channels);
-  for (int64_t c = 0; c < block.channels; ++c)
+  for (int64_t c = 0; c < between; ++c)
     for (int64_t t = 0; t < taps; ++t) depthwise_[t * channels + c] = weights.depthwise[c * taps + t];
+}
+
+// Elements from line to line of what a row is expanded from, if not from the picture as it is.
+template <class T>
+int64_t InvertedResidualKernel<T>::line_pitch() const {
+  if (!reads_lines()) return 0;
+  const int64_t line = bordered_width(*block_.expand, block_.x, block_.between.w) * block_.x.c;
+  return (line + run_ - block_.expand->kernel * block_.x.c + kLaneWeights<T> - 1) / kLaneWeights<T> * kLaneWeights<T>;
 }
 
 template <class T>
 auto InvertedResidualKernel<T>::lay_out(float* scratch, const BlockCut& cut) const -> Buffers {
   const auto [kernel, stride, pad, bias] = block_.depthwise;
-  const int64_t expanded = aligned(((cut.rows - 1) * stride + kernel) * (pad.left + block_.x.w + pad.right + stride) *
-                                   cut.chunk / kLaneWeights<T>);
-  const int64_t pixels = cut.rows * block_.y.w, filtered = aligned(pixels * cut.chunk / kLaneWeights<T>);
+  const int64_t width = pad.left + block_.between.w + pad.right + stride, pixels = cut.rows * block_.y.w;
   Buffers buffers{};
-  buffers.expanded = reinterpret_cast<T*>(scratch);
-  buffers.filtered = reinterpret_cast<T*>(scratch + expanded);
-  buffers.thread_size = expanded + filtered;
+  const auto take = [&](int64_t elements) {
+    T* const at = reinterpret_cast<T*>(scratch + buffers.thread_size);
+    buffers.thread_size += aligned(elements / kLaneWeights<T>);
+    return at;
+  };
+  buffers.lines = take(reads_lines() ? block_.expand->kernel * line_pitch() : 0);
+  buffers.expanded = take(((cut.rows - 1) * stride + kernel) * width * cut.chunk);
+  buffers.filtered = take(pixels * cut.chunk);
   buffers.sums = scratch + num_threads() * buffers.thread_size;
   buffers.sums_size = pixels * out_panels_ * kPanelWidth;
   return buffers;
@@ -209,19 +227,26 @@ int64_t InvertedResidualKernel<T>::scratch_size(const BlockCut& cut) const {
   return num_threads() * buffers.thread_size + sums * buffers.sums_size;
 }
 
-// `count` channels from c on of some rows of the picture, expanded or as they are; `width` pixels from row to row of
-// `to`.
+// `count` channels from c on of some rows, expanded or as they are; `width` pixels from row to row of `to`.
 template <class T>
 void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to,
                                        int64_t width) const {
-  const Nhwc& x = block_.x;
+  const Nhwc &x = block_.x, &between = block_.between;
   if (rows.begin == rows.end) return;
   const T* from = band.x + rows.begin * x.w * x.c;
-  if (block_.expands) {
+  if (block_.expand) {
     Sums sums{expand_bias_.data() + c, 0, nullptr, width * count, count, block_.acts[0]};
-    sums.send(to);
-    multiply(Pixels<T>{from, rows.end - rows.begin, x.w, x.w * x.c, x.c}, expanding(c, count), x.c, sums,
-             projecting(c));
+    const auto multiply_by = [&](const Pixels<T>& pixels) {
+      sums.send(to);
+      multiply(pixels, expanding(c, count), run_, sums, projecting(c));
+    };
+    if (!reads_lines()) return multiply_by({from, rows.end - rows.begin, x.w, x.w * x.c, x.c});
+    const int64_t kernel = block_.expand->kernel, stride = block_.expand->stride, pitch = line_pitch();
+    for (int64_t row = rows.begin; row < rows.end; ++row, to += width * count) {
+      const int64_t first = row * stride - block_.expand->pad.top;
+      copy_bordered(band.lines, pitch, band.x, x, block_.expand->pad, {first, first + kernel});
+      multiply_by({band.lines, 1, between.w, 0, stride * x.c, kernel, pitch});
+    }
     return;
   }
   for (int64_t row = rows.begin; row < rows.end; ++row, from += x.w * x.c, to += width * count)
@@ -236,11 +261,11 @@ template <class T>
 template <int kBytes>
 [[gnu::always_inline]] inline void InvertedResidualKernel<T>::compute(const Band& band) const {
   const auto [kernel, stride, pad, has_bias] = block_.depthwise;
-  const Nhwc &x = block_.x, &y = block_.y;
+  const Nhwc &x = block_.between, &y = block_.y;
   const int64_t first = band.row * stride - pad.top, seen = (band.rows - 1) * stride + kernel;
   const int64_t begin = std::clamp<int64_t>(first, 0, x.h), end = std::clamp<int64_t>(first + seen, begin, x.h);
   const int64_t width = std::max(pad.left + x.w, (y.w - 1) * stride + kernel);
-  const int64_t all = panels_of(block_.channels) * kPanelWidth, sum_width = out_panels_ * kPanelWidth;
+  const int64_t all = panels_of(x.c) * kPanelWidth, sum_width = out_panels_ * kPanelWidth;
   // Pixels enough for what the weights cost to fetch.
   constexpr int64_t kLeastPixels = 56;
   const int64_t step = 2 * std::max<int64_t>(1, kLeastPixels / (2 * stride * x.w));
@@ -290,7 +315,7 @@ template <int kBytes>
     }
     const int64_t after = c + count < band.end ? c + count : band.begin;  // of the next rows
     multiply(Pixels<T>{band.filtered, 1, band.rows * y.w, 0, count}, projecting(c), count, sums,
-             block_.expands ? expanding(after, std::min(band.chunk, band.end - after)) : projecting(after));
+             block_.expand ? expanding(after, std::min(band.chunk, band.end - after)) : projecting(after));
   }
 }
 
@@ -344,7 +369,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
   const Nhwc &in = block_.x, &out = block_.y;
   const Buffers buffers = lay_out(scratch.data(), cut);
   const int64_t bands = (out.h + cut.rows - 1) / cut.rows, sum_width = out_panels_ * kPanelWidth;
-  const int64_t panels = panels_of(block_.channels);
+  const int64_t panels = panels_of(block_.between.c);
   const auto finish = [&](int64_t item, const float* sums, int64_t from, int64_t to) {
     const int64_t at = ((item / bands * out.h + item % bands * cut.rows) * out.w + from) * out.c;
     const Finish<T> f{y.data() + at,
@@ -372,6 +397,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 part.begin * kPanelWidth,
                 part.end * kPanelWidth,
                 cut.chunk,
+                buffers.lines + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.expanded + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.filtered + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size,

@@ -1,10 +1,11 @@
 // An inverted residual block (Sandler et al. 2018, arXiv:1801.04381, figure 3d) in one pass: 1x1 convolution to more
-// channels, activation, depthwise convolution, activation, 1x1 convolution to fewer, sum with the skip. The tensor of
-// many channels, which is most of the memory traffic when the three are run one after another, exists for some rows and
-// channels at a time, in the second-level cache.
+// channels (in a network's first block a larger one, of the picture), activation, depthwise convolution, activation,
+// 1x1 convolution to fewer, sum with the skip. The tensor of many channels, which is most of the memory traffic when
+// the three are run one after another, exists for some rows and channels at a time, in the second-level cache.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,16 +20,17 @@ namespace pleat {
 /// What the block computes: y = act2(project(act1(depthwise(act0(expand(x))))) + residual). Without expand the
 /// depthwise convolution reads x. Activations [N,H,W,C].
 struct InvertedResidual {
-  Nhwc x, y;
-  int64_t channels = 0;  ///< Of the tensor between; those of x without expand.
-  bool expands = true;
+  Nhwc x, between, y;            ///< `between` is what the depthwise convolution reads.
+  std::optional<Conv2d> expand;  ///< Without, `between` is x.
   DepthwiseConv2d depthwise;
   Activation acts[3];  ///< Behind expand, behind depthwise, of the block.
 
-  /// Kernels of 3 or 5 with stride 1 or 2; an even number of channels in x; a CPU with AVX2.
+  /// Depthwise kernels of 3 or 5 with stride 1 or 2; an even number of channels in x unless a larger kernel expands; a
+  /// CPU with AVX2.
   bool is_supported() const {
     const auto [kernel, stride, pad, bias] = depthwise;
-    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && x.c % 2 == 0 && has_avx2();
+    const bool is_picture = expand && expand->kernel > 1;
+    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && (x.c % 2 == 0 || is_picture) && has_avx2();
   }
 };
 
@@ -70,18 +72,21 @@ class InvertedResidualKernel {
   Buffers lay_out(float* scratch, const BlockCut& cut) const;
   // The weights that make `count` channels of the tensor between from c on, and those that are made from them.
   Panels<T> expanding(int64_t c, int64_t count) const {
-    return {expand_.data() + c * block_.x.c, kPanelWidth * block_.x.c, count / kPanelWidth};
+    return {expand_.data() + c * depth_, kPanelWidth * depth_, count / kPanelWidth};
   }
   Panels<T> projecting(int64_t c) const {
-    const int64_t panel = panels_of(block_.channels) * kPanelWidth * kPanelWidth, whole = packing_.whole;
+    const int64_t panel = panels_of(block_.between.c) * kPanelWidth * kPanelWidth, whole = packing_.whole;
     return {project_.data() + c * kPanelWidth, panel, whole,
             packing_.tail ? project_.data() + whole * panel + c * kTailWidth : nullptr};
   }
+  bool reads_lines() const { return block_.expand && block_.expand->kernel > 1; }
+  int64_t line_pitch() const;
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>
   void compute(const Band& band) const;
 
   InvertedResidual block_;
+  int64_t run_, depth_;  // of expand: weights of a line of its kernel, rounded up to whole lanes, and of all
   int64_t out_panels_;
   Packing packing_;  // of them
   AlignedVector<T> expand_, project_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "fold/picture_lines.hpp"
 
 namespace pleat {
 namespace {
@@ -10,17 +11,12 @@ namespace {
 constexpr int64_t kShort = 7;  // pixels; of most tiles
 
 bool is_pointwise(const ProductConv& conv) {
-  return conv.kernel == 1 && conv.stride == 1 && conv.pad == Padding{};
+  return conv.op.kernel == 1 && conv.op.stride == 1 && conv.op.pad == Padding{};
 }
 
 // Else lines are single pixels of all pictures.
 bool has_lines(const ProductConv& conv) {
   return !is_pointwise(conv) && conv.y.w >= kShort;
-}
-
-// Pixels of a line of the input with its borders.
-int64_t bordered_width(const ProductConv& conv) {
-  return std::max(conv.pad.left + conv.x.w + conv.pad.right, (conv.y.w - 1) * conv.stride + conv.kernel);
 }
 
 // Elements from what one output sees to what the next sees, if gathered: not a multiple of the first-level cache's
@@ -40,14 +36,14 @@ std::vector<ProductCut> product_cuts(const ProductConv& conv) {
   if (has_lines(conv)) {
     for (const int64_t parts : {1, 2, 4, 8, 16}) {
       const int64_t lines = (conv.y.h + parts - 1) / parts;
-      const int64_t seen = (lines - 1) * conv.stride + conv.kernel;
-      if (seen * bordered_width(conv) * conv.x.c * int64_t{sizeof(float)} <= kMostCopied)
+      const int64_t seen = (lines - 1) * conv.op.stride + conv.op.kernel;
+      if (seen * bordered_width(conv.op, conv.x, conv.y.w) * conv.x.c * int64_t{sizeof(float)} <= kMostCopied)
         cuts.push_back({lines, conv.y.n * parts < threads ? splits : 1});
       if (lines < 2) break;
     }
     return cuts;
   }
-  const int64_t all = conv.y.n * conv.y.h * conv.y.w, seen = conv.kernel * conv.kernel * conv.x.c * sizeof(float);
+  const int64_t all = conv.y.n * conv.y.h * conv.y.w, seen = conv.op.kernel * conv.op.kernel * conv.x.c * sizeof(float);
   if (all * seen <= kMostCopied) cuts.push_back({all, splits});
   for (const int64_t pixels : {28, 56, 112})
     if (pixels * threads <= all && pixels * seen <= kMostCopied) cuts.push_back({pixels, 1});
@@ -58,26 +54,22 @@ template <class T>
 ProductConvKernel<T>::ProductConvKernel(const ProductConv& conv, std::span<const float> weight,
                                         std::span<const float> bias)
     : conv_(conv),
-      depth_(conv.kernel * conv.kernel * conv.x.c),
+      depth_(int64_t{conv.op.kernel} * conv.op.kernel * conv.x.c),
       packing_(packing<T>(conv.y.c, conv.x.c)),
       bias_(bias.begin(), bias.end()) {
   PLEAT_CHECK(conv.is_supported(), "convolution as a product: ", conv.x.c, " to ", conv.y.c,
               " channels; expected multiples of 2 and 16, or of 4 and 8 but not 8, and a CPU with AVX2");
   bias_.resize(panels_of(conv.y.c) * kPanelWidth);
-  const int64_t taps = conv.kernel * conv.kernel;
-  AlignedVector<float> by_tap(weight.size());  // [out][tap][in], as outputs see the input
-  for (int64_t o = 0; o < conv.y.c; ++o)
-    for (int64_t i = 0; i < conv.x.c; ++i)
-      for (int64_t t = 0; t < taps; ++t) by_tap[(o * taps + t) * conv.x.c + i] = weight[(o * conv.x.c + i) * taps + t];
+  const AlignedVector<float> lines = weights_by_line(weight, conv.op, conv.x.c, conv.op.kernel * conv.x.c);
   weight_.resize(packed_size(packing_, depth_));
-  pack_panels<T, float>(weight_, {by_tap.data(), conv.y.c, depth_, depth_, 1}, depth_, packing_);
+  pack_panels<T, float>(weight_, {lines.data(), conv.y.c, depth_, depth_, 1}, depth_, packing_);
 }
 
 template <class T>
 int64_t ProductConvKernel<T>::copy_size(int64_t lines) const {
   if (is_pointwise(conv_)) return 0;
   if (!has_lines(conv_)) return lines * gathered_pitch<T>(depth_);
-  return ((lines - 1) * conv_.stride + conv_.kernel) * bordered_width(conv_) * conv_.x.c;
+  return ((lines - 1) * conv_.op.stride + conv_.op.kernel) * bordered_width(conv_.op, conv_.x, conv_.y.w) * conv_.x.c;
 }
 
 template <class T>
@@ -92,33 +84,14 @@ Panels<T> ProductConvKernel<T>::panels(int64_t first, int64_t count) const {
           first + count > whole ? weight_.data() + whole * panel : nullptr};
 }
 
-// The lines of a picture that these lines of outputs see, with zeros around them.
-template <class T>
-Pixels<T> ProductConvKernel<T>::copy_bordered(T* to, const T* picture, const Range& lines) const {
-  const auto& [in, out, kernel, stride, pad, act] = conv_;
-  const int64_t width = bordered_width(conv_) * in.c, left = pad.left * in.c, inside = in.w * in.c;
-  const int64_t first = lines.begin * stride - pad.top, last = (lines.end - 1) * stride - pad.top + kernel;
-  T* line = to;
-  for (int64_t row = first; row < last; ++row, line += width) {
-    if (row < 0 || row >= in.h) {
-      std::fill_n(line, width, T(0.0f));
-      continue;
-    }
-    std::fill_n(line, left, T(0.0f));
-    std::copy_n(picture + row * inside, inside, line + left);
-    std::fill(line + left + inside, line + width, T(0.0f));
-  }
-  return {to, lines.end - lines.begin, out.w, stride * width, stride * in.c, kernel, width};
-}
-
 // What each of these output pixels sees, zeros where that is outside.
 template <class T>
 Pixels<T> ProductConvKernel<T>::gather(T* to, std::span<const T> x, const Range& pixels) const {
-  const auto& [in, out, kernel, stride, pad, act] = conv_;
-  const int64_t pitch = gathered_pitch<T>(depth_);
+  const auto& [in, out, op, act] = conv_;
+  const int64_t pitch = gathered_pitch<T>(depth_), kernel = op.kernel;
   T* pixel = to;
   for (int64_t p = pixels.begin; p < pixels.end; ++p, pixel += pitch) {
-    const int64_t top = p / out.w % out.h * stride - pad.top, left = p % out.w * stride - pad.left;
+    const int64_t top = p / out.w % out.h * op.stride - op.pad.top, left = p % out.w * op.stride - op.pad.left;
     const T* const picture = x.data() + p / (out.w * out.h) * in.h * in.w * in.c;
     const int64_t begin = std::clamp<int64_t>(-left, 0, kernel), end = std::clamp<int64_t>(in.w - left, begin, kernel);
     T* line = pixel;
@@ -139,7 +112,7 @@ template <class T>
 void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std::span<T> scratch,
                                       const ProductCut& cut) const {
   constexpr int64_t kFewPixels = 16;  // of one tile
-  const Nhwc &in = conv_.x, &out = conv_.y;
+  const auto& [in, out, op, act] = conv_;
   const bool by_line = has_lines(conv_);
   const int64_t pictures = by_line ? out.n : 1, lines = by_line ? out.h : out.n * out.h * out.w;
   const int64_t line_size = (by_line ? out.w : 1) * out.c, bands = (lines + cut.lines - 1) / cut.lines;
@@ -152,16 +125,22 @@ void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std:
       const Range some{band % bands * cut.lines, std::min((band % bands + 1) * cut.lines, lines)};
       if (band != copied) {
         copied = band;
-        if (is_pointwise(conv_))
+        if (is_pointwise(conv_)) {
           a = {x.data() + some.begin * in.c, 1, some.end - some.begin, 0, in.c};
-        else
-          a = by_line ? copy_bordered(copy, x.data() + picture * in.h * in.w * in.c, some) : gather(copy, x, some);
+        } else if (by_line) {
+          const int64_t pitch = bordered_width(op, in, out.w) * in.c, first = some.begin * op.stride - op.pad.top;
+          const Range seen{first, first + (some.end - some.begin - 1) * op.stride + op.kernel};
+          copy_bordered(copy, pitch, x.data() + picture * in.h * in.w * in.c, in, op.pad, seen);
+          a = {copy, some.end - some.begin, out.w, op.stride * pitch, op.stride * in.c, op.kernel, pitch};
+        } else {
+          a = gather(copy, x, some);
+        }
       }
       const Range part = split(panel_count(), static_cast<int>(item % cut.splits), cut.splits);
       // For few pixels the weights are most of what is read: in the order they lie in memory.
       const int64_t step = a.lines * a.pixels <= kFewPixels ? 1 : part.end - part.begin;
       for (int64_t p = part.begin; p < part.end; p += step) {
-        Sums sums{bias_.data() + p * kPanelWidth, 0, nullptr, line_size, out.c, conv_.act};
+        Sums sums{bias_.data() + p * kPanelWidth, 0, nullptr, line_size, out.c, act};
         sums.send(y.data() + (picture * lines + some.begin) * line_size + p * kPanelWidth);
         multiply(a, panels(p, step), depth_ / a.runs, sums, panels(p + step < part.end ? p + step : part.begin, step));
       }

@@ -20,8 +20,7 @@ namespace pleat {
 /// y = act(conv2d(x) + bias), of one group. Activations [N,H,W,C].
 struct ProductConv {
   Nhwc x, y;
-  int64_t kernel, stride;
-  Padding pad;
+  Conv2d op;
   Activation act;
 
   /// Channels a multiple of 2 in x and of 16 in y, or of 4 and 8 (but not 8 alone in y); a CPU with AVX2.
@@ -58,7 +57,6 @@ class ProductConvKernel {
   int64_t copy_size(int64_t lines) const;
   int64_t panel_count() const { return packing_.whole + packing_.tail; }
   Panels<T> panels(int64_t first, int64_t count) const;
-  Pixels<T> copy_bordered(T* to, const T* picture, const Range& lines) const;
   Pixels<T> gather(T* to, std::span<const T> x, const Range& pixels) const;
 
   ProductConv conv_;

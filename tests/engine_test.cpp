@@ -11,7 +11,6 @@
 #include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine_plan.hpp"
-#include "fold/inverted_residual.hpp"
 #include "fold/plan.hpp"
 #include "models/models.hpp"
 #include "ops/spec.hpp"
@@ -271,59 +270,6 @@ TEST_CASE("engine: bf16 agrees with the naive evaluator as far as its eight bits
     for (const int64_t batch : {1, 5})
       CHECK(difference(random_model(small_graph(body), 7), batch, Dtype::bf16) < kBf16Error);
   }
-}
-
-TEST_CASE("engine: every cut of an inverted residual block agrees with the naive evaluator") {
-  Rng rng(3);
-  const auto random = [&](int64_t size) {
-    std::vector<double> values(size);
-    for (double& v : values) v = static_cast<float>(rng.normal());
-    return values;
-  };
-  const auto narrow = [](const std::vector<double>& values) {
-    return AlignedVector<float>(values.begin(), values.end());
-  };
-  const auto activate = [](std::vector<double>& values, const Activation& act) {
-    for (double& v : values) v = act.alpha * v + (1 - act.alpha) * std::clamp<double>(v, 0, act.limit);
-  };
-  const Activation relu6{0, 6}, leaky{0.25f, 6};
-  for (const int width : {13, 5, 2})
-    for (const int kernel : {3, 5})
-      for (const int stride : {1, 2}) {
-        CAPTURE(width);
-        CAPTURE(kernel);
-        CAPTURE(stride);
-        const Nhwc x{2, 15, width, 10}, between{2, 15, width, 200};
-        const DepthwiseConv2d filter{kernel, stride, Padding::uniform(kernel / 2), true};
-        const Nhwc filtered = testing::reference_shape(filter, {between}), y{2, filtered.h, filtered.w, 22};
-        const auto expand = random(200 * 10), depthwise = random(200 * kernel * kernel), project = random(22 * 200);
-        const auto bias = random(200), input = random(x.size()), skip = random(y.size());
-        std::vector<double> value =
-            testing::reference_forward(Conv2d{200, 1, 1, {}, 1, true}, {input}, {x}, {.weight = expand, .bias = bias});
-        activate(value, relu6);
-        value = testing::reference_forward(filter, {value}, {between}, {.weight = depthwise, .bias = bias});
-        activate(value, leaky);
-        value = testing::reference_forward(Conv2d{22, 1}, {value}, {filtered}, {.weight = project});
-        double largest = 0;
-        for (std::size_t i = 0; i < value.size(); ++i) largest = std::max(largest, std::abs(value[i] += skip[i]));
-
-        const InvertedResidual block{x, y, 200, true, filter, {relu6, leaky, {}}};
-        const InvertedResidualKernel<float> computed(
-            block, {narrow(expand), narrow(bias), narrow(depthwise), narrow(bias), narrow(project), {}});
-        std::vector<BlockCut> cuts = block_cuts(block);
-        cuts.insert(cuts.end(), {{4, 48, 3}, {y.h, 208, 1}});
-        for (const BlockCut& cut : cuts) {
-          CAPTURE(cut.rows);
-          CAPTURE(cut.chunk);
-          CAPTURE(cut.splits);
-          AlignedVector<float> out(y.size(), NAN), scratch(computed.scratch_size(cut), NAN);
-          computed(out, narrow(input), narrow(skip), scratch, cut);
-          double worst = 0;
-          for (std::size_t i = 0; i < out.size(); ++i)
-            if (!(std::abs(out[i] - value[i]) <= worst)) worst = std::abs(out[i] - value[i]);
-          CHECK(worst < 1e-6 * largest);
-        }
-      }
 }
 
 TEST_CASE("engine: what timing chooses agrees with the naive evaluator, and instances share it") {

@@ -32,7 +32,7 @@ std::vector<double> wide(const AlignedVector<T>& values) {
 template <class T>
 double worst_cut(const Nhwc& x, const Conv2d& op) {
   const Nhwc y = testing::reference_shape(op, {x});
-  const ProductConv conv{x, y, op.kernel, op.stride, op.pad, {0, 20}};
+  const ProductConv conv{x, y, op, {0, 20}};
   const auto input = random<T>(x.size(), 1);
   const auto weight = random<T>(y.c * x.c * op.kernel * op.kernel, 2);
   const auto bias = random<float>(y.c, 3);
@@ -79,7 +79,7 @@ TEST_CASE("product: every cut of a convolution agrees with the naive evaluator")
 }
 
 TEST_CASE("product: channels that the panels cannot hold are an error") {
-  const ProductConv conv{{1, 4, 4, 3}, {1, 4, 4, 16}, 1, 1, {}, {}};
+  const ProductConv conv{{1, 4, 4, 3}, {1, 4, 4, 16}, {.out = 16}, {}};
   CHECK(error_of<std::invalid_argument>([&] { ProductConvKernel<float>(conv, std::vector<float>(48), {}); }) ==
         "convolution as a product: 3 to 16 channels; expected multiples of 2 and 16, or of 4 and 8 but not 8, and a "
         "CPU with AVX2");
