@@ -2,10 +2,12 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "core/check.hpp"
 
@@ -27,6 +29,25 @@ void set_openmp_threads(int n) {
   omp_set_dynamic(0);
   omp_set_num_threads(n);
 }
+
+/// The calling thread as one of those that work `together`.
+struct Member {
+  const int asked, thread, threads;  // `threads` of `asked` were granted
+  std::atomic<int64_t>& arrived;
+  int64_t waits = 0;
+
+  /// Returns once all threads have called it as many times.
+  void wait() {
+    constexpr int kSpins = 1 << 14;  // longer than any part by far; others may need the core
+    const int64_t all = ++waits * threads;
+    arrived.fetch_add(1, std::memory_order_acq_rel);
+    for (int spins = 0; arrived.load(std::memory_order_acquire) < all; ++spins)
+      if (spins >= kSpins) std::this_thread::yield();
+  }
+};
+
+/// None outside of `together`, and within a parallel_for.
+thread_local Member* member = nullptr;
 
 /// On the calling thread, and on those that it starts.
 void flush_denormals_here() {
@@ -55,6 +76,7 @@ int physical_cores() {
 }
 
 int num_threads() {
+  if (member != nullptr) return member->asked;
   if (threads_of_scope > 0) return threads_of_scope;
   if (threads_in_use == 0) set_num_threads(physical_cores());
   return threads_in_use;
@@ -64,6 +86,40 @@ void set_num_threads(int n) {
   check_threads(n);
   threads_in_use = n;
   set_openmp_threads(n);
+}
+
+void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body) {
+  const int parts = static_cast<int>(std::min<int64_t>(n, num_threads()));
+  const auto run = [&](int thread, int threads) {
+    for (int part = thread; part < parts; part += threads) {
+      const Range range = split(n, part, parts);
+      body(range.begin, range.end, part);
+    }
+  };
+  if (Member* const here = member) {
+    member = nullptr;
+    run(here->thread, here->threads);
+    member = here;
+    here->wait();
+  } else if (parts <= 1) {
+    run(0, 1);
+  } else {
+#pragma omp parallel num_threads(parts)
+    run(omp_get_thread_num(), omp_get_num_threads());
+  }
+}
+
+void together(FunctionRef<int> body) {
+  const int asked = num_threads();
+  if (asked == 1 || member != nullptr) return body(0);
+  std::atomic<int64_t> arrived = 0;
+#pragma omp parallel num_threads(asked)
+  {
+    Member here{asked, omp_get_thread_num(), omp_get_num_threads(), arrived};
+    member = &here;
+    body(here.thread);
+    member = nullptr;
+  }
 }
 
 void flush_denormals() {

@@ -57,21 +57,28 @@ inline Range split(int64_t n, int part, int parts) {
   return {n * part / parts, n * (part + 1) / parts};
 }
 
+/// A function object of the caller's that outlives the call, and how to call it.
+template <class... Args>
+class FunctionRef {
+ public:
+  template <class Body>
+  FunctionRef(const Body& body)
+      : body_(&body), call_([](const void* object, Args... args) { (*static_cast<const Body*>(object))(args...); }) {}
+  void operator()(Args... args) const { call_(body_, args...); }
+
+ private:
+  const void* body_;
+  void (*call_)(const void*, Args...);
+};
+
 /// Runs body(begin, end, part) once for each of min(n, num_threads()) parts of [0, n), `part` counting them, each on a
 /// thread of its own if OpenMP grants that many (a nested region gets one). Exceptions must not leave the body.
-template <class Body>
-void parallel_for(int64_t n, const Body& body) {
-  const int parts = static_cast<int>(n < num_threads() ? n : num_threads());
-  if (parts <= 1) {
-    if (n > 0) body(int64_t{0}, n, 0);
-    return;
-  }
-#pragma omp parallel num_threads(parts)
-  for (int part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) {
-    const Range range = split(n, part, parts);
-    body(range.begin, range.end, part);
-  }
-}
+void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body);
+
+/// Runs body(thread) on each of num_threads() threads. A parallel_for in it, which all must call alike, shares its work
+/// among them, for a tenth of what a parallel region of its own costs; what is outside of one all threads do.
+/// Exceptions must not leave the body.
+void together(FunctionRef<int> body);
 
 /// Called by the `thread`-th thread of a parallel region about the pixels [begin, end) that it alone works on: they are
 /// in its cache, or will be. Empty: nobody is called.

@@ -34,6 +34,7 @@ class Engine::Impl {
     for (const int64_t offset : program_->offsets)
       memory.values.push_back(offset < 0 ? nullptr : arena_.data() + offset);
     const int last = net.graph.output();
+    constexpr bool kShared = true;
     const auto narrow = [&](int node, std::span<float>& wide, AlignedVector<float>& buffer) {
       const int64_t size = net.shapes[node].size();
       if (net.types[node] == Dtype::f32) {
@@ -45,11 +46,11 @@ class Engine::Impl {
       return true;
     };
     if (narrow(0, input, input_))
-      add({net.graph.nodes[0].name, "input", "pleat", 0},
+      add({net.graph.nodes[0].name, "input", "pleat", 0}, kShared,
           [this, to = memory.span<Bf16>(0, std::ssize(input))] { convert<Bf16, float>(to, input); });
-    for (const EngineStep& step : program_->steps) add(describe(step), step.bind(memory));
+    for (const EngineStep& step : program_->steps) add(describe(step), step.shared, step.bind(memory));
     if (narrow(last, output, output_))
-      add({net.graph.nodes[last].name, "output", "pleat", 0},
+      add({net.graph.nodes[last].name, "output", "pleat", 0}, kShared,
           [this, from = memory.span<Bf16>(last, std::ssize(output))] { convert<float, Bf16>(output, from); });
   }
 
@@ -58,9 +59,18 @@ class Engine::Impl {
     PLEAT_CHECK(num_threads() == program_->threads, "engine: built for ", program_->threads, " threads, run with ",
                 num_threads());
     prepare_thread();
-    for (std::size_t i = 0; i < work_.size(); ++i) {
-      work_[i]();
-      after_step(i);
+    for (std::size_t begin = 0, end; begin < work_.size(); begin = end) {
+      for (end = begin + 1; end < work_.size() && shared_[begin] && shared_[end];) ++end;
+      const auto work = [&](int thread) {
+        for (std::size_t i = begin; i < end; ++i) {
+          work_[i]();
+          if (thread == 0) after_step(i);
+        }
+      };
+      if (shared_[begin])
+        together(work);
+      else
+        work(0);
     }
   }
 
@@ -70,8 +80,9 @@ class Engine::Impl {
   std::vector<Step> steps;
 
  private:
-  void add(Step step, Work work) {
+  void add(Step step, bool shared, Work work) {
     steps.push_back(std::move(step));
+    shared_.push_back(shared);
     work_.push_back(std::move(work));
   }
 
@@ -89,6 +100,7 @@ class Engine::Impl {
   AlignedVector<std::byte> arena_, scratch_;
   AlignedVector<float> input_, output_;  // where the network's own are bfloat16
   std::vector<Work> work_;
+  std::vector<bool> shared_;  // by step, as EngineStep has it
 };
 
 Engine::Engine(const Model& model, const EngineOptions& options) {

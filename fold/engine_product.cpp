@@ -20,7 +20,7 @@ EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut
   };
   return {task, task.activation >= 0 ? "conv2d+alpha_act" : "conv2d",
           concat("pleat product ", cut.lines, " lines, ", cut.splits, " splits"),
-          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind};
+          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind, true};
 }
 
 }  // namespace

@@ -226,6 +226,47 @@ TEST_CASE("parallel: parallel_for runs each part once, nested too") {
   for (const auto& count : touched) CHECK(count == 1);
 }
 
+// Loops that read what the ones before them wrote, of all threads; false if one missed something or the thread count is
+// not `threads`.
+bool work_together(int threads) {
+  constexpr int64_t kSize = 40, kRounds = 300;
+  std::vector<int64_t> values(kSize, 0), sums(kRounds, 0);
+  std::atomic<int> calls = 0, wrong = 0;
+  together([&](int) {
+    ++calls;
+    wrong += num_threads() != threads;
+    for (int64_t round = 0; round < kRounds; ++round) {
+      parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) ++values[i];
+      });
+      parallel_for(1, [&](int64_t, int64_t, int) {
+        for (const int64_t v : values) sums[round] += v;
+      });
+      parallel_for(2, [&](int64_t first, int64_t last, int) {
+        parallel_for(3 * (last - first), [&](int64_t begin, int64_t end, int) {
+          for (int64_t i = begin; i < end; ++i) ++values[first * 3 + i];
+        });
+      });
+    }
+  });
+  for (int64_t round = 0; round < kRounds; ++round) wrong += sums[round] != kSize * (round + 1) + 6 * round;
+  return wrong == 0 && calls >= 1 && calls <= threads;
+}
+
+TEST_CASE("parallel: together, loops share their work and wait for each other") {
+  for (const int threads : {1, 2, 3}) {
+    const Threads count(threads);
+    CHECK(work_together(threads));
+    const ThreadScope scope(threads + 2);  // of the calling thread, not of those that help it
+    CHECK(work_together(threads + 2));
+  }
+  const Threads count(3);
+  std::atomic<int> right = 0;
+#pragma omp parallel num_threads(2)
+  right += work_together(3);  // on one thread each, where OpenMP grants no more
+  CHECK(right == 2);
+}
+
 TEST_CASE("parallel: thread counts") {
   CHECK(physical_cores() >= 1);
   CHECK(error_of<std::invalid_argument>([] { set_num_threads(0); }).find("threads: got 0") != std::string::npos);
