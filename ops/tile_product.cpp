@@ -101,16 +101,22 @@ template <int kBytes, int kRows, class T>
   store_at(sums.to);
 }
 
-// All pixels with the first kPanels of b, or for 0 with its tail. Each tile asks for one of the panels after those.
+// All pixels with the first kPanels of b, or for 0 with its tail. Each tile asks for one of the panels after those; if
+// there is only one, which reads the weights as they come from memory, for what lies a bit further: a whole panel ahead
+// would fill the cache.
 template <int kBytes, int kPanels, class T>
 [[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums,
                                                    const Panels<T>& next) {
+  constexpr int kMost = tile_pixels<kBytes, kPanels, T>(), kSquare = 16;  // 4x4
+  constexpr int64_t kAhead = (16 << 10) / sizeof(T);
+  const bool is_one_tile = kPanels == 1 && a.lines * a.pixels <= kSquare;
   int64_t soon = kPanels;
   for (int64_t line = 0; line < a.lines; ++line) {
     int64_t first = 0;
     const auto some = [&](auto count) __attribute__((always_inline)) {
       const Sums of = sums.at((line * a.pixels + first) * sums.start_pixel, line * sums.line + first * sums.pixel);
-      const T* wanted = soon < b.count
+      const T* wanted = is_one_tile ? b.data + kAhead
+                        : soon < b.count
                             ? b.data + soon * b.panel
                             : next.data + std::max<int64_t>(0, std::min(soon - b.count, next.count - 1)) * next.panel;
       const T* from = a.data + line * a.line + first * a.pixel;
@@ -121,7 +127,6 @@ template <int kBytes, int kPanels, class T>
       ++soon;
       first += count;
     };
-    constexpr int kMost = tile_pixels<kBytes, kPanels, T>(), kSquare = 16;  // 4x4
     if constexpr (kBytes == 64 && kPanels == 1)
       if (a.pixels == kSquare) some(std::integral_constant<int, kSquare>());
     while (first + kMost <= a.pixels) some(std::integral_constant<int, kMost>());
