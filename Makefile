@@ -29,7 +29,7 @@ endif
 # The inference half needs no BLAS; everything else of the library is the training half.
 INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
         $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp tile_product.cpp \
-        winograd_pass.cpp winograd_transforms.cpp) $(wildcard fold/*.cpp)
+        winograd_bf16.cpp winograd_pass.cpp winograd_transforms.cpp) $(wildcard fold/*.cpp)
 TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
 RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
 TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))

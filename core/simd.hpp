@@ -82,6 +82,21 @@ template <bool kNative = false, class V, class T>
   }
 }
 
+/// p[0..2 lanes) = the lanes of v, then those of w, of 512-bit registers: rounded by one instruction, as round_to does.
+template <class V>
+[[gnu::always_inline]] inline void store_two(Bf16* p, const V& v, const V& w) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  if constexpr (sizeof(V) == 64) {
+    V both;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both) : "v"(v), "v"(w));
+    std::memcpy(p, &both, sizeof both);
+    return;
+  }
+#endif
+  store(p, v);
+  store(p + kWidthOf<V>, w);
+}
+
 /// Lane by lane: v stays where a < b, else becomes `otherwise`. By sign bits: GCC 12 takes apart, scalar by scalar,
 /// what compares and selects in functions compiled for several instruction sets.
 template <class V>
@@ -117,11 +132,15 @@ template <class V>
   v = taken;
 }
 
-/// v is in a register from here on. GCC 12 reads a vector that several instructions use from memory in each of them.
+/// v is in a register from here on. GCC 12 reads a vector that several instructions use from memory in each of them,
+/// and of several pointers at multiples of a distance keeps more than there are registers.
 template <class V>
 [[gnu::always_inline]] inline void keep(V& v) {
 #if defined(__x86_64__)
-  if constexpr (sizeof(V) >= 16) asm("" : "+v"(v));
+  if constexpr (std::is_pointer_v<V>)
+    asm("" : "+r"(v));
+  else if constexpr (sizeof(V) >= 16)
+    asm("" : "+v"(v));
 #endif
 }
 

@@ -61,10 +61,9 @@ std::span<const float> engine_parameter(const EngineNetwork& network, const Task
 /// The steps of a task, one by one: usually one, two where the activation cannot be fused. Throws dnnl::error.
 std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task);
 
-/// True for a convolution that Winograd's algorithm can compute (ops/winograd_pass.hpp).
-bool is_winograd(const EngineNetwork& network, const Task& task);
-
-/// Its step with tiles of 2x2 or 4x4 outputs.
+/// The tiles, of 2x2 and 4x4 outputs, by which Winograd's algorithm can compute a convolution (ops/winograd_pass.hpp,
+/// in bfloat16 ops/winograd_bf16.hpp); none for any other task. Its step with one of them.
+std::vector<int> winograd_tiles(const EngineNetwork& network, const Task& task);
 EngineStep make_winograd_step(const EngineNetwork& network, const Task& task, int tile);
 
 /// True for a convolution that can be computed as a product (fold/product_conv.hpp); what it is then, and its step for

@@ -51,18 +51,19 @@ std::vector<Way> ways_of_block(const EngineNetwork& network, const Task& block) 
 }
 
 std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& task) {
-  // By measurements: Winograd wants work enough, in bfloat16 more channels, and its weights, 1.8 or 4 times as many,
-  // want pixels enough to be read for; where hardly any are, weights are all that counts.
-  constexpr int64_t kEnoughWork = 1 << 14, kEnoughFor4 = 256, kFew = 16;
+  // By measurements: Winograd wants channels and work enough, in bfloat16 half as many, and its weights, 1.8 or 4 times
+  // as many, want pixels enough to be read for; where hardly any are, weights are all that counts.
+  constexpr int64_t kEnough = 32, kEnoughWork = 1 << 14, kEnoughFor4 = 256, kFew = 16;
   const Nhwc &x = network.shapes[network.graph.nodes[task.op].inputs[0]], &y = network.shapes[task.op];
   std::vector<Way> ways{{"direct", [&] { return make_steps(network, task); }}};
   std::size_t usual = 0;
-  if (is_winograd(network, task)) {
-    for (const int tile : {2, 4})
-      ways.push_back(
-          {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
-    const int64_t channels = std::min(x.c, y.c), enough = network.types[task.result] == Dtype::f32 ? 32 : 64;
-    if (channels >= enough && y.pixels() * channels >= kEnoughWork) usual = y.pixels() < kEnoughFor4 ? 1 : 2;
+  for (const int tile : winograd_tiles(network, task))
+    ways.push_back(
+        {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
+  if (ways.size() > 1) {
+    const int64_t channels = std::min(x.c, y.c), gain = network.types[task.result] == Dtype::f32 ? 1 : 2;
+    if (gain * channels >= kEnough && gain * y.pixels() * channels >= kEnoughWork)
+      usual = y.pixels() < kEnoughFor4 ? 1 : ways.size() - 1;
   }
   if (is_product(network, task)) {
     const std::vector<ProductCut> cuts = product_cuts(product_conv(network, task));
@@ -228,7 +229,7 @@ std::vector<EngineStep> choose_steps(const EngineNetwork& network, const std::ve
     if (steps.size() == 1) return steps;  // else one by one, the rest of them again as a smaller block
     return make_steps(network, tasks[at]);
   }
-  if (is_winograd(network, tasks[at]) || is_product(network, tasks[at]))
+  if (!winograd_tiles(network, tasks[at]).empty() || is_product(network, tasks[at]))
     return choose(network, ways_of_convolution(network, tasks[at]), describe(network, tasks[at]), tuning);
   return make_steps(network, tasks[at]);
 }

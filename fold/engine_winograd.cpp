@@ -3,25 +3,25 @@
 
 #include "core/check.hpp"
 #include "fold/engine_steps.hpp"
+#include "ops/winograd_bf16.hpp"
 #include "ops/winograd_pass.hpp"
 
 namespace pleat {
 namespace {
 
-template <class T>
-EngineStep make(const EngineNetwork& network, const Task& task, int tile) {
+// Activations are of type T; `pass` transforms weights to Points.
+template <class T, class Point, class Pass>
+EngineStep make(const EngineNetwork& network, const Task& task, int tile, const std::shared_ptr<const Pass>& pass) {
   const Node& node = network.graph.nodes[task.op];
-  const Conv2d& op = std::get<Conv2d>(node.op);
-  const int from = node.inputs[0];
-  const Nhwc x = network.shapes[from], y = network.shapes[task.op];
-  const auto pass = std::make_shared<WinogradPass<T>>(x, op, tile);
-  const auto weight = std::make_shared<AlignedVector<float>>(pass->packed_size());
-  pass->pack(*weight, network.tensors.at(node.name + ".weight").values);
-  const AlignedVector<float> bias = op.bias ? network.tensors.at(node.name + ".bias").values : AlignedVector<float>();
+  const Nhwc x = network.shapes[node.inputs[0]], y = network.shapes[task.op];
+  const auto weight = std::make_shared<AlignedVector<Point>>(pass->packed_size());
+  pass->pack(*weight, engine_parameter(network, task, ".weight"));
+  const std::span<const float> values = engine_parameter(network, task, ".bias");
+  const AlignedVector<float> bias(values.begin(), values.end());
   std::string kind = pleat::kind(node.op);
   if (task.residual >= 0) kind += "+add";
   if (task.activation >= 0) kind += "+alpha_act";
-  const auto bind = [=, adds = task.residual >= 0, to = task.result,
+  const auto bind = [=, from = node.inputs[0], adds = task.residual >= 0, to = task.result,
                      act = engine_activation(network, task.activation)](const Memory& m) -> Work {
     const std::span<float> workspace(reinterpret_cast<float*>(m.scratch), pass->workspace_size());
     return [=, in = std::span<const T>(m.span<T>(from, x.size())), out = m.span<T>(to, y.size())] {
@@ -33,14 +33,24 @@ EngineStep make(const EngineNetwork& network, const Task& task, int tile) {
 
 }  // namespace
 
-bool is_winograd(const EngineNetwork& network, const Task& task) {
-  const Op& op = network.graph.nodes[task.op].op;
-  if (!std::holds_alternative<Conv2d>(op) || network.types[task.result] != network.types[0]) return false;
-  return WinogradPass<float>::is_supported(std::get<Conv2d>(op));
+std::vector<int> winograd_tiles(const EngineNetwork& network, const Task& task) {
+  const Node& node = network.graph.nodes[task.op];
+  if (!std::holds_alternative<Conv2d>(node.op) || network.types[task.result] != network.types[0]) return {};
+  const Conv2d& op = std::get<Conv2d>(node.op);
+  if (network.types[task.result] == Dtype::bf16) {
+    const bool is_supported = WinogradBf16::is_supported(network.shapes[node.inputs[0]], op);
+    return is_supported ? std::vector{2} : std::vector<int>();
+  }
+  return WinogradPass<float>::is_supported(op) ? std::vector{2, 4} : std::vector<int>();
 }
 
 EngineStep make_winograd_step(const EngineNetwork& network, const Task& task, int tile) {
-  return network.types[task.result] == Dtype::f32 ? make<float>(network, task, tile) : make<Bf16>(network, task, tile);
+  const Node& node = network.graph.nodes[task.op];
+  const Conv2d& op = std::get<Conv2d>(node.op);
+  const Nhwc& x = network.shapes[node.inputs[0]];
+  if (network.types[task.result] == Dtype::f32)
+    return make<float, float>(network, task, tile, std::make_shared<const WinogradPass<float>>(x, op, tile));
+  return make<Bf16, Bf16>(network, task, tile, std::make_shared<const WinogradBf16>(x, op));
 }
 
 }  // namespace pleat

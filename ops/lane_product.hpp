@@ -1,5 +1,5 @@
-// Multiplications lane by lane, of float or of pairs of bfloat16: what tile_product and outer_product are made of
-// (private to them).
+// Multiplications lane by lane, of float or of pairs of bfloat16: what tile_product, outer_product and winograd_bf16
+// are made of (private to them).
 #pragma once
 
 #include <array>
@@ -55,6 +55,18 @@ template <class V, class Bits>
   std::memcpy(&factor[2], &a_high, sizeof sum);
   std::memcpy(&factor[3], &b_high, sizeof sum);
   sum += factor[0] * factor[1] + factor[2] * factor[3];
+}
+
+// The same with a pair from memory that one product alone needs. GCC 12 would read its neighbours with it and permute.
+template <class V>
+[[gnu::always_inline]] inline void multiply_add(V& sum, const Bf16* a, const V& b) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+  if constexpr (sizeof(V) == 64) {
+    asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(sum) : "m"(*reinterpret_cast<const Bf16(*)[2]>(a)), "v"(b));
+    return;
+  }
+#endif
+  multiply_add(sum, spread<V>(a), b);
 }
 
 }  // namespace pleat

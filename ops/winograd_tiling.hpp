@@ -1,5 +1,5 @@
 // How Winograd's convolution cuts pictures into tiles, and tiles into blocks, and where a block's points lie (private
-// to ops/winograd.cpp and ops/winograd_pass.cpp).
+// to ops/winograd.cpp, ops/winograd_bf16.cpp and ops/winograd_pass.cpp).
 #pragma once
 
 #include <algorithm>

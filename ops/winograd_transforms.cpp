@@ -6,6 +6,7 @@
 #include "core/check.hpp"
 #include "core/simd.hpp"
 #include "ops/panel_gemm.hpp"
+#include "ops/winograd_maps.hpp"
 
 #define PLEAT_INLINE __attribute__((always_inline))
 
@@ -18,40 +19,6 @@ using Channels = Vec<float, kWidth>;
 
 template <int n>
 using Values = Channels[n];
-
-// The maps in one dimension. Polynomials are evaluated at 0, 1, -1 and infinity.
-struct F2x2 {
-  static constexpr int kOutputs = 2, kInputs = 4, kPoints = 4, kBorder = 0;
-  static PLEAT_INLINE void input(Values<4>& v, const Values<4>& d) {
-    v[0] = d[0] - d[2];
-    v[1] = d[2] + d[1];
-    v[2] = d[2] - d[1];
-    v[3] = d[3] - d[1];
-  }
-  static PLEAT_INLINE void output(Values<2>& y, const Values<4>& m) {
-    y[0] = m[0] + (m[1] + m[2]);
-    y[1] = m[3] + (m[1] - m[2]);
-  }
-  static PLEAT_INLINE void gradient(Values<4>& v, const Values<2>& y) {
-    v[0] = y[0];
-    v[1] = y[0] + y[1];
-    v[2] = y[0] - y[1];
-    v[3] = y[1];
-  }
-  static PLEAT_INLINE void weight(Values<4>& u, const Values<3>& g) {
-    const Channels even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
-    u[0] = g[0];
-    u[1] = even + odd;
-    u[2] = even - odd;
-    u[3] = g[2];
-  }
-  static PLEAT_INLINE void weight_gradient(Values<3>& g, const Values<4>& u) {
-    const Channels even = 0.5f * (u[1] + u[2]);
-    g[0] = u[0] + even;
-    g[1] = 0.5f * (u[1] - u[2]);
-    g[2] = u[3] + even;
-  }
-};
 
 // A 2x2 picture in a border of zeros, y[0] = g[1] d[0] + g[2] d[1] and y[1] = g[0] d[0] + g[1] d[1], by Karatsuba's
 // three products instead of four: g[1] (d[0] + d[1]), (g[2] - g[1]) d[1] and (g[0] - g[1]) d[0].
@@ -137,24 +104,6 @@ struct F4x4 {
   }
 };
 
-// Applies `map`, from kFrom to kTo values, to columns and then to rows: fetch(value, row, column) gets each value,
-// put(row, column, value) takes the results.
-template <int kTo, int kFrom, class Fetch, class Put>
-PLEAT_INLINE inline void map_tile(void (*map)(Values<kTo>&, const Values<kFrom>&), const Fetch& fetch, const Put& put) {
-  Channels half[kTo][kFrom];
-  for (int column = 0; column < kFrom; ++column) {
-    Channels from[kFrom], to[kTo];
-    for (int row = 0; row < kFrom; ++row) fetch(from[row], row, column);
-    map(to, from);
-    for (int row = 0; row < kTo; ++row) half[row][column] = to[row];
-  }
-  for (int row = 0; row < kTo; ++row) {
-    Channels to[kTo];
-    map(to, half[row]);
-    for (int column = 0; column < kTo; ++column) put(row, column, to[column]);
-  }
-}
-
 // Calls body(first channel, n) for every eight channels up to a whole panel, of which n are there; n is a constant in
 // all but the last, so that the compiler sees through it.
 template <class Body>
@@ -178,7 +127,7 @@ PLEAT_INLINE inline void to_points(void (*map)(Values<kTo>&, const Values<kFrom>
                            PLEAT_INLINE { load(value, pixels[row * kFrom + column] + c, n); };
     const auto put = [&](int row, int column, const Channels& value)
                          PLEAT_INLINE { store(to + (row * kTo + column) * points.point, value); };
-    map_tile<kTo, kFrom>(map, fetch, put);
+    map_tile<kTo, kFrom, Channels>(map, fetch, put);
   });
 }
 
@@ -203,7 +152,7 @@ PLEAT_INLINE inline void to_pixels(T* const* pixels, const TilePoints& m, const 
       activate(sum, epilogue.act);
       store<true>(to + c, sum, n);
     };
-    map_tile<F::kOutputs, F::kPoints>(F::output, fetch, put);
+    map_tile<F::kOutputs, F::kPoints, Channels>(F::output, fetch, put);
   });
 }
 
@@ -235,7 +184,7 @@ void weight(float* u, int64_t point, const Filters<const float>& filters, bool r
                              PLEAT_INLINE { load(value, taps[row * 3 + column] + l); };
       const auto put = [&](int row, int column, const Channels& value)
                            PLEAT_INLINE { store(u + (row * F::kPoints + column) * point + l, value); };
-      map_tile<F::kPoints, 3>(F::weight, fetch, put);
+      map_tile<F::kPoints, 3, Channels>(F::weight, fetch, put);
     }
   });
 }
@@ -249,7 +198,7 @@ void weight_gradient(const Filters<float>& filters, const float* du, int64_t poi
                              PLEAT_INLINE { load(value, du + (row * F::kPoints + column) * point + l); };
       const auto put = [&](int row, int column, const Channels& value)
                            PLEAT_INLINE { store(taps[row * 3 + column] + l, value); };
-      map_tile<3, F::kPoints>(F::weight_gradient, fetch, put);
+      map_tile<3, F::kPoints, Channels>(F::weight_gradient, fetch, put);
     }
   });
   for (int64_t l = 0; l < filters.count; ++l)

@@ -5,7 +5,7 @@
 // and so the gradients are dg = G^T [(B^T d) * (A dy)], while dd is the convolution of dy with the rotated kernel. In
 // two dimensions each map is applied to the columns and then to the rows.
 // Source  Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
-// Private to ops/winograd.cpp and ops/winograd_pass.cpp.
+// Private to ops/winograd.cpp, ops/winograd_bf16.cpp and ops/winograd_pass.cpp.
 #pragma once
 
 #include <cstdint>

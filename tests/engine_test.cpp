@@ -152,8 +152,8 @@ constexpr const char* kCases[] = {
     ("conv2d r <- x : out=4\nconv2d c <- r : out=16\nalpha_act a <- c : s=relu6\n"
      "depthwise_conv2d d <- a : kernel=3 pad=1\nconv2d p <- d : out=16\nadd y <- p a"),
     // Channels enough for Winograd in a batch of five; pixels few enough for a product in a batch of one.
-    ("conv2d r <- x : out=72 bias=1\nalpha_act q <- r : s=relu\nconv2d c <- q : out=64 kernel=3 pad=1 bias=1\n"
-     "alpha_act a <- c : s=relu6 alpha=k\nconv2d d <- a : out=72 kernel=3 pad=1\nadd s <- d q\n"
+    ("conv2d r <- x : out=80 bias=1\nalpha_act q <- r : s=relu\nconv2d c <- q : out=64 kernel=3 pad=1 bias=1\n"
+     "alpha_act a <- c : s=relu6 alpha=k\nconv2d d <- a : out=80 kernel=3 pad=1\nadd s <- d q\n"
      "alpha_act y <- s : s=relu alpha=p"),
     ("conv2d r <- x : out=16 kernel=3 stride=3\nconv2d c <- r : out=24 kernel=3 pad=1 bias=1\n"
      "alpha_act y <- c : s=relu6 alpha=k"),
@@ -246,14 +246,15 @@ TEST_CASE("engine: every op and every fusion agrees with the naive evaluator") {
 }
 
 TEST_CASE("engine: untimed, the last two of these cases are computed by Winograd's algorithm and as a product") {
-  const auto kernels = [](const char* text, int64_t batch) {
+  const auto kernels = [](const char* text, int64_t batch, Dtype dtype = Dtype::f32) {
     std::string all;
-    Engine engine(random_model(small_graph(text), 1), {.batch = batch, .tune = false});
+    Engine engine(random_model(small_graph(text), 1), {.batch = batch, .dtype = dtype, .tune = false});
     for (const Engine::Step& step : engine.steps()) all += step.kernel + "; ";
     return all;
   };
   const auto *winograd = std::end(kCases) - 2, *product = std::end(kCases) - 1;
   CHECK(holds(kernels(*winograd, 5), "pleat winograd 4x4"));
+  if (cpu_has_bf16()) CHECK(holds(kernels(*winograd, 5, Dtype::bf16), "pleat winograd 2x2"));
   CHECK(holds(kernels(*product, 1), "pleat product"));
 }
 

@@ -38,7 +38,7 @@ expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/
 # Sums, activations, conversions, the skip without parameters, the borders of merged convolutions, products and Winograd are plain
 # C++ that the engine runs too.
 expect_nothing "fold includes core, fold, ops/spec, ops/model_file, and what the engine shares with training" \
-  "$(includes_besides fold '(core|fold)/|ops/(spec|model_file|add|alpha_act|convert|shortcut|border_conv2d|winograd_pass|tile_product|activation)\.hpp"')"
+  "$(includes_besides fold '(core|fold)/|ops/(spec|model_file|add|alpha_act|convert|shortcut|border_conv2d|winograd_(bf16|pass)|tile_product|activation)\.hpp"')"
 
 expect_nothing "BLAS in ops/gemm alone" "$(users_besides cblas 'ops/gemm\.cpp')"
 expect_nothing "oneDNN in core/onednn alone" "$(users_besides 'dnnl|oneapi' 'core/onednn\.hpp')"
