@@ -82,19 +82,27 @@ template <bool kNative = false, class V, class T>
   }
 }
 
-/// p[0..2 lanes) = the lanes of v, then those of w, of 512-bit registers: rounded by one instruction, as round_to does.
+/// bits = the lanes of v, then those of w, as bfloat16; 512-bit registers by one instruction, as round_to does.
 template <class V>
-[[gnu::always_inline]] inline void store_two(Bf16* p, const V& v, const V& w) {
+[[gnu::always_inline]] inline void round_two(Vec<uint16_t, 2 * kWidthOf<V>>& bits, const V& v, const V& w) {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   if constexpr (sizeof(V) == 64) {
-    V both;
-    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both) : "v"(v), "v"(w));
-    std::memcpy(p, &both, sizeof both);
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(bits) : "v"(v), "v"(w));
     return;
   }
 #endif
-  store(p, v);
-  store(p + kWidthOf<V>, w);
+  Vec<uint16_t, kWidthOf<V>> halves[2];
+  round_to(halves[0], v);
+  round_to(halves[1], w);
+  std::memcpy(&bits, halves, sizeof bits);
+}
+
+/// p[0..2 lanes) = the lanes of v, then those of w.
+template <class V>
+[[gnu::always_inline]] inline void store_two(Bf16* p, const V& v, const V& w) {
+  Vec<uint16_t, 2 * kWidthOf<V>> bits;
+  round_two(bits, v, w);
+  std::memcpy(p, &bits, sizeof bits);
 }
 
 /// Lane by lane: v stays where a < b, else becomes `otherwise`. By sign bits: GCC 12 takes apart, scalar by scalar,

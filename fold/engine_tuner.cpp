@@ -76,9 +76,9 @@ std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& t
   return ways;
 }
 
-// What decides which way is fastest.
+// What decides which way is fastest. Another number where ways or their speed have changed.
 std::string describe(const EngineNetwork& network, const Task& task) {
-  std::string text = network.types[task.result] == Dtype::f32 ? "engine f32 " : "engine bf16 ";
+  std::string text = network.types[task.result] == Dtype::f32 ? "engine 2 f32 " : "engine 2 bf16 ";
   text += to_string(network.shapes[network.graph.nodes[task.first()].inputs[0]]);
   const auto add = [&](const Task& part) {
     const Node& node = network.graph.nodes[part.op];

@@ -62,7 +62,7 @@ template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
     PLEAT_UNROLLED(i, n) if (i % 2 == 0) {
       const bool is_last = i + 1 == n;
       Vec<uint16_t, 32> two;
-      asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(two) : "v"(v[i]), "v"(v[is_last ? i : i + 1]));
+      round_two(two, v[i], v[is_last ? i : i + 1]);
       asm("vpmaxsw %1, %0, %0" : "+v"(two) : "v"(low));
       asm("vpminsw %1, %0, %0" : "+v"(two) : "v"(high));
       if (!is_last && (i + 1) % kTogether > 0) {

@@ -73,12 +73,14 @@ struct Blocks {
   template <class Body>
   void for_each(const Tiling& tiling, const Body& body) const {
     const int64_t blocks = (tiling.tiles() + tiles - 1) / tiles;
-    parallel_for(parts, [&](int64_t begin, int64_t end, int) {
+    const auto run = [&](int64_t begin, int64_t end, int) {
       for (int64_t part = begin; part < end; ++part) {
         const Range range = split(blocks, static_cast<int>(part), parts);
         for (int64_t block = range.begin; block < range.end; ++block) body(block * tiles, part, block == range.begin);
       }
-    });
+    };
+    // Of one part all threads see all blocks.
+    parts > 1 ? parallel_for(parts, run) : run(0, 1, 0);
   }
 
   /// Within a block: runs body(begin, end) for parts of [0, n), or at once if the block is the thread's own.
