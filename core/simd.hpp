@@ -43,6 +43,14 @@ template <class V, class T>
   if constexpr (std::is_same_v<T, Bf16>) {
     Vec<uint16_t, kWidthOf<V>> bits{};
     std::memcpy(&bits, p, lanes * sizeof(T));
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    if constexpr (kWidthOf<V> == 16) {  // one instruction instead of two
+      const Vec<uint16_t, 32> upper_halves = {0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
+                                              0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
+      asm("vpermw %g1, %2, %0%{%3%}%{z%}" : "=v"(v) : "v"(bits), "v"(upper_halves), "Yk"(0xaaaaaaaau));
+      return;
+    }
+#endif
     Vec<uint32_t, kWidthOf<V>> wide;
     widen<kWidthOf<V>>(wide, bits);
     wide = wide << 16;

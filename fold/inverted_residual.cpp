@@ -44,9 +44,12 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
         load(w[r][kw], weight + ((line - r * kStride) * kKernel + kw) * tap);
         keep(w[r][kw]);
       }
+      const T* at = from + line * s.in_line;
       PLEAT_UNROLLED(i, (kCount - 1) * kStride + kKernel) {
-        load(seen, from + line * s.in_line + i * s.pixel);
+        load(seen, at);
         keep(seen);
+        at += s.pixel;
+        keep(at);
         PLEAT_UNROLLED(r, kRows)
         PLEAT_UNROLLED(p, kCount) {
           const int64_t kw = i - p * kStride;
@@ -62,8 +65,11 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
   lines(Zero(), Rows(), kKernel);
   if constexpr (kRows == 2) lines(One(), Rows(), kStride + kKernel);
   activate(sum, act);
-  PLEAT_UNROLLED(r, kRows)
-  PLEAT_UNROLLED(p, kCount) store(to + (r * s.columns + p) * s.pixel, sum[r * kCount + p]);
+  PLEAT_UNROLLED(i, kRows * kCount) {
+    store(to, sum[i]);
+    to += i % kCount + 1 < kCount ? s.pixel : (s.columns - kCount + 1) * s.pixel;
+    keep(to);
+  }
 }
 
 // kRows rows of all channels, row by row, so that a row's neighbours are still in the first-level cache. The last
