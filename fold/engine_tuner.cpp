@@ -57,9 +57,11 @@ std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& t
   const Nhwc &x = network.shapes[network.graph.nodes[task.op].inputs[0]], &y = network.shapes[task.op];
   std::vector<Way> ways{{"direct", [&] { return make_steps(network, task); }}};
   std::size_t usual = 0;
-  for (const int tile : winograd_tiles(network, task))
-    ways.push_back(
-        {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
+  // Timed alone it may win there, too, but in the network its weights drive those of other layers from the cache.
+  if (y.pixels() > kFew)
+    for (const int tile : winograd_tiles(network, task))
+      ways.push_back(
+          {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
   if (ways.size() > 1) {
     const int64_t channels = std::min(x.c, y.c), gain = network.types[task.result] == Dtype::f32 ? 1 : 2;
     if (gain * channels >= kEnough && gain * y.pixels() * channels >= kEnoughWork)
