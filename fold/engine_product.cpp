@@ -18,9 +18,12 @@ EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut
     const std::span<T> scratch(reinterpret_cast<T*>(m.scratch), kernel->scratch_size(cut));
     return [=] { (*kernel)(y, x, scratch, cut); };
   };
-  return {task, task.activation >= 0 ? "conv2d+alpha_act" : "conv2d",
+  return {task,
+          task.activation >= 0 ? "conv2d+alpha_act" : "conv2d",
           concat("pleat product ", cut.lines, " lines, ", cut.splits, " splits"),
-          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind, true};
+          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)),
+          bind,
+          true};
 }
 
 }  // namespace
