@@ -18,9 +18,8 @@ EngineStep make(const EngineNetwork& network, const Task& task, const BlockCut& 
   const InvertedResidualWeights weights{of(expand, ".weight"),   of(expand, ".bias"),  of(&depthwise, ".weight"),
                                         of(&depthwise, ".bias"), of(&task, ".weight"), of(&task, ".bias")};
   const auto kernel = std::make_shared<const InvertedResidualKernel<T>>(block, weights);
-  std::string kind = block.expand ? "conv2d+depthwise_conv2d+conv2d" : "depthwise_conv2d+conv2d";
-  if (task.residual >= 0) kind += "+add";
-  if (task.activation >= 0) kind += "+alpha_act";
+  const std::string kind =
+      with_epilogue(block.expand ? "conv2d+depthwise_conv2d+conv2d" : "depthwise_conv2d+conv2d", task);
   const int from = network.graph.nodes[task.first()].inputs[0];
   const auto bind = [=, residual = task.residual, to = task.result](const Memory& m) -> Work {
     const std::span<T> x = m.span<T>(from, block.x.size()), y = m.span<T>(to, block.y.size());

@@ -19,7 +19,7 @@ EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut
     return [=] { (*kernel)(y, x, scratch, cut); };
   };
   return {task,
-          task.activation >= 0 ? "conv2d+alpha_act" : "conv2d",
+          with_epilogue("conv2d", task),
           concat("pleat product ", cut.lines, " lines, ", cut.splits, " splits"),
           sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)),
           bind,

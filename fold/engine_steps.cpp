@@ -174,10 +174,10 @@ class Maker {
     constants.emplace_back(DNNL_ARG_WEIGHTS, constant(weight, onednn::weights(sizes, onednn::Type::f32, false),
                                                       descriptor.weights_desc()));
     if (sizes.bias) constants.emplace_back(DNNL_ARG_BIAS, constant(bias, onednn::bias(sizes), descriptor.bias_desc()));
-    std::string kind = pleat::kind(graph_.nodes[task_.op].op);
-    if (task_.residual >= 0) kind += "+add";
-    if (activates_in_primitive()) kind += "+alpha_act";
-    add_primitive(kind, descriptor, dnnl::convolution_forward(descriptor), std::move(constants));
+    Task primitive = task_;
+    if (!activates_in_primitive()) primitive.activation = -1;
+    add_primitive(with_epilogue(pleat::kind(graph_.nodes[task_.op].op), primitive), descriptor,
+                  dnnl::convolution_forward(descriptor), std::move(constants));
     if (task_.activation >= 0 && !activates_in_primitive()) activation(task_.activation, task_.result);
   }
 
@@ -257,6 +257,12 @@ Activation engine_activation(const EngineNetwork& network, int node) {
 std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix) {
   const auto at = network.tensors.find(network.graph.nodes[task.op].name + suffix);
   return at == network.tensors.end() ? std::span<const float>() : std::span<const float>(at->second.values);
+}
+
+std::string with_epilogue(std::string kind, const Task& task) {
+  if (task.residual >= 0) kind += "+add";
+  if (task.activation >= 0) kind += "+alpha_act";
+  return kind;
 }
 
 std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task) {

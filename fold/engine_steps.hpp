@@ -58,6 +58,9 @@ Activation engine_activation(const EngineNetwork& network, int node);
 /// A parameter of the task's own op by its suffix, ".bias"; empty if it has none.
 std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix);
 
+/// "conv2d+add+alpha_act" of "conv2d": with what the task takes along.
+std::string with_epilogue(std::string kind, const Task& task);
+
 /// The steps of a task, one by one: usually one, two where the activation cannot be fused. Throws dnnl::error.
 std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task);
 

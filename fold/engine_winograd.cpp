@@ -18,9 +18,7 @@ EngineStep make(const EngineNetwork& network, const Task& task, int tile, const 
   pass->pack(*weight, engine_parameter(network, task, ".weight"));
   const std::span<const float> values = engine_parameter(network, task, ".bias");
   const AlignedVector<float> bias(values.begin(), values.end());
-  std::string kind = pleat::kind(node.op);
-  if (task.residual >= 0) kind += "+add";
-  if (task.activation >= 0) kind += "+alpha_act";
+  const std::string kind = with_epilogue("conv2d", task);
   const auto bind = [=, from = node.inputs[0], adds = task.residual >= 0, to = task.result,
                      act = engine_activation(network, task.activation)](const Memory& m) -> Work {
     const std::span<float> workspace(reinterpret_cast<float*>(m.scratch), pass->workspace_size());
