@@ -111,7 +111,7 @@ void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body) {
 
 void together(FunctionRef<int> body) {
   const int asked = num_threads();
-  if (asked == 1 || member != nullptr) return body(0);
+  if (asked == 1 || member != nullptr) return body(member != nullptr ? member->thread : 0);
   std::atomic<int64_t> arrived = 0;
 #pragma omp parallel num_threads(asked)
   {

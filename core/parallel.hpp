@@ -76,8 +76,8 @@ class FunctionRef {
 void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body);
 
 /// Runs body(thread) on each of num_threads() threads. A parallel_for in it, which all must call alike, shares its work
-/// among them, for a tenth of what a parallel region of its own costs; what is outside of one all threads do.
-/// Exceptions must not leave the body.
+/// among them, for a tenth of what a parallel region of its own costs; what is outside of one all threads do. Within
+/// such a body it runs the other as part of it. Exceptions must not leave the body.
 void together(FunctionRef<int> body);
 
 /// Called by the `thread`-th thread of a parallel region about the pixels [begin, end) that it alone works on: they are

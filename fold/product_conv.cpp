@@ -112,7 +112,8 @@ template <class T>
 void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std::span<T> scratch,
                                       const ProductCut& cut) const {
   constexpr int64_t kFewPixels = 16;  // of one tile
-  const auto& [in, out, op, act] = conv_;
+  const Nhwc &in = conv_.x, &out = conv_.y;
+  const Conv2d& op = conv_.op;
   const bool by_line = has_lines(conv_);
   const int64_t pictures = by_line ? out.n : 1, lines = by_line ? out.h : out.n * out.h * out.w;
   const int64_t line_size = (by_line ? out.w : 1) * out.c, bands = (lines + cut.lines - 1) / cut.lines;
@@ -140,7 +141,7 @@ void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std:
       // For few pixels the weights are most of what is read: in the order they lie in memory.
       const int64_t step = a.lines * a.pixels <= kFewPixels ? 1 : part.end - part.begin;
       for (int64_t p = part.begin; p < part.end; p += step) {
-        Sums sums{bias_.data() + p * kPanelWidth, 0, nullptr, line_size, out.c, act};
+        Sums sums{bias_.data() + p * kPanelWidth, 0, nullptr, line_size, out.c, conv_.act};
         sums.send(y.data() + (picture * lines + some.begin) * line_size + p * kPanelWidth);
         multiply(a, panels(p, step), depth_ / a.runs, sums, panels(p + step < part.end ? p + step : part.begin, step));
       }

@@ -46,12 +46,11 @@ template <class V>
 /// half the instructions, but a NaN counts as a number of its sign, beyond all others. kNative as in round_to.
 template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
 [[gnu::always_inline]] inline void store_activated(V (&v)[n], Activation act, const Place& place) {
-  using T = std::remove_pointer_t<decltype(place(0))>;
   // Made from `act` here, and not before the loop that calls this, whose sums then no longer fit the registers.
   asm volatile("" : "+m"(act));
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
   // As text for the reason that round_to gives, and because GCC 12 would compare and mask.
-  if constexpr (std::is_same_v<T, Bf16> && sizeof(V) == 64) {
+  if constexpr (std::is_same_v<decltype(place(0)), Bf16*> && sizeof(V) == 64) {
     using Half = Vec<uint16_t, 16>;
     using Bounds = Vec<uint32_t, 16>;
     if (act.alpha != 0) [[unlikely]]

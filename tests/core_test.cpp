@@ -232,9 +232,10 @@ bool work_together(int threads) {
   constexpr int64_t kSize = 40, kRounds = 300;
   std::vector<int64_t> values(kSize, 0), sums(kRounds, 0);
   std::atomic<int> calls = 0, wrong = 0;
-  together([&](int) {
+  together([&](int thread) {
     ++calls;
     wrong += num_threads() != threads;
+    together([&](int same) { wrong += same != thread; });
     for (int64_t round = 0; round < kRounds; ++round) {
       parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) ++values[i];
