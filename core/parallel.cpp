@@ -110,8 +110,9 @@ void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body) {
 }
 
 void together(FunctionRef<int> body) {
+  if (member != nullptr) return body(member->thread);
   const int asked = num_threads();
-  if (asked == 1 || member != nullptr) return body(member != nullptr ? member->thread : 0);
+  if (asked == 1) return body(0);
   std::atomic<int64_t> arrived = 0;
 #pragma omp parallel num_threads(asked)
   {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fold/picture_lines.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -140,10 +141,9 @@ std::vector<Task> fuse(const Graph& graph) {
 }
 
 std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& tasks, std::size_t last) {
-  const auto is_pointwise = [&](const Task& task) {
+  const auto is_conv2d = [&](const Task& task, const auto& test) {
     const Op& op = graph.nodes[task.op].op;
-    return std::holds_alternative<Conv2d>(op) &&
-           op == Op(Conv2d{.out = std::get<Conv2d>(op).out, .bias = std::get<Conv2d>(op).bias});
+    return std::holds_alternative<Conv2d>(op) && test(std::get<Conv2d>(op));
   };
   const std::vector<std::vector<int>> readers = consumers(graph);
   // The task that task i reads, if it is the one before it and nobody else reads it.
@@ -151,17 +151,16 @@ std::optional<Task> join_block(const Graph& graph, const std::vector<Task>& task
     return i > 0 && graph.nodes[tasks[i].op].inputs[0] == tasks[i - 1].result && tasks[i - 1].residual < 0 &&
            readers[tasks[i - 1].result].size() == 1;
   };
-  if (!is_pointwise(tasks[last]) || !follows(last) ||
+  if (!is_conv2d(tasks[last], is_pointwise) || !follows(last) ||
       !std::holds_alternative<DepthwiseConv2d>(graph.nodes[tasks[last - 1].op].op))
     return std::nullopt;
   Task block = tasks[last];
   // A network's first convolution expands its few channels; others are better alone.
   const auto is_first = [&](const Task& task) {
-    const Op& op = graph.nodes[task.op].op;
-    return std::holds_alternative<Conv2d>(op) && std::get<Conv2d>(op).groups == 1 &&
+    return is_conv2d(task, [](const Conv2d& op) { return op.groups == 1; }) &&
            std::holds_alternative<Input>(graph.nodes[graph.nodes[task.op].inputs[0]].op);
   };
-  const bool expands = follows(last - 1) && (is_pointwise(tasks[last - 2]) || is_first(tasks[last - 2]));
+  const bool expands = follows(last - 1) && (is_conv2d(tasks[last - 2], is_pointwise) || is_first(tasks[last - 2]));
   block.before.assign(tasks.begin() + static_cast<std::ptrdiff_t>(last) - (expands ? 2 : 1),
                       tasks.begin() + static_cast<std::ptrdiff_t>(last));
   return block;

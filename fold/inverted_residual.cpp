@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/check.hpp"
-#include "fold/picture_lines.hpp"
 
 namespace pleat {
 namespace {
@@ -202,7 +201,7 @@ InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block,
 // Elements from line to line of what a row is expanded from, if not from the picture as it is.
 template <class T>
 int64_t InvertedResidualKernel<T>::line_pitch() const {
-  if (!reads_lines()) return 0;
+  if (!block_.reads_lines()) return 0;
   const int64_t line = bordered_width(*block_.expand, block_.x, block_.between.w) * block_.x.c;
   return (line + run_ - block_.expand->kernel * block_.x.c + kLaneWeights<T> - 1) / kLaneWeights<T> * kLaneWeights<T>;
 }
@@ -217,7 +216,7 @@ auto InvertedResidualKernel<T>::lay_out(float* scratch, const BlockCut& cut) con
     buffers.thread_size += aligned(elements / kLaneWeights<T>);
     return at;
   };
-  buffers.lines = take(reads_lines() ? block_.expand->kernel * line_pitch() : 0);
+  buffers.lines = take(block_.reads_lines() ? block_.expand->kernel * line_pitch() : 0);
   buffers.expanded = take(((cut.rows - 1) * stride + kernel) * width * cut.chunk);
   buffers.filtered = take(pixels * cut.chunk);
   buffers.sums = scratch + num_threads() * buffers.thread_size;
@@ -246,7 +245,7 @@ void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int6
       sums.send(to);
       multiply(pixels, expanding(c, count), run_, sums, projecting(c));
     };
-    if (!reads_lines()) return multiply_by({from, rows.end - rows.begin, x.w, x.w * x.c, x.c});
+    if (!block_.reads_lines()) return multiply_by({from, rows.end - rows.begin, x.w, x.w * x.c, x.c});
     const int64_t kernel = block_.expand->kernel, stride = block_.expand->stride, pitch = line_pitch();
     for (int64_t row = rows.begin; row < rows.end; ++row, to += width * count) {
       const int64_t first = row * stride - block_.expand->pad.top;

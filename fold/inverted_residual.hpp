@@ -13,6 +13,7 @@
 #include "core/graph.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor.hpp"
+#include "fold/picture_lines.hpp"
 #include "ops/tile_product.hpp"
 
 namespace pleat {
@@ -25,12 +26,15 @@ struct InvertedResidual {
   DepthwiseConv2d depthwise;
   Activation acts[3];  ///< Behind expand, behind depthwise, of the block.
 
-  /// Depthwise kernels of 3 or 5 with stride 1 or 2; an even number of channels in x unless a larger kernel expands; a
-  /// CPU with AVX2.
+  /// True if x is expanded line by line (fold/picture_lines.hpp), not as it is.
+  bool reads_lines() const { return expand && !is_pointwise(*expand); }
+
+  /// Depthwise kernels of 3 or 5 with stride 1 or 2; an even number of channels in x unless it reads lines; a CPU with
+  /// AVX2.
   bool is_supported() const {
     const auto [kernel, stride, pad, bias] = depthwise;
-    const bool is_picture = expand && expand->kernel > 1;
-    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && (x.c % 2 == 0 || is_picture) && has_avx2();
+    return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && (x.c % 2 == 0 || reads_lines()) &&
+           has_avx2();
   }
 };
 
@@ -79,7 +83,6 @@ class InvertedResidualKernel {
     return {project_.data() + c * kPanelWidth, panel, whole,
             packing_.tail ? project_.data() + whole * panel + c * kTailWidth : nullptr};
   }
-  bool reads_lines() const { return block_.expand && block_.expand->kernel > 1; }
   int64_t line_pitch() const;
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
   template <int kBytes>

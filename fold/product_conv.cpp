@@ -10,13 +10,9 @@ namespace {
 
 constexpr int64_t kShort = 7;  // pixels; of most tiles
 
-bool is_pointwise(const ProductConv& conv) {
-  return conv.op.kernel == 1 && conv.op.stride == 1 && conv.op.pad == Padding{};
-}
-
 // Else lines are single pixels of all pictures.
 bool has_lines(const ProductConv& conv) {
-  return !is_pointwise(conv) && conv.y.w >= kShort;
+  return !is_pointwise(conv.op) && conv.y.w >= kShort;
 }
 
 // Elements from what one output sees to what the next sees, if gathered: not a multiple of the first-level cache's
@@ -67,7 +63,7 @@ ProductConvKernel<T>::ProductConvKernel(const ProductConv& conv, std::span<const
 
 template <class T>
 int64_t ProductConvKernel<T>::copy_size(int64_t lines) const {
-  if (is_pointwise(conv_)) return 0;
+  if (is_pointwise(conv_.op)) return 0;
   if (!has_lines(conv_)) return lines * gathered_pitch<T>(depth_);
   return ((lines - 1) * conv_.op.stride + conv_.op.kernel) * bordered_width(conv_.op, conv_.x, conv_.y.w) * conv_.x.c;
 }
@@ -126,7 +122,7 @@ void ProductConvKernel<T>::operator()(std::span<T> y, std::span<const T> x, std:
       const Range some{band % bands * cut.lines, std::min((band % bands + 1) * cut.lines, lines)};
       if (band != copied) {
         copied = band;
-        if (is_pointwise(conv_)) {
+        if (is_pointwise(conv_.op)) {
           a = {x.data() + some.begin * in.c, 1, some.end - some.begin, 0, in.c};
         } else if (by_line) {
           const int64_t pitch = bordered_width(op, in, out.w) * in.c, first = some.begin * op.stride - op.pad.top;

@@ -106,6 +106,7 @@ TEST_CASE("inverted residual: every cut of a network's first block, too") {
       for (const int stride : {1, 2})
         for (const Padding& pad : {Padding::uniform(1), Padding{0, 1, 2, 0}})
           check({2, 17, width, channels}, Conv2d{kBetween, 3, stride, pad, 1, true}, depthwise(3, 2));
+  for (const int channels : {3, 4}) check({1, 20, 20, channels}, Conv2d{kBetween, 1, 2, {}, 1, true}, depthwise(3, 1));
   check({1, 20, 20, 3}, Conv2d{kBetween, 7, 2, Padding::uniform(3), 1, true}, depthwise(5, 1));
 }
 
