@@ -60,14 +60,15 @@ class Engine::Impl {
                 num_threads());
     prepare_thread();
     for (std::size_t begin = 0, end; begin < work_.size(); begin = end) {
-      for (end = begin + 1; end < work_.size() && shared_[begin] && shared_[end];) ++end;
+      const bool shared = work_[begin].shared;
+      for (end = begin + 1; end < work_.size() && shared && work_[end].shared;) ++end;
       const auto work = [&](int thread) {
         for (std::size_t i = begin; i < end; ++i) {
-          work_[i]();
+          work_[i].work();
           if (thread == 0) after_step(i);
         }
       };
-      if (shared_[begin])
+      if (shared)
         together(work);
       else
         work(0);
@@ -82,8 +83,7 @@ class Engine::Impl {
  private:
   void add(Step step, bool shared, Work work) {
     steps.push_back(std::move(step));
-    shared_.push_back(shared);
-    work_.push_back(std::move(work));
+    work_.push_back({std::move(work), shared});
   }
 
   Step describe(const EngineStep& step) const {
@@ -99,8 +99,11 @@ class Engine::Impl {
   std::shared_ptr<const Program> program_;
   AlignedVector<std::byte> arena_, scratch_;
   AlignedVector<float> input_, output_;  // where the network's own are bfloat16
-  std::vector<Work> work_;
-  std::vector<bool> shared_;  // by step, as EngineStep has it
+  struct SharedWork {
+    Work work;
+    bool shared;  // as EngineStep has it
+  };
+  std::vector<SharedWork> work_;
 };
 
 Engine::Engine(const Model& model, const EngineOptions& options) {
