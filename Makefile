@@ -2,14 +2,16 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 CXX ?= g++
-CXXFLAGS ?= -O3 -g -fno-math-errno -fno-trapping-math
+CXXFLAGS ?= -g
 # Where oneDNN is: /usr for the distribution's package, or the root of another installation.
 DNNL ?= /usr
 
 WARNINGS = -Wall -Wextra -Wpedantic $(WERROR)  # make WERROR=-Werror: as the project's own checks build
-# Sections of their own: pleat-run leaves out the functions it does not reach. Position-independent: the same objects
-# become libpleat.so, whose own functions no other library replaces.
-ALL_CXXFLAGS = -std=c++20 -fopenmp -ffunction-sections -fPIC -fno-semantic-interposition $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX) $(CXXFLAGS)
+# Each function and variable has a section of its own, so that the linker can leave out what a program never calls. All
+# code is position-independent, because the same objects become libpleat.so.
+FIXED_CXXFLAGS = -std=c++20 -fopenmp -fno-math-errno -fno-trapping-math -ffunction-sections -fdata-sections -fPIC \
+                 -fno-semantic-interposition $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX)
+ALL_CXXFLAGS = $(FIXED_CXXFLAGS) $(OPTIMISATION) $(CXXFLAGS)
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
 DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
@@ -26,26 +28,20 @@ ifndef V
 Q = @
 endif
 
-# The inference half needs no BLAS; everything else of the library is the training half.
-INFER = $(addprefix core/,arena.cpp bf16.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
-        $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp model_file.cpp panel_gemm.cpp shortcut.cpp spec.cpp tile_product.cpp \
-        winograd_bf16.cpp winograd_pass.cpp winograd_transforms.cpp) $(wildcard fold/*.cpp)
-TRAIN = $(filter-out $(INFER),$(wildcard core/*.cpp ops/*.cpp models/*.cpp data/*.cpp))
-RUN = $(addprefix tools/,pleat_run.cpp classify.cpp cli.cpp engine_options.cpp evaluate.cpp latency.cpp peak.cpp picture_options.cpp progress.cpp) $(wildcard data/*.cpp)
-TOOLS = $(filter-out tools/pleat_run.cpp,$(wildcard tools/*.cpp))
-# What prepares and reports and computes little, or has its loops unrolled by hand: small, it leaves pleat-run room for
-# kernels.
-COLD = $(wildcard tools/*.cpp) $(addprefix core/,arena.cpp file.cpp graph.cpp machine.cpp parallel.cpp rng.cpp run_log.cpp safetensors.cpp tensor.cpp tune_cache.cpp) \
-       $(addprefix data/,cifar.cpp dataset.cpp fetch.cpp idx.cpp image_folder.cpp loader.cpp picture.cpp) $(addprefix ops/,model_file.cpp spec.cpp winograd_pass.cpp) \
-       $(addprefix fold/,border.cpp c_api.cpp engine.cpp engine_block.cpp engine_plan.cpp engine_product.cpp engine_program.cpp engine_steps.cpp engine_tuner.cpp \
-         engine_winograd.cpp groups.cpp inverted_residual.cpp mask.cpp merge.cpp picture_lines.cpp plan.cpp product_conv.cpp reorder.cpp rewrite.cpp)
-# What -O3 makes longer for little; loops are vectorised as it does.
-WARM = data/augment.cpp data/resample.cpp fold/linear_map.cpp \
-       $(addprefix ops/,add.cpp alpha_act.cpp border_conv2d.cpp convert.cpp convolution.cpp shortcut.cpp tile_product.cpp)
-TESTS ?= $(wildcard tests/*.cpp) $(addprefix tools/,importance.cpp onnx_export.cpp onnx_writer.cpp open_model.cpp \
-        plan_file.cpp progress.cpp)
+# Every source below these folders belongs to one library; a program gets those of its objects that it calls.
+sources_below = $(sort $(shell find $(1) -name '*.cpp'))
+LIBRARY = $(call sources_below,core ops models data fold)
+TOOLS = $(wildcard tools/*.cpp tools/onnx/*.cpp tools/train/*.cpp)  # what several commands share
+COMMANDS = $(wildcard tools/commands/*.cpp)
+TESTS = $(wildcard tests/*.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
-SOURCES = $(sort $(INFER) $(TRAIN) $(TOOLS) $(RUN) $(TESTS) $(FUZZERS))
+SOURCES = $(LIBRARY) $(TOOLS) $(COMMANDS) $(TESTS) $(FUZZERS)
+
+# Kernels are compiled for speed, everything else for size as well.
+OPTIMISATION = -O2
+$(BUILD)/ops/%.o $(BUILD)/data/%.o: OPTIMISATION = -O3
+# Tests are compiled more often than run: asserts are calls, not code of their own.
+$(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
 # The library that C programs link, libpleat.a with the C API's symbols alone. Its number changes when programs built
 # against an earlier one would break.
@@ -54,37 +50,32 @@ SONAME = libpleat.so.0
 SHARED = $(BUILD)/libpleat.so.$(VERSION)
 
 objects = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
-ARCHIVES = $(BUILD)/libpleat-train.a $(BUILD)/libpleat.a
+ARCHIVES = $(BUILD)/libpleat-tools.a $(BUILD)/libpleat.a
 link = @echo "  LINK $@"; $(CXX) $(ALL_CXXFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 all: $(BUILD)/pleat $(BUILD)/pleat-run $(SHARED)  ## build build/pleat, build/pleat-run and the libraries (the default)
 
-$(BUILD)/libpleat.a: $(call objects,$(INFER))
-$(BUILD)/libpleat-train.a: $(call objects,$(TRAIN))
+$(BUILD)/libpleat.a: $(call objects,$(LIBRARY))
+$(BUILD)/libpleat-tools.a: $(call objects,$(TOOLS))
 $(BUILD)/%.a:
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/pleat: $(call objects,$(TOOLS)) $(ARCHIVES)
-	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
+ALL_LIBS = -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
+$(BUILD)/pleat: $(call objects,$(filter-out %/pleat_run.cpp,$(COMMANDS))) $(ARCHIVES)
+	$(Q)$(link) $(ALL_LIBS)
 $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
-	$(Q)$(link) -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
-$(BUILD)/fuzz-picture: $(call objects,data/picture.cpp data/jpeg.cpp data/resample.cpp)
+	$(Q)$(link) $(ALL_LIBS)
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
 	$(Q)$(link) $(DNNL_LIBS)
-# Copied to a bare machine it needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing calls: the
-# backward halves of the two ops that the engine shares with training.
-RUN_PARTS = $(call objects,$(RUN)) $(BUILD)/libpleat.a
+# Copied to a bare machine, pleat-run needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing
+# calls, such as the backward halves of the ops.
+RUN_PARTS = $(call objects,tools/commands/pleat_run.cpp) $(ARCHIVES)
 RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,pack-relative-relocs $(DNNL_LIBS) -l:libz.a
 $(BUILD)/pleat-run: $(RUN_PARTS)
 	$(Q)$(link) $(RUN_LINK)
-$(SHARED): $(call objects,$(INFER)) | fold/pleat.map
+$(SHARED): $(call objects,fold/engine/c_api.cpp) $(BUILD)/libpleat.a | fold/engine/pleat.map
 	$(Q)$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$| -Wl,--gc-sections $(DNNL_LIBS)
-
-$(call objects,$(COLD)): CXXFLAGS += -Os
-$(call objects,$(WARM)): CXXFLAGS += -O2 -fvect-cost-model=dynamic
-# Tests are compiled more often than run: asserts as calls, not as code of their own.
-$(BUILD)/tests/%.o: ALL_CXXFLAGS += -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
@@ -94,27 +85,27 @@ $(BUILD)/%.o: %.cpp
 -include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 
 setup:  ## install missing packages (apt; asks for sudo when not root)
-	@tools/setup.sh build
+	@tools/scripts/setup.sh build
 
 test: setup  ## set up, build, run all tests; the last line counts them
 	@$(MAKE) all $(BUILD)/pleat-tests
-	@tools/run_tests.sh $(BUILD)
+	@tools/scripts/run_tests.sh $(BUILD)
 
 demo: setup  ## set up, build, then train, fold and time a small network
-	@tools/setup.sh demo
+	@tools/scripts/setup.sh demo
 	@$(MAKE) all
-	@tools/demo.sh $(BUILD)
+	@tools/scripts/demo.sh $(BUILD)
 
 NETWORKS ?=
 check-networks: setup  ## every network trained briefly, resumed, folded with random masks and proved (NETWORKS=, MASKS=, THREADS=)
-	@tools/setup.sh demo
+	@tools/scripts/setup.sh demo
 	@$(MAKE) all
-	@tools/check_networks.sh $(BUILD) $(NETWORKS)
+	@tools/scripts/check_networks.sh $(BUILD) $(NETWORKS)
 
 check-onnx: setup  ## ONNX files of every op and network against onnxruntime, in a virtual environment (NETWORKS=)
-	@tools/setup.sh peers
+	@tools/scripts/setup.sh peers
 	@$(MAKE) all $(BUILD)/pleat-tests
-	@tools/check_onnx.sh $(BUILD) $(NETWORKS)
+	@tools/scripts/check_onnx.sh $(BUILD) $(NETWORKS)
 
 bench: setup  ## latency and training speed of two networks on this machine
 	@$(MAKE) all
@@ -126,32 +117,32 @@ bench-ops: setup  ## time and GFLOP/s of every kernel, our own and oneDNN's
 	@$(BUILD)/pleat-tests --test-case='bench*' --no-skip
 
 bench-train: setup  ## training of three networks against PyTorch, interleaved (installs it into a virtual environment)
-	@tools/setup.sh peers
+	@tools/scripts/setup.sh peers
 	@$(MAKE) all
-	@tools/bench_train.sh $(BUILD)
+	@tools/scripts/bench_train.sh $(BUILD)
 
 ROUNDS ?= 5
 CASES ?=
 bench-infer: setup  ## inference against PyTorch, ONNX Runtime, OpenVINO and ncnn, interleaved (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
-	@tools/setup.sh peers
+	@tools/scripts/setup.sh peers
 	@$(MAKE) all
-	@tools/bench_infer.sh $(BUILD) --rounds $(ROUNDS) $(CASES)
+	@tools/scripts/bench_infer.sh $(BUILD) --rounds $(ROUNDS) $(CASES)
 
 bench-data: setup  ## loading of pictures against Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
-	@tools/setup.sh pillow
+	@tools/scripts/setup.sh pillow
 	@$(MAKE) all
-	@tools/bench_data.sh $(BUILD) $(PICTURES)
+	@tools/scripts/bench_data.sh $(BUILD) $(PICTURES)
 
 lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
-	@tools/setup.sh lint
+	@tools/scripts/setup.sh lint
 	@$(MAKE) all
-	@tools/lint.sh $(BUILD)
+	@tools/scripts/lint.sh $(BUILD)
 
 # GCC 12 takes std::regex for uninitialised under the sanitizers.
 ASAN = -O1 -g1 -Wno-maybe-uninitialized -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan: setup  ## the tests under the address and undefined-behaviour sanitizers
 	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" all $(BUILD)/asan/pleat-tests
-	@tools/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
+	@tools/scripts/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
 
 FUZZ_SECONDS ?= 60
 # memcpy of no bytes to nowhere, which stb_image does, harms nobody and is allowed from C2y on.
@@ -159,10 +150,10 @@ SANITIZED = -O1 -g -fsanitize=address,undefined -fno-sanitize=nonnull-attribute 
 FUZZ = $(SANITIZED) -fsanitize=fuzzer
 NO_MAIN = $(SANITIZED) -fsanitize=fuzzer-no-link
 fuzz: setup  ## mutated files into every reader, under the sanitizers, for FUZZ_SECONDS (60) in all
-	@tools/setup.sh fuzz
+	@tools/scripts/setup.sh fuzz
 	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(NO_MAIN)" $(BUILD)/fuzz/libpleat.a
 	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(FUZZ)" $(patsubst tests/fuzz/%.cpp,$(BUILD)/fuzz/fuzz-%,$(FUZZERS))
-	@tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
+	@tools/scripts/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 
 SOAK_SECONDS ?= 3600
 soak: setup  ## 4 threads calling 4 handles each for SOAK_SECONDS (3600), every bit and the memory watched
@@ -170,7 +161,7 @@ soak: setup  ## 4 threads calling 4 handles each for SOAK_SECONDS (3600), every 
 	@PLEAT_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/pleat-tests --test-case='soak*'
 
 format:  ## clang-format all sources in place
-	@tools/setup.sh lint
+	@tools/scripts/setup.sh lint
 	git ls-files '*.cpp' '*.hpp' '*.h' '*.c' | xargs clang-format -i
 
 compile_commands.json:  ## for editors and clang tools
@@ -184,16 +175,16 @@ install: all  ## programs, libraries, pleat.h and pleat.pc into DESTDIR/PREFIX (
 	install -D -m 644 -t $(PLACE)/lib $(SHARED) $(BUILD)/libpleat.a
 	ln -sf $(notdir $(SHARED)) $(PLACE)/lib/$(SONAME)
 	ln -sf $(SONAME) $(PLACE)/lib/libpleat.so
-	install -D -m 644 -t $(PLACE)/include fold/pleat.h
+	install -D -m 644 -t $(PLACE)/include fold/engine/pleat.h
 	install -d $(PLACE)/lib/pkgconfig
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@DNNL_LIBS@|$(DNNL_LIBS)|' fold/pleat.pc.in \
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@DNNL_LIBS@|$(DNNL_LIBS)|' fold/engine/pleat.pc.in \
 	  >$(PLACE)/lib/pkgconfig/pleat.pc
 
 DIST = $(BUILD)/pleat-run-$(VERSION)-$(shell uname -m).tar.gz
 dist: setup  ## a tarball of pleat-run with the libraries it needs, for machines where nothing is installed
-	@tools/setup.sh ship
+	@tools/scripts/setup.sh ship
 	@$(MAKE) $(BUILD)/dist/pleat-run
-	@tools/dist.sh $(BUILD)/dist/pleat-run $(DIST)
+	@tools/scripts/dist.sh $(BUILD)/dist/pleat-run $(DIST)
 # Libraries of libraries come from beside it, too: an rpath passes on, a runpath would not.
 $(BUILD)/dist/pleat-run: $(RUN_PARTS)
 	@mkdir -p $(@D)
@@ -201,13 +192,13 @@ $(BUILD)/dist/pleat-run: $(RUN_PARTS)
 
 check-dist: dist  ## that tarball run in an empty root file system, and compared (needs root)
 	@$(MAKE) all
-	@tools/check_dist.sh $(BUILD) $(DIST)
+	@tools/scripts/check_dist.sh $(BUILD) $(DIST)
 
 check-install: setup  ## examples/classify.c compiled and run against an installed copy, shared and static
-	@tools/setup.sh ship
+	@tools/scripts/setup.sh ship
 	@$(MAKE) all
 	@$(MAKE) install PREFIX=$(abspath $(BUILD))/installed >/dev/null
-	@tools/check_install.sh $(BUILD)/installed
+	@tools/scripts/check_install.sh $(BUILD)/installed
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) compile_commands.json

@@ -66,8 +66,8 @@ struct DepthwiseConv2d {
 /// What zero padding between the ops that a merged convolution stands for changes near the border: a correction to be
 /// added to the convolution, whose window (kernel, stride, pad, groups) and bias it has. Output rows and columns within
 /// `ring` of a side have weights of their own, which read the input within `reach` of that side. Parameters, in
-/// ops/border_conv2d.hpp: weight [taps, in/groups, out], a matrix for every input pixel that a position of the ring
-/// reads, if any; bias [rows of different bias, columns of different bias, out].
+/// ops/conv/border_conv2d.hpp: weight [taps, in/groups, out], a matrix for every input pixel that a position of the
+/// ring reads, if any; bias [rows of different bias, columns of different bias, out].
 struct BorderConv2d {
   static constexpr const char* kind = "border_conv2d";
   static constexpr int arity = 1;

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <vector>
 
-#include "core/tape.hpp"
+#include "ops/exec/tape.hpp"
 
 namespace pleat {
 

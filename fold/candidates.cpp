@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "fold/front.hpp"
+#include "fold/dynamic_programming.hpp"
 #include "fold/mask.hpp"
 #include "fold/merge.hpp"
 #include "ops/spec.hpp"

@@ -4,8 +4,8 @@
 #include <map>
 
 #include "core/check.hpp"
-#include "fold/border.hpp"
-#include "ops/border_conv2d.hpp"
+#include "fold/border_correction.hpp"
+#include "ops/conv/border_conv2d.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -88,8 +88,8 @@ bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& regio
   return !region.pooled || (region.map.pointwise() && same_size && region.exact());
 }
 
-// It is one of the two halves of an op that was merged before (fold/border.hpp), or adds them: then what it gives
-// differs along the borders, and is no linear map of the same everywhere. Returns the correction, or -1.
+// It is one of the two halves of an op that was merged before (fold/border_correction.hpp), or adds them: then what it
+// gives differs along the borders, and is no linear map of the same everywhere. Returns the correction, or -1.
 int correction_in(const Graph& graph, int i) {
   const auto corrects = [&](int node) { return std::holds_alternative<BorderConv2d>(graph.nodes[node].op); };
   if (corrects(i)) return i;

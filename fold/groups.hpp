@@ -24,7 +24,7 @@ struct Region {
   /// padded op follows another, whose values past the border are not zero; and how far into the input that reads.
   Padding ring = {}, reach = {};
   int64_t macs_before = 0, macs_after = 0;
-  int64_t macs_border = 0;  ///< Of what makes the merged op exact there (fold/border.hpp).
+  int64_t macs_border = 0;  ///< Of what makes the merged op exact there (fold/border_correction.hpp).
   std::string stop;         ///< Why it ends at `to`.
 
   /// The merged op gives the same everywhere.

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "core/check.hpp"
-#include "fold/front.hpp"
+#include "fold/dynamic_programming.hpp"
 #include "fold/mask.hpp"
 #include "ops/spec.hpp"
 

@@ -3,8 +3,8 @@
 //
 // Every run of activations that one op can stand for (DropRun) is dropped alone, and the network timed with the run
 // left as it is and merged. Runs far from each other hardly change each other's time, so seconds add up; losses are
-// taken to add up as well. Then dynamic programming along the chain (fold/front.hpp) gives the best sets, and those are
-// built and measured as a whole to see how far the sums are off.
+// taken to add up as well. Then dynamic programming along the chain (fold/dynamic_programming.hpp) gives the best sets,
+// and those are built and measured as a whole to see how far the sums are off.
 #pragma once
 
 #include <functional>

@@ -6,7 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd.hpp"
+#include "core/simd/simd.hpp"
 
 namespace pleat {
 namespace {

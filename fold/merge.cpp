@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "fold/border.hpp"
+#include "fold/border_correction.hpp"
 #include "fold/rewrite.hpp"
 #include "ops/spec.hpp"
 

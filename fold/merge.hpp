@@ -14,7 +14,7 @@ const std::string& merged_name(const Graph& graph, const Region& group);
 
 /// The model with each group (from find_groups of its graph) replaced by one convolution with bias: depthwise where the
 /// map is diagonal, a linear layer where a linear layer is in the group. Weights are computed in double and rounded
-/// once. With Borders::reorder the result equals the model with its padding moved (fold/reorder.hpp), with
+/// once. With Borders::reorder the result equals the model with its padding moved (fold/move_padding.hpp), with
 /// Borders::exact, where a group that is not Region::exact() becomes a convolution plus a BorderConv2d, the model
 /// itself.
 Model merge(const Model& model, const std::vector<Region>& groups, Borders borders);

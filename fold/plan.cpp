@@ -6,7 +6,7 @@
 #include "fold/groups.hpp"
 #include "fold/mask.hpp"
 #include "fold/merge.hpp"
-#include "fold/reorder.hpp"
+#include "fold/move_padding.hpp"
 
 namespace pleat {
 namespace {

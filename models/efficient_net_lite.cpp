@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/check.hpp"
-#include "models/inverted_residual.hpp"
+#include "models/inverted_residual_block.hpp"
 #include "models/padding.hpp"
 
 namespace pleat {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
-#include "models/inverted_residual.hpp"
+#include "models/inverted_residual_block.hpp"
 
 namespace pleat {
 namespace {

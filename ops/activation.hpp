@@ -5,7 +5,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "core/simd.hpp"
+#include "core/simd/simd.hpp"
 
 namespace pleat {
 

@@ -1,7 +1,7 @@
 #include "ops/add.hpp"
 
-#include "core/bf16.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/bf16.hpp"
 
 namespace pleat {
 namespace {

@@ -9,8 +9,8 @@
 
 #include <span>
 
-#include "core/bf16.hpp"
 #include "core/graph.hpp"
+#include "core/simd/bf16.hpp"
 
 namespace pleat {
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/bf16.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/bf16.hpp"
 #include "ops/pool_window.hpp"
 
 namespace pleat {

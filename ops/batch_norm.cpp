@@ -7,7 +7,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd.hpp"
+#include "core/simd/simd.hpp"
 
 namespace pleat {
 namespace {
@@ -41,7 +41,7 @@ template <class T>
   __builtin_prefetch(x + tile);
 }
 
-// V is of a CPU that rounds to bfloat16 by itself (round_to in core/simd.hpp), so that half of V may as well.
+// V is of a CPU that rounds to bfloat16 by itself (round_to in core/simd/simd.hpp), so that half of V may as well.
 template <class V>
 constexpr bool kNative = sizeof(V) == 64;
 

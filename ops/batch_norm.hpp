@@ -19,8 +19,8 @@
 #include <span>
 #include <vector>
 
-#include "core/bf16.hpp"
 #include "core/graph.hpp"
+#include "core/simd/bf16.hpp"
 #include "core/tensor.hpp"
 
 namespace pleat {

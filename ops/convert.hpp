@@ -5,7 +5,7 @@
 
 #include <span>
 
-#include "core/bf16.hpp"
+#include "core/simd/bf16.hpp"
 
 namespace pleat {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
-#include "ops/gemm.hpp"
+#include "ops/conv/gemm/gemm.hpp"
 
 namespace pleat {
 namespace {

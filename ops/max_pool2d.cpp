@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "core/bf16.hpp"
 #include "core/parallel.hpp"
-#include "core/simd.hpp"
+#include "core/simd/bf16.hpp"
+#include "core/simd/simd.hpp"
 #include "ops/pool_window.hpp"
 
 namespace pleat {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "core/tensor.hpp"
-#include "ops/window.hpp"
+#include "ops/conv/window.hpp"
 
 namespace pleat {
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "core/bf16.hpp"
 #include "core/parallel.hpp"
-#include "ops/window.hpp"
+#include "core/simd/bf16.hpp"
+#include "ops/conv/window.hpp"
 
 namespace pleat {
 namespace {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "core/check.hpp"
-#include "ops/border_conv2d.hpp"
-#include "ops/window.hpp"
+#include "ops/conv/border_conv2d.hpp"
+#include "ops/conv/window.hpp"
 
 namespace pleat {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "fold/engine.hpp"
+#include "fold/engine/engine.hpp"
 #include "fold/mask.hpp"
 #include "fold/plan.hpp"
 #include "fold/proof.hpp"
@@ -15,7 +15,7 @@
 #include "models/mobilenet_v2.hpp"
 #include "models/resnet.hpp"
 #include "models/vgg.hpp"
-#include "ops/exec.hpp"
+#include "ops/exec/exec.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tests/fold_models.hpp"

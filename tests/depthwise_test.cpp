@@ -11,9 +11,9 @@
 
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
-#include "ops/conv2d_onednn.hpp"
-#include "ops/depthwise_conv2d.hpp"
-#include "ops/window.hpp"
+#include "ops/conv/conv2d_onednn.hpp"
+#include "ops/conv/depthwise_conv2d.hpp"
+#include "ops/conv/window.hpp"
 #include "tests/op_cases.hpp"
 
 namespace pleat::testing {

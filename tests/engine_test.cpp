@@ -1,5 +1,5 @@
 // The engine against the naive evaluator: every kind of op, every way to fuse, random networks, memory.
-#include "fold/engine.hpp"
+#include "fold/engine/engine.hpp"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "fold/engine_plan.hpp"
+#include "fold/engine/fusion.hpp"
 #include "fold/plan.hpp"
 #include "models/models.hpp"
 #include "ops/spec.hpp"

@@ -1,6 +1,6 @@
 // The executor as a whole: gradients through every way values can be shared and ops be fused, evaluation against the
 // naive evaluator, repeatability, allocations, and who is named when numbers blow up.
-#include "ops/exec.hpp"
+#include "ops/exec/exec.hpp"
 
 #include <doctest/doctest.h>
 
@@ -13,9 +13,9 @@
 #include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
-#include "core/simd.hpp"
-#include "ops/conv_algorithms.hpp"
-#include "ops/cross_entropy.hpp"
+#include "core/simd/simd.hpp"
+#include "ops/conv/choose_algorithm.hpp"
+#include "ops/loss/cross_entropy.hpp"
 #include "ops/spec.hpp"
 #include "tests/alloc_count.hpp"
 #include "tests/compare.hpp"

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "core/safetensors.hpp"
-#include "core/sgd.hpp"
 #include "fold/alpha_loss.hpp"
-#include "ops/cross_entropy.hpp"
-#include "ops/exec.hpp"
+#include "ops/exec/exec.hpp"
+#include "ops/loss/cross_entropy.hpp"
 #include "ops/spec.hpp"
+#include "tools/train/sgd.hpp"
 
 using namespace pleat;
 

@@ -10,8 +10,8 @@
 
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
-#include "ops/cross_entropy.hpp"
-#include "ops/distillation.hpp"
+#include "ops/loss/cross_entropy.hpp"
+#include "ops/loss/distillation.hpp"
 
 using namespace pleat;
 

@@ -1,5 +1,5 @@
 // ONNX files: every row of op_cases passes ONNX's own checker and has the shapes that Pleat says; names and metadata.
-// That they compute the same numbers: tools/check_onnx.sh, which runs them.
+// That they compute the same numbers: tools/scripts/check_onnx.sh, which runs them.
 #include <doctest/doctest.h>
 #include <onnx/checker.h>
 #include <onnx/shape_inference/implementation.h>
@@ -16,8 +16,8 @@
 #include "tests/fold_models.hpp"
 #include "tests/op_cases.hpp"
 #include "tests/run.hpp"
-#include "tools/onnx_export.hpp"
-#include "tools/onnx_writer.hpp"
+#include "tools/onnx/onnx_export.hpp"
+#include "tools/onnx/onnx_writer.hpp"
 
 using namespace pleat;
 using namespace pleat::testing;
@@ -69,7 +69,7 @@ std::string metadata_of(const onnx::ModelProto& model, const std::string& key) {
 }  // namespace
 
 TEST_CASE("onnx: every op passes ONNX's checker and has the right shape") {
-  const char* folder = std::getenv("PLEAT_ONNX_MODELS");  // tools/check_onnx.sh wants the models
+  const char* folder = std::getenv("PLEAT_ONNX_MODELS");  // tools/scripts/check_onnx.sh wants the models
   int written = 0;
   for (const Model& model : small_models()) {
     CAPTURE(to_text(model.graph));

@@ -10,8 +10,8 @@
 #include "core/graph.hpp"
 #include "core/tensor.hpp"
 #include "ops/batch_norm.hpp"
-#include "ops/conv2d_onednn.hpp"
-#include "ops/exec.hpp"
+#include "ops/conv/conv2d_onednn.hpp"
+#include "ops/exec/exec.hpp"
 
 namespace pleat::testing {
 

@@ -14,9 +14,9 @@
 
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
-#include "ops/border_conv2d.hpp"
-#include "ops/conv2d.hpp"
-#include "ops/depthwise_conv2d.hpp"
+#include "ops/conv/border_conv2d.hpp"
+#include "ops/conv/conv2d.hpp"
+#include "ops/conv/depthwise_conv2d.hpp"
 #include "ops/spec.hpp"
 #include "tests/compare.hpp"
 #include "tests/op_cases.hpp"

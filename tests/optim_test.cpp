@@ -14,12 +14,12 @@
 
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
-#include "core/run_log.hpp"
-#include "core/schedule.hpp"
-#include "core/sgd.hpp"
 #include "core/tensor.hpp"
-#include "ops/muon.hpp"
 #include "tests/temp_dir.hpp"
+#include "tools/train/muon.hpp"
+#include "tools/train/run_log.hpp"
+#include "tools/train/schedule.hpp"
+#include "tools/train/sgd.hpp"
 
 using namespace pleat;
 using doctest::Approx;

@@ -2,9 +2,9 @@
 #include <stdexcept>
 
 #include "core/rng.hpp"
-#include "fold/product_conv.hpp"
-#include "ops/pointwise_conv2d.hpp"
-#include "ops/window.hpp"
+#include "fold/engine/product_conv.hpp"
+#include "ops/conv/pointwise_conv2d.hpp"
+#include "ops/conv/window.hpp"
 #include "tests/alloc_count.hpp"
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"

@@ -1,5 +1,5 @@
-// Registers (core/simd.hpp) against plain values, and bfloat16's rounding.
-#include "core/simd.hpp"
+// Registers (core/simd/simd.hpp) against plain values, and bfloat16's rounding.
+#include "core/simd/simd.hpp"
 
 #include <doctest/doctest.h>
 

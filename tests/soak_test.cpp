@@ -15,10 +15,10 @@
 #include <thread>
 #include <vector>
 
-#include "core/bf16.hpp"
 #include "core/rng.hpp"
+#include "core/simd/bf16.hpp"
+#include "fold/engine/pleat.h"
 #include "fold/plan.hpp"
-#include "fold/pleat.h"
 #include "ops/model_file.hpp"
 #include "tests/temp_dir.hpp"
 #include "tools/open_model.hpp"

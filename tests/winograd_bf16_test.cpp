@@ -1,5 +1,5 @@
 // Winograd's convolution in bfloat16 against the naive evaluator in double.
-#include "ops/winograd_bf16.hpp"
+#include "ops/conv/winograd/winograd_bf16.hpp"
 
 #include <doctest/doctest.h>
 

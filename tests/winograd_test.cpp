@@ -1,7 +1,5 @@
 // Winograd's convolution against the naive evaluator and the native kernels (whose gradients tests/ops_test.cpp checks
 // by finite differences), both in double.
-#include "ops/winograd.hpp"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -14,12 +12,13 @@
 #include <type_traits>
 #include <vector>
 
-#include "core/bf16.hpp"
 #include "core/check.hpp"
 #include "core/rng.hpp"
-#include "ops/conv2d.hpp"
-#include "ops/conv2d_onednn.hpp"
-#include "ops/winograd_pass.hpp"
+#include "core/simd/bf16.hpp"
+#include "ops/conv/conv2d.hpp"
+#include "ops/conv/conv2d_onednn.hpp"
+#include "ops/conv/winograd/winograd_conv2d.hpp"
+#include "ops/conv/winograd/winograd_pass.hpp"
 #include "tests/alloc_count.hpp"
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "data/transform.hpp"
-#include "ops/softmax.hpp"
+#include "ops/loss/softmax.hpp"
 
 namespace pleat {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "tools/evaluate.hpp"
+#include "tools/train/evaluate.hpp"
 
 namespace pleat {
 

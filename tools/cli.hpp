@@ -27,7 +27,7 @@
 #include <vector>
 
 #include "core/version.hpp"
-#include "ops/conv_kernel.hpp"
+#include "ops/conv/conv_kernel.hpp"
 
 namespace pleat {
 

@@ -1,7 +1,7 @@
 // The options of commands that run the inference engine.
 #pragma once
 
-#include "fold/engine.hpp"
+#include "fold/engine/engine.hpp"
 #include "tools/cli.hpp"
 
 namespace pleat {

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <memory>
 
-#include "fold/engine.hpp"
+#include "core/progress.hpp"
+#include "fold/engine/engine.hpp"
 #include "fold/mask.hpp"
-#include "ops/softmax.hpp"
+#include "ops/loss/softmax.hpp"
 #include "ops/spec.hpp"
-#include "tools/progress.hpp"
 
 namespace pleat {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/engine.hpp"
+#include "fold/engine/engine.hpp"
 #include "tools/peak.hpp"
 
 namespace pleat {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/parallel.hpp"
-#include "fold/engine.hpp"
+#include "fold/engine/engine.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {

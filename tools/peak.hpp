@@ -3,7 +3,7 @@
 
 #include <ostream>
 
-#include "core/bf16.hpp"
+#include "core/simd/bf16.hpp"
 
 namespace pleat {
 

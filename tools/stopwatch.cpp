@@ -6,11 +6,11 @@
 #include <limits>
 
 #include "core/check.hpp"
+#include "core/progress.hpp"
 #include "core/rng.hpp"
-#include "fold/engine.hpp"
+#include "fold/engine/engine.hpp"
 #include "tools/engine_options.hpp"
 #include "tools/latency.hpp"
-#include "tools/progress.hpp"
 
 namespace pleat {
 namespace {

@@ -3,8 +3,8 @@
 #include <chrono>
 
 #include "core/rng.hpp"
-#include "core/sgd.hpp"
-#include "ops/cross_entropy.hpp"
+#include "ops/loss/cross_entropy.hpp"
+#include "tools/train/sgd.hpp"
 
 namespace pleat {
 

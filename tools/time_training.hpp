@@ -6,7 +6,7 @@
 
 #include "core/model.hpp"
 #include "core/step_times.hpp"
-#include "ops/exec.hpp"
+#include "ops/exec/exec.hpp"
 
 namespace pleat {
 

@@ -6,7 +6,7 @@
 #include <ostream>
 
 #include "core/model.hpp"
-#include "ops/exec.hpp"
+#include "ops/exec/exec.hpp"
 
 namespace pleat {
 

@@ -6,12 +6,12 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/progress.hpp"
 #include "core/rng.hpp"
 #include "core/tune_cache.hpp"
-#include "ops/conv_kernel.hpp"
+#include "ops/conv/conv_kernel.hpp"
+#include "ops/conv/window.hpp"
 #include "ops/spec.hpp"
-#include "ops/window.hpp"
-#include "tools/progress.hpp"
 
 namespace pleat {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/graph.hpp"
-#include "ops/exec.hpp"
+#include "ops/exec/exec.hpp"
 #include "tools/cli.hpp"
 
 namespace pleat {

@@ -1,0 +1,271 @@
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "core/check.hpp"
+#include "core/onednn.hpp"
+#include "core/parallel.hpp"
+#include "fold/engine/steps.hpp"
+#include "ops/add.hpp"
+#include "ops/alpha_act.hpp"
+#include "ops/conv/border_conv2d.hpp"
+#include "ops/shortcut.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+template <class T>
+void flatten(std::span<T> y, std::span<const T> x, const Nhwc& s) {
+  const int64_t plane = s.h * s.w;
+  parallel_for(s.n * s.c, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t p = 0; p < plane; ++p) y[row * plane + p] = x[(row / s.c * plane + p) * s.c + row % s.c];
+  });
+}
+
+/// Values put in the order a primitive likes, in memory of its own.
+dnnl::memory constant(std::span<const float> values, const onednn::Desc& from, const onednn::Desc& to) {
+  dnnl::memory source(from, onednn::engine(), const_cast<float*>(values.data()));
+  dnnl::memory target(to, onednn::engine());
+  onednn::reorder(source, target);
+  return target;
+}
+
+/// A primitive with its arguments in the form oneDNN's C interface takes: the C++ one builds that at every call.
+struct Primitive {
+  dnnl::primitive primitive;
+  std::vector<dnnl::memory> memories;  // own what `args` points at
+  std::vector<dnnl_exec_arg_t> args;
+
+  void add(int arg, const dnnl::memory& memory) {
+    memories.push_back(memory);
+    args.push_back({arg, memory.get()});
+  }
+  void operator()() const {
+    const auto status =
+        dnnl_primitive_execute(primitive.get(), onednn::stream().get(), static_cast<int>(args.size()), args.data());
+    if (status != dnnl_success) throw std::runtime_error(concat("oneDNN: execution failed with status ", status));
+  }
+};
+
+class Maker {
+ public:
+  Maker(const EngineNetwork& network, const Task& task)
+      : net_(network), graph_(network.graph), task_(task), input_(graph_.nodes[task.first()].inputs[0]) {}
+
+  std::vector<EngineStep> make() {
+    const Nhwc &x = net_.shapes[input_], &y = net_.shapes[task_.op];
+    std::visit(
+        Overloaded{[](const Input&) {},
+                   [&](const Conv2d& op) {
+                     convolution({x, y, op.kernel, op.stride, op.pad, op.groups, op.bias}, parameter(".weight"),
+                                 bias(op.bias));
+                   },
+                   [&](const DepthwiseConv2d& op) {
+                     convolution({x, y, op.kernel, op.stride, op.pad, static_cast<int>(x.c), op.bias},
+                                 parameter(".weight"), bias(op.bias));
+                   },
+                   [&](const BorderConv2d& op) { border(op); }, [&](const BatchNorm& op) { batch_norm(op.eps); },
+                   [&](const AlphaAct&) { activation(task_.op, input_); },
+                   [&](const MaxPool2d& op) {
+                     pooling(dnnl::algorithm::pooling_max, {op.kernel, op.kernel}, {op.stride, op.stride}, op.pad);
+                   },
+                   [&](const AvgPool2d& op) {
+                     pooling(dnnl::algorithm::pooling_avg_include_padding, {op.kernel, op.kernel},
+                             {op.stride, op.stride}, op.pad);
+                   },
+                   [&](const GlobalAvgPool&) {
+                     pooling(dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
+                   },
+                   [&](const Flatten&) {
+                     plain("flatten",
+                           [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
+                   },
+                   [&](const Linear& op) {
+                     // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product, which
+                     // besides asks the system for memory at every call on some machines.
+                     convolution({{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias}, parameter(".weight"),
+                                 bias(op.bias));
+                   },
+                   [&](const Add&) { sum(); },
+                   [&](const Shortcut& op) {
+                     plain("shortcut", [x, op]<class T>(std::span<T> to, std::span<const T> from) {
+                       shortcut_forward<T>(to, from, x, op);
+                     });
+                   }},
+        graph_.nodes[task_.op].op);
+    return std::move(steps_);
+  }
+
+ private:
+  std::span<const float> parameter(const char* suffix) const {
+    return net_.tensors.at(graph_.nodes[task_.op].name + suffix).values;
+  }
+  std::span<const float> bias(bool present) const { return present ? parameter(".bias") : std::span<const float>(); }
+  onednn::Type type(int node) const { return net_.types[node] == Dtype::f32 ? onednn::Type::f32 : onednn::Type::bf16; }
+  void add(std::string kind, std::string kernel, std::size_t scratch, std::function<Work(const Memory&)> bind) {
+    steps_.push_back({task_, std::move(kind), std::move(kernel), scratch, std::move(bind)});
+  }
+
+  // Our own code for values of the type that node `task_.op` has: bind<T>() gives the step's.
+  template <class Bind>
+  void add_typed(const char* kind, const Bind& bind) {
+    if (net_.types[task_.op] == Dtype::f32)
+      add(kind, "pleat", 0, bind.template operator()<float>());
+    else
+      add(kind, "pleat", 0, bind.template operator()<Bf16>());
+  }
+
+  // body(value, input).
+  template <class Body>
+  void plain(const char* kind, const Body& body) {
+    const int from = input_, to = task_.op;
+    const int64_t from_size = net_.shapes[from].size(), to_size = net_.shapes[to].size();
+    add_typed(kind, [=]<class T>() {
+      return [=](const Memory& m) -> Work {
+        return [=, y = m.span<T>(to, to_size), x = std::span<const T>(m.span<T>(from, from_size))] { body(y, x); };
+      };
+    });
+  }
+
+  void border(const BorderConv2d& op) {
+    const Nhwc x = net_.shapes[input_];
+    const bool weighted = BorderGeometry(x, op).taps > 0;
+    const auto bias = parameter(".bias");
+    const auto weight = weighted ? parameter(".weight") : std::span<const float>();
+    plain("border_conv2d",
+          [x, op, weight = AlignedVector<float>(weight.begin(), weight.end()),
+           bias = AlignedVector<float>(bias.begin(), bias.end())]<class T>(std::span<T> to, std::span<const T> from) {
+            border_conv2d_forward<T>(to, from, weight, bias, x, op);
+          });
+  }
+
+  void sum() {
+    const int a = input_, b = graph_.nodes[task_.op].inputs[1], to = task_.op;
+    const int64_t size = net_.shapes[to].size();
+    add_typed("add", [=]<class T>() {
+      return [=](const Memory& m) -> Work {
+        return [=, y = m.span<T>(to, size), x = m.span<T>(a, size), other = m.span<T>(b, size)] {
+          add_forward<T>(y, x, other);
+        };
+      };
+    });
+  }
+
+  // The activation `node` of the value `from` as a pass of its own; both may share memory.
+  void activation(int node, int from) {
+    const float alpha = engine_activation(net_, node).alpha;
+    const Nonlinearity s = std::get<AlphaAct>(graph_.nodes[node].op).s;
+    const int64_t size = net_.shapes[node].size();
+    add_typed("alpha_act", [=]<class T>() {
+      return [=](const Memory& m) -> Work {
+        return [=, y = m.span<T>(node, size), x = m.span<T>(from, size)] { alpha_act_forward<T>(y, x, alpha, s); };
+      };
+    });
+  }
+
+  void convolution(onednn::Convolution sizes, std::span<const float> weight, std::span<const float> bias) {
+    sizes.type = type(input_);
+    sizes.y_type = type(task_.result);
+    const auto descriptor = onednn::forward(sizes, dnnl::prop_kind::forward_inference, attributes());
+    std::vector<std::pair<int, dnnl::memory>> constants;
+    constants.emplace_back(DNNL_ARG_WEIGHTS, constant(weight, onednn::weights(sizes, onednn::Type::f32, false),
+                                                      descriptor.weights_desc()));
+    if (sizes.bias) constants.emplace_back(DNNL_ARG_BIAS, constant(bias, onednn::bias(sizes), descriptor.bias_desc()));
+    Task primitive = task_;
+    if (!activates_in_primitive()) primitive.activation = -1;
+    add_primitive(with_epilogue(pleat::kind(graph_.nodes[task_.op].op), primitive), descriptor,
+                  dnnl::convolution_forward(descriptor), std::move(constants));
+    if (task_.activation >= 0 && !activates_in_primitive()) activation(task_.activation, task_.result);
+  }
+
+  /// What is left of batch norms after folding is a depthwise 1x1 convolution.
+  void batch_norm(double eps) {
+    const auto gamma = parameter(".weight"), beta = parameter(".bias");
+    const auto mean = parameter(".running_mean"), var = parameter(".running_var");
+    AlignedVector<float> weight(gamma.size()), bias(gamma.size());
+    for (std::size_t c = 0; c < weight.size(); ++c) {
+      const double scale = gamma[c] / std::sqrt(var[c] + eps);
+      weight[c] = static_cast<float>(scale);
+      bias[c] = static_cast<float>(beta[c] - scale * mean[c]);
+    }
+    const Nhwc& x = net_.shapes[task_.op];
+    convolution({x, x, 1, 1, {}, static_cast<int>(x.c), true}, weight, bias);
+  }
+
+  void pooling(dnnl::algorithm algorithm, const onednn::Dims& kernel, const onednn::Dims& stride, const Padding& pad) {
+    const auto descriptor =
+        onednn::pooling(algorithm, net_.shapes[input_], net_.shapes[task_.op], kernel, stride, pad, type(task_.op));
+    add_primitive(pleat::kind(graph_.nodes[task_.op].op), descriptor, dnnl::pooling_forward(descriptor), {});
+  }
+
+  /// The primitive with input, output, constants and scratchpad.
+  template <class Descriptor>
+  void add_primitive(const std::string& kind, const Descriptor& descriptor, const dnnl::primitive& primitive,
+                     std::vector<std::pair<int, dnnl::memory>> constants) {
+    const auto bind = [=, constants = std::move(constants), from = input_, to = task_.result](const Memory& m) -> Work {
+      Primitive work{primitive, {}, {}};
+      work.add(DNNL_ARG_SRC, {descriptor.src_desc(), onednn::engine(), m.values[from]});
+      work.add(DNNL_ARG_DST, {descriptor.dst_desc(), onednn::engine(), m.values[to]});
+      work.add(DNNL_ARG_SCRATCHPAD, {descriptor.scratchpad_desc(), onednn::engine(), m.scratch});
+      for (const auto& [arg, memory] : constants) work.add(arg, memory);
+      return work;
+    };
+    add(kind, descriptor.impl_info_str(), descriptor.scratchpad_desc().get_size(), bind);
+  }
+
+  dnnl::primitive_attr attributes() const {
+    dnnl::post_ops ops;
+    if (task_.residual >= 0) ops.append_sum(1.0f);
+    if (activates_in_primitive()) {
+      const Activation act = engine_activation(net_, task_.activation);
+      if (std::isinf(act.limit))
+        onednn::append_eltwise(ops, dnnl::algorithm::eltwise_relu, act.alpha, 0);
+      else
+        onednn::append_eltwise(ops, dnnl::algorithm::eltwise_clip, 0, act.limit);
+    }
+    dnnl::primitive_attr attr = onednn::user_scratchpad();
+    attr.set_post_ops(ops);
+    return attr;
+  }
+
+  /// ReLU's alpha form is a leaky ReLU; ReLU6's has no counterpart in oneDNN unless alpha is 0.
+  bool activates_in_primitive() const {
+    if (task_.activation < 0) return false;
+    const Activation act = engine_activation(net_, task_.activation);
+    return std::isinf(act.limit) || act.alpha == 0;
+  }
+
+  const EngineNetwork& net_;
+  const Graph& graph_;
+  const Task& task_;
+  const int input_;
+  std::vector<EngineStep> steps_;
+};
+
+}  // namespace
+
+Activation engine_activation(const EngineNetwork& network, int node) {
+  if (node < 0) return {};
+  const AlphaAct& act = std::get<AlphaAct>(network.graph.nodes[node].op);
+  return {act.alpha.empty() ? 0 : network.tensors.at(act.alpha).values[0],
+          act.s == Nonlinearity::relu6 ? 6.0f : INFINITY};
+}
+
+std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix) {
+  const auto at = network.tensors.find(network.graph.nodes[task.op].name + suffix);
+  return at == network.tensors.end() ? std::span<const float>() : std::span<const float>(at->second.values);
+}
+
+std::string with_epilogue(std::string kind, const Task& task) {
+  if (task.residual >= 0) kind += "+add";
+  if (task.activation >= 0) kind += "+alpha_act";
+  return kind;
+}
+
+std::vector<EngineStep> make_steps(const EngineNetwork& network, const Task& task) {
+  return Maker(network, task).make();
+}
+
+}  // namespace pleat

@@ -1,0 +1,84 @@
+#include "fold/move_padding.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+
+#include "fold/rewrite.hpp"
+#include "ops/spec.hpp"
+
+namespace pleat {
+namespace {
+
+// The part of the plane on which a value is computed, or read: positions along each axis, both ends included, where 0
+// is the first of the value as ordinarily padded.
+struct Area {
+  Offsets rows, columns;
+};
+
+Area area(const Nhwc& shape) {
+  return {{0, static_cast<int>(shape.h) - 1}, {0, static_cast<int>(shape.w) - 1}};
+}
+
+Offsets hull(const Offsets& a, const Offsets& b) {
+  return {std::min(a.lo, b.lo), std::max(a.hi, b.hi)};
+}
+
+Offsets read_by(const Offsets& outputs, const Offsets& offsets, int stride) {
+  return {stride * outputs.lo + offsets.lo, stride * outputs.hi + offsets.hi};
+}
+
+// What an op reads of its input to give `output`.
+Area read_by(const Area& output, const Op& op, const Nhwc& input) {
+  if (std::holds_alternative<Add>(op)) return output;
+  const MapShape map = *map_shape(op, input);
+  return {read_by(output.rows, map.rows, map.stride), read_by(output.columns, map.columns, map.stride)};
+}
+
+AxisPadding padding(const Offsets& stored, const Offsets& needed, int stride) {
+  return {stored.lo - needed.lo, needed.hi - stored.hi, stride - 1};
+}
+
+void reorder_group(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
+  const Graph& graph = model.graph;
+  // Backward: each value is computed wherever it is read; the group's output and input keep their sizes.
+  std::map<int, Area> areas = {{group.to, area(shapes[group.to])}};
+  for (auto i = group.nodes.rbegin(); i != group.nodes.rend(); ++i)
+    for (const int input : graph.nodes[*i].inputs) {
+      const Area needed = read_by(areas.at(*i), graph.nodes[*i].op, shapes[input]);
+      Area& all = areas.emplace(input, needed).first->second;
+      all = {hull(all.rows, needed.rows), hull(all.columns, needed.columns)};
+    }
+  areas[group.from] = area(shapes[group.from]);
+
+  for (const int i : group.nodes) {
+    const Node& node = graph.nodes[i];
+    const auto axis = [&](int input, Offsets Area::*side) {
+      const auto map = map_shape(node.op, shapes[input]);
+      return padding(areas.at(input).*side, read_by(areas.at(i), node.op, shapes[input]).*side, map ? map->stride : 1);
+    };
+    const int first = node.inputs[0], channels = static_cast<int>(shapes[first].c);
+    if (std::holds_alternative<Add>(node.op)) {
+      std::vector<int> inputs;
+      for (const int input : node.inputs)
+        inputs.push_back(
+            rewrite.padded(node.name, rewrite[input], channels, axis(input, &Area::rows), axis(input, &Area::columns)));
+      rewrite.stand_for(i, rewrite.add(node.name, node.op, inputs));
+    } else {
+      rewrite.stand_for(i, rewrite.add_padded(node.name, node.op, rewrite[first], channels, axis(first, &Area::rows),
+                                              axis(first, &Area::columns)));
+    }
+  }
+}
+
+}  // namespace
+
+Model reorder_padding(const Model& model, const std::vector<Region>& groups) {
+  const std::vector<Nhwc> shapes = infer_shapes(model.graph);
+  std::vector<Region> changed;
+  std::copy_if(groups.begin(), groups.end(), std::back_inserter(changed), [](const Region& g) { return !g.exact(); });
+  return rewrite_groups(model, changed,
+                        [&](Rewrite& rewrite, const Region& group) { reorder_group(rewrite, model, group, shapes); });
+}
+
+}  // namespace pleat

@@ -1,0 +1,58 @@
+// Which algorithm computes a convolution in training, pass by pass. All give the same up to rounding, so which is
+// chosen decides the bits of a run, and is part of its recipe as a text: three letters (forward, backward to the input,
+// backward to the weights) for each convolution that has a choice, in the graph's order.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/graph.hpp"
+#include "core/tensor.hpp"
+#include "ops/exec/plan.hpp"
+
+namespace pleat {
+
+/// The letter that stands for it.
+enum class Algorithm : char {
+  direct = 'd',
+  winograd2 = '2',  ///< F(2x2,3x3), ops/conv/winograd/winograd_pass.hpp.
+  winograd4 = '4',  ///< F(4x4,3x3).
+  product = 'p',    ///< ops/conv/pointwise_conv2d.hpp.
+};
+inline constexpr Algorithm kAlgorithms[] = {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4,
+                                            Algorithm::product};
+
+struct ConvAlgorithms {
+  Algorithm forward = Algorithm::direct, backward_data = Algorithm::direct, backward_weights = Algorithm::direct;
+  bool operator==(const ConvAlgorithms&) const = default;
+};
+
+/// A convolution that has a choice, as training meets it: 3x3 or 1x1 with stride 1 and no groups.
+struct TrainingConv {
+  int node;
+  Conv2d op;
+  Nhwc x_shape;  ///< Of a piece of the batch.
+  bool bf16, needs_dx;
+  int64_t pieces;  ///< In a batch.
+};
+
+/// Those of the graph, in order. `shapes` for one picture, `plan` for training with `batch` pictures a step.
+std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<Nhwc>& shapes, const ExecPlan& plan,
+                                         int64_t batch);
+
+/// What can compute a convolution: one algorithm if it has no choice.
+std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op);
+
+/// What is fastest by a rule from measurements on several processors: Winograd where there are enough channels,
+/// products for 1x1.
+ConvAlgorithms usual_algorithms(const TrainingConv& conv);
+
+/// Three letters.
+std::string to_text(const ConvAlgorithms& algorithms);
+
+/// One for each of `convs` from their letters; from an empty text the usual ones. Throws
+/// std::invalid_argument for other letters or another number of them.
+std::vector<ConvAlgorithms> parse_algorithms(std::string_view text, const std::vector<TrainingConv>& convs);
+
+}  // namespace pleat

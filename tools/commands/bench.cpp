@@ -1,0 +1,81 @@
+// `pleat bench MODEL...`: latency of the engine, several models and precisions interleaved; or speed of training.
+#include <ostream>
+
+#include "core/machine.hpp"
+#include "tools/cli.hpp"
+#include "tools/commands/commands.hpp"
+#include "tools/engine_options.hpp"
+#include "tools/latency.hpp"
+#include "tools/network_options.hpp"
+#include "tools/open_model.hpp"
+#include "tools/time_training.hpp"
+#include "tools/train_profile.hpp"
+#include "tools/tune.hpp"
+
+namespace pleat {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
+  Json models = Json::array();
+  ExecOptions options{.batch = batch, .training = true, .kernels = cli.kernels(), .dtype = cli.dtype()};
+  for (const std::string& name : cli.arguments("MODEL...")) {
+    Model model = open_model(name, cli.seed(), "", "", network_options(cli));
+    options.algorithms = tune(cli, model.graph, options);
+    if (cli.has("profile")) {
+      Json profile = profile_training(std::move(model), options, runs);
+      print_profile(cli.out() << name << ", " << batch << " pictures a step, in pieces\n", profile);
+      models.push_back({{"model", name}, {"profile", std::move(profile)}});
+      continue;
+    }
+    const double median = quantile(time_training(std::move(model), options, warmup, runs), 0.5);
+    const double rate = static_cast<double>(batch) / median;
+    cli.out() << name << ": " << 1e3 * median << " ms a training step, " << rate << " images/s\n";
+    models.push_back({{"model", name},
+                      {"median_ms", 1e3 * median},
+                      {"images_per_second", rate},
+                      {"algorithms", options.algorithms},
+                      {"peak_memory", peak_memory()}});
+  }
+  return models;
+}
+
+Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
+  std::vector<Timed> timed;
+  for (const std::string& name : cli.arguments("MODEL...")) {
+    const Model model = open_model(name, cli.seed(), "", "", network_options(cli));
+    for (const EngineOptions& options : engine_options_each(cli, batch)) timed.emplace_back(name, model, options);
+  }
+  time_calls(timed, warmup, runs, cli.has("profile"));
+  print_report(cli.out(), timed);
+  Json models = Json::array();
+  for (const Timed& t : timed) models.push_back(report(t, timed.front()));
+  return models;
+}
+
+}  // namespace
+
+int bench_command(int argc, char** argv) {
+  Cli cli("pleat bench", "Times the inference engine on synthetic pictures, several models and precisions in turn.",
+          "pleat bench base.safetensors folded.safetensors --batch 1\n"
+          "pleat bench resnet20 --dtype f32,bf16 --profile\n"
+          "pleat bench resnet20 --training --batch 128 --runs 10");
+  cli.accept_dtypes();
+  cli.argument("MODEL...", "names of `pleat list` (random weights), or model files");
+  cli.option("batch", "N", "pictures a call", "1");
+  cli.option("warmup", "N", "calls before, that do not count", "10");
+  cli.option("runs", "N", "calls of each model", "200");
+  cli.flag("profile", "time every step, too, and what this machine can do at best");
+  cli.flag("training", "time training steps instead");
+  declare_tune(cli);
+  declare_network_options(cli);
+  if (!cli.parse(argc, argv)) return 0;
+  const int64_t batch = cli.integer("batch", 1, 1 << 16), warmup = cli.integer("warmup", 0, 1'000'000);
+  const int64_t runs = cli.integer("runs", 1, 10'000'000);
+  cli.finish({{"models", cli.has("training") ? bench_training(cli, batch, warmup, runs)
+                                             : bench_engine(cli, batch, warmup, runs)}});
+  return 0;
+}
+
+}  // namespace pleat

@@ -1,0 +1,114 @@
+// `pleat data fetch|info|bench NAME`: gets a data set, describes one, or times its loading.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <ostream>
+#include <vector>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+#include "data/dataset.hpp"
+#include "data/fetch.hpp"
+#include "data/loader.hpp"
+#include "tools/cli.hpp"
+#include "tools/commands/commands.hpp"
+
+namespace pleat {
+namespace {
+
+std::string joined(const std::vector<double>& values) {
+  std::string text;
+  for (double value : values) text += concat(text.empty() ? "" : ", ", std::round(value * 1e4) / 1e4);
+  return text;
+}
+
+// All pictures in memory; of picture files, which take milliseconds each, enough for three digits.
+constexpr int64_t kMeasuredFiles = 1000;
+
+void describe(const Cli& cli, const std::string& name, const std::string& dir) {
+  const Dataset test = load_dataset(dir, Split::test);
+  // Class folders without train and val are a test split alone.
+  const bool whole = test.files.empty() || test.root != dir;
+  const Dataset train = whole ? load_dataset(dir, Split::train) : Dataset{};
+  const Dataset& measured = whole ? train : test;
+  const int64_t pictures = measured.files.empty() ? measured.size() : std::min(measured.size(), kMeasuredFiles);
+  const Statistics statistics = measure(measured, pictures);
+  std::ostream& out = cli.out();
+  out << name << " in " << dir << "\n  train    " << train.size() << " images";
+  if (measured.files.empty())
+    out << " of " << train.height << "x" << train.width << "x" << train.channels;
+  else
+    out << ", JPEG and PNG files";
+  out << "\n  test     " << test.size() << " images\n  classes  " << measured.classes.size() << "\n  mean     "
+      << joined(statistics.mean) << "  (" << pictures << " images of the " << (whole ? "training" : "test")
+      << " split, pixels from 0 to 1)\n  std      " << joined(statistics.std) << '\n';
+  for (const Dataset* set : {&train, &test})
+    if (!set->warning.empty()) out << "  warning: " << set->warning << '\n';
+  cli.finish({{"name", name},
+              {"folder", dir},
+              {"images", train.size()},
+              {"test_images", test.size()},
+              {"height", measured.height},
+              {"width", measured.width},
+              {"channels", measured.channels},
+              {"classes", measured.classes.size()},
+              {"class_names", measured.classes},
+              {"mean", statistics.mean},
+              {"std", statistics.std}});
+}
+
+// One epoch of the training pictures as a network of ImageNet's would get them, or of their own size, and no network.
+void bench(const Cli& cli, const std::string& name) {
+  const DatasetInfo info = dataset_info(name);
+  const Dataset data = load_dataset(name, Split::train);
+  const bool files = !data.files.empty();
+  const PictureFormat format{files ? 224 : data.height, files ? 224 : data.width, data.channels, info.mean, info.std};
+  Loader loader(data, format,
+                {.batch = cli.integer("batch", 1, 1 << 16),
+                 .augment = Augment{.resized_crop = files},
+                 .shuffle = true,
+                 .seed = cli.seed(),
+                 .threads = num_threads()});
+  const auto start = std::chrono::steady_clock::now();
+  loader.start_epoch(0);
+  while (loader.next() != nullptr) continue;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double rate = static_cast<double>(data.size()) / seconds;
+  cli.out() << data.size() << " pictures in " << seconds << " s, " << rate << " a second, by " << num_threads()
+            << " threads\n";
+  cli.finish({{"images", data.size()}, {"seconds", seconds}, {"images_per_second", rate}});
+}
+
+}  // namespace
+
+int data_command(int argc, char** argv) {
+  Cli cli("pleat data", "Gets a data set from its official address into ./local, describes one, or times its loading.",
+          "pleat data fetch cifar10\npleat data info cifar10 --json\npleat data bench imagenette --threads 2");
+  cli.argument("ACTION", "fetch, info or bench");
+  cli.argument("NAME", "cifar10, cifar100, mnist, fashion-mnist; for info and bench also a folder");
+  cli.option("batch", "N", "pictures a batch, for bench", "32");
+  if (!cli.parse(argc, argv)) return 0;
+  const std::string& action = cli.argument("ACTION");
+  const std::string& name = cli.argument("NAME");
+  if (action != "fetch" && action != "info" && action != "bench")
+    cli.usage_error("unknown action '" + action + "', expected fetch, info or bench");
+
+  if (action == "bench") {
+    bench(cli, name);
+    return 0;
+  }
+  const DatasetInfo info = dataset_info(name);
+  if (action == "info") {
+    describe(cli, info.name, info.name == name ? find_dataset(name) : name);
+    return 0;
+  }
+  if (info.name != name) cli.usage_error("'" + name + "' is a folder, expected a name");
+  const auto say = [&](const std::string& line) {
+    if (!cli.quiet()) cli.out() << line << std::endl;
+  };
+  describe(cli, name, fetch(official_source(name), "./local", say));
+  return 0;
+}
+
+}  // namespace pleat

@@ -1,0 +1,55 @@
+// `pleat COMMAND ...`: finds the command in one table and runs it.
+#include <cstring>
+#include <iostream>
+
+#include "tools/cli.hpp"
+#include "tools/commands/commands.hpp"
+
+namespace {
+
+struct Command {
+  const char* name;
+  const char* about;
+  int (*run)(int argc, char** argv);
+};
+
+constexpr Command kCommands[] = {
+    {"train", "train a network from scratch or from a file", pleat::train_command},
+    {"prefold", "train weights and alphas, so that activations can be dropped", pleat::prefold_command},
+    {"fold", "drop activations, merge convolutions", pleat::fold_command},
+    {"finetune", "train a folded network", pleat::finetune_command},
+    {"plan", "choose what to drop and merge by latency on this machine", pleat::plan_command},
+    {"eval", "accuracy on a data set", pleat::eval_command},
+    {"verify", "compare the outputs of two models", pleat::verify_command},
+    {"inspect", "print a model's graph, sizes and alphas", pleat::inspect_command},
+    {"bench", "latency of models on this machine", pleat::bench_command},
+    {"predict", "classes of pictures", pleat::predict_command},
+    {"import", "turn a PyTorch state_dict (safetensors) into a model", pleat::import_command},
+    {"export", "write a model as ONNX, for other runtimes", pleat::export_command},
+    {"data", "fetch or describe a data set", pleat::data_command},
+    {"list", "names of models and data sets", pleat::list_command},
+    {"doctor", "check this machine and this build", pleat::doctor_command},
+};
+
+void print_help() {
+  std::cout << "Pleat " << pleat::kVersion << ": train deep, fold, run shallow.\n\nusage: pleat COMMAND [options]\n\n";
+  for (const Command& command : kCommands)
+    std::cout << "  " << command.name << std::string(12 - std::strlen(command.name), ' ') << command.about << '\n';
+  std::cout << "\n`pleat COMMAND --help` shows a command's options and examples.\n";
+}
+
+int run(int argc, char** argv) {
+  if (argc < 2) throw pleat::UsageError("missing command\nhint: see `pleat --help`");
+  const std::string name = argv[1];
+  if (name == "--help" || name == "-h") return print_help(), 0;
+  if (name == "--version") return std::cout << "pleat " << pleat::kVersion << '\n', 0;
+  for (const Command& command : kCommands)
+    if (name == command.name) return command.run(argc - 1, argv + 1);
+  throw pleat::UsageError("unknown command '" + name + "'\nhint: see `pleat --help`");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return pleat::run_command([&] { return run(argc, argv); });
+}

@@ -1,0 +1,154 @@
+// `pleat verify A B`: the outputs of two models on the same pictures, compared number by number.
+#include <algorithm>
+#include <iomanip>
+#include <optional>
+#include <ostream>
+
+#include "core/check.hpp"
+#include "core/progress.hpp"
+#include "data/loader.hpp"
+#include "fold/engine/engine.hpp"
+#include "fold/proof.hpp"
+#include "ops/exec/exec.hpp"
+#include "ops/spec.hpp"
+#include "tools/cli.hpp"
+#include "tools/commands/commands.hpp"
+#include "tools/engine_options.hpp"
+#include "tools/network_options.hpp"
+#include "tools/picture_options.hpp"
+#include "tools/train/evaluate.hpp"
+
+namespace pleat {
+namespace {
+
+constexpr int64_t kMostBatch = 100;
+
+// What enters the (last) global pooling: the last value that still has borders. -1 where there is none.
+int last_map(const Graph& graph) {
+  for (int i = graph.output(); i > 0; --i)
+    if (std::holds_alternative<GlobalAvgPool>(graph.nodes[i].op)) return graph.nodes[i].inputs[0];
+  return -1;
+}
+
+// One of the two networks, ready to run: by the training kernels, or by the engine, which shows the logits alone.
+class Side {
+ public:
+  Side(const Cli& cli, const char* which, int64_t batch, bool by_engine)
+      : model_(open_model(cli.argument(which), cli.seed(), cli.has("data") ? cli.text("data") : "", "",
+                          network_options(cli))),
+        shapes_(infer_shapes(model_.graph, batch)),
+        map_(by_engine ? -1 : last_map(model_.graph)) {
+    if (by_engine)
+      engine_.emplace(model_, engine_options(cli, batch));
+    else
+      exec_.emplace(model_.graph, model_.tensors,
+                    ExecOptions{.batch = batch,
+                                .kernels = cli.kernels(),
+                                .keep = map_ < 0 ? std::vector<int>{} : std::vector<int>{map_}});
+  }
+  const Model& model() const { return model_; }
+  const Nhwc& shape(bool map) const { return shapes_[map ? map_ : model_.graph.output()]; }
+  bool has_map() const { return map_ >= 0; }
+  std::span<const float> run(std::span<const float> images) {
+    if (exec_) return exec_->run(images);
+    return logits_of(*engine_)(images, shapes_[0].n);
+  }
+  std::span<const float> map() const { return exec_->value(map_); }
+
+ private:
+  Model model_;
+  std::vector<Nhwc> shapes_;
+  int map_;
+  std::optional<Exec> exec_;
+  std::optional<Engine> engine_;
+};
+
+// How a model was folded at its borders: reorder or exact; null if it was not.
+nlohmann::ordered_json borders(const Side& side) {
+  const auto note = side.model().notes.find("fold.borders");
+  return note == side.model().notes.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(note->second);
+}
+
+void compare(Proof& proof, Side& a, Side& b, std::span<const float> images, int64_t n) {
+  const int64_t classes = a.shape(false).c;
+  const auto first = [&](std::span<const float> values, int64_t each) { return values.first(n * each); };
+  const auto logits_a = a.run(images), logits_b = b.run(images);
+  proof.add_logits(first(logits_a, classes), first(logits_b, classes), classes);
+  if (!a.has_map() || !b.has_map() || a.shape(true) != b.shape(true)) return;
+  Nhwc shape = a.shape(true);
+  shape.n = n;
+  const int64_t each = shape.h * shape.w * shape.c;
+  proof.add_maps(first(a.map(), each), first(b.map(), each), shape, 1);
+}
+
+// Standard normal pixels.
+AlignedVector<float> random_images(int64_t size, uint64_t seed, uint64_t stream) {
+  AlignedVector<float> pixels(size);
+  Rng rng(seed, stream);
+  for (float& pixel : pixels) pixel = static_cast<float>(rng.normal());
+  return pixels;
+}
+
+}  // namespace
+
+int verify_command(int argc, char** argv) {
+  Cli cli("pleat verify",
+          "Compares the outputs of two models on the same pictures: a data set's test split, or random ones.",
+          "pleat verify finetuned.safetensors merged.safetensors --data cifar10\n"
+          "pleat verify a.safetensors b.safetensors --random 100\n"
+          "pleat verify net.safetensors net.safetensors --data cifar10 --engine --dtype bf16   # is the engine right?");
+  cli.argument("A", "model file");
+  cli.argument("B", "model file");
+  cli.option("data", "NAME|DIR", "data set whose test split to use");
+  cli.option("random", "N", "use N random pictures instead", "100");
+  cli.flag("engine", "compute B by the inference engine, in --dtype; A by the training kernels, in f32");
+  declare_engine_tune(cli);
+  declare_network_options(cli);
+  cli.accept_bf16();
+  if (!cli.parse(argc, argv)) return 0;
+  if (cli.dtype() != Dtype::f32 && !cli.has("engine")) cli.usage_error("--dtype bf16 needs --engine");
+  const int64_t random = cli.integer("random", 1, 1'000'000'000);
+  const int64_t batch = cli.has("data") ? kMostBatch : std::min(kMostBatch, random);
+  Side a(cli, "A", batch, false), b(cli, "B", batch, cli.has("engine"));
+  const auto same = [&](bool ok, const char* what) {
+    PLEAT_CHECK(ok, "verify: ", cli.argument("A"), " and ", cli.argument("B"), " differ in ", what);
+  };
+  same(a.model().graph.nodes[0].op == b.model().graph.nodes[0].op, "the pictures they take");
+  same(a.shape(false) == b.shape(false), "the number of outputs");
+
+  Proof proof;
+  if (cli.has("data")) {
+    const PictureFormat format = picture_format(a.model());
+    same(format == picture_format(b.model()), "how they want their pictures: normalisation, crop or interpolation");
+    const Dataset data = load_dataset_for(a.model(), cli.text("data"), Split::test, "", cli.quiet());
+    Loader loader(data, format, {.batch = batch, .threads = loader_threads(data)});
+    loader.start_epoch(0);
+    Progress progress("verify", "images", data.size(), cli.quiet());
+    while (const Batch* batch = loader.next()) {
+      compare(proof, a, b, batch->images, batch->size);
+      progress.update(proof.images());
+    }
+  } else {
+    const int64_t size = infer_shapes(a.model().graph, batch)[0].size();
+    for (int64_t done = 0; done < random; done += batch)
+      compare(proof, a, b, random_images(size, cli.seed(), done), std::min(batch, random - done));
+  }
+  cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: greatest difference "
+            << proof.max_abs_diff() << " (" << proof.max_rel_diff() << " of their range), same top-1 on "
+            << 100 * proof.same_top1() << "%\n";
+  if (a.has_map() && b.has_map())
+    cli.out() << "last spatial map: greatest difference " << proof.max_abs_diff_map() << ", "
+              << proof.max_abs_diff_interior() << " without its outermost pixels\n";
+  if ((borders(a) == "reorder") != (borders(b) == "reorder"))
+    cli.out() << "the padding of one of them was moved (fold --borders reorder): at the borders they may differ\n";
+  cli.finish({{"max_abs_diff", proof.max_abs_diff()},
+              {"max_rel_diff", proof.max_rel_diff()},
+              {"max_abs_diff_map", proof.max_abs_diff_map()},
+              {"max_abs_diff_interior", proof.max_abs_diff_interior()},
+              {"same_top1", proof.same_top1()},
+              {"borders", {borders(a), borders(b)}},
+              {"images", proof.images()}});
+  return 0;
+}
+
+}  // namespace pleat

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# The rules that a compiler does not check: formatting, clang-tidy, who includes whom, what the inference program and
+# library link and show. Prints what breaks a rule and exits 1. usage: lint.sh BUILD (built)
+set -uo pipefail
+run=$1/pleat-run
+library=$(ls -t "$1"/libpleat.so.* | head -1)
+sources=$(git ls-files '*.cpp' '*.hpp' '*.h' '*.c')
+failed=0
+
+# A check whose output is the list of what breaks it.
+expect_nothing() {
+  local what=$1 found=$2
+  if [ -z "$found" ]; then
+    echo "  ok    $what"
+  else
+    printf '  FAIL  %s\n%s\n' "$what" "$(sed 's/^/          /' <<<"$found")"
+    failed=1
+  fi
+}
+
+# A folder's own includes that match none of the allowed (an extended regular expression).
+includes_besides() {
+  grep -nE '^#include "' $(grep "^$1/" <<<"$sources") | grep -vE "#include \"($2)"
+}
+
+# Files that include an outside library (a pattern of header names) and are not among those that may.
+users_besides() {
+  grep -lE "^#include <$1" $sources | grep -vxE "$2"
+}
+
+expect_nothing "formatting (make format mends it)" \
+  "$(clang-format --dry-run -Werror $sources 2>&1 | grep 'error:' | cut -d: -f1 | sort | uniq -c)"
+
+expect_nothing "core includes core" "$(includes_besides core 'core/')"
+expect_nothing "ops include core, ops" "$(includes_besides ops '(core|ops)/')"
+expect_nothing "models include core, models, ops/spec" "$(includes_besides models '(core|models)/|ops/spec\.hpp"')"
+expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/')"
+# Plain C++ of some ops, and the ways to compute convolutions that the engine shares with training.
+shared_ops='ops/(spec|model_file|add|alpha_act|convert|shortcut|activation|conv/border_conv2d)\.hpp|ops/conv/(winograd|gemm)/'
+expect_nothing "fold includes core, fold, ops/spec, ops/model_file, and what the engine shares with training" \
+  "$(includes_besides fold "(core|fold)/|$shared_ops")"
+expect_nothing "only tools/commands include tools/commands" \
+  "$(grep -nE '#include "tools/commands/' $sources | grep -vE '^(tools/commands|tests)/')"
+
+expect_nothing "BLAS in ops/conv/gemm/gemm alone" "$(users_besides cblas 'ops/conv/gemm/gemm\.cpp')"
+expect_nothing "oneDNN in core/onednn alone" "$(users_besides 'dnnl|oneapi' 'core/onednn\.hpp')"
+expect_nothing "oneDNN's users" "$(grep -l 'core/onednn.hpp' $sources | grep -vxE 'ops/conv/conv2d_onednn\.cpp|fold/engine/.*|core/machine\.cpp|tests/.*')"
+expect_nothing "pictures decoded in data/picture alone" "$(users_besides stb 'data/picture\.cpp|tests/.*')"
+expect_nothing "cxxopts in tools/cli alone" "$(users_besides cxxopts 'tools/cli\.cpp')"
+expect_nothing "ONNX in tools/onnx/onnx_writer alone" "$(users_besides onnx 'tools/onnx/onnx_writer\.hpp|tests/onnx_test\.cpp')"
+expect_nothing "doctest in tests alone" "$(users_besides doctest 'tests/.*')"
+
+expect_nothing "ops are visited, not guessed (std::get_if)" "$(grep -nE 'std::get_if' $sources | grep -v '^tests/')"
+expect_nothing "no paths of one machine" "$(git grep -nE '(^|[^a-zA-Z0-9_.)])/(home|root|work)/' -- . ':!tools/scripts/lint.sh')"
+expect_nothing "nothing left unfinished" "$(git grep -nE 'TODO|FIXME' -- . ':!tools/scripts/lint.sh' ':!LICENSE')"
+
+for file in "$run" "$library"; do
+  expect_nothing "$(basename "$file") links oneDNN and the OpenMP, C++ and C runtimes alone" \
+    "$(readelf -d "$file" | grep NEEDED | grep -vE '\[(libdnnl|libgomp|libstdc\+\+|libgcc_s|libm|libc|ld-linux[^.]*)\.so\.[0-9]+\]')"
+done
+strip -o "$run.stripped" "$run"
+expect_nothing "pleat-run is under 1.5 MB when stripped" \
+  "$(wc -c <"$run.stripped" | awk '$1 >= 1500000 { print $1, "bytes" }')"
+rm -f "$run.stripped"
+expect_nothing "libpleat.so shows the C API alone" "$(nm -D --defined-only "$library" | grep -vE ' (T pleat_[a-z_]+|A PLEAT_[0-9]+)(@|$)')"
+expect_nothing "pleat.h is C99" "$(gcc -x c -std=c99 -Wall -Wextra -Wpedantic -fsyntax-only fold/engine/pleat.h 2>&1)"
+expect_nothing "pleat-run holds nothing of training" "$(nm -C "$run" | grep -E 'pleat::(Exec|Tape|Sgd|WinogradConv2d|[a-z0-9_]+_backward|gemm)\b' | head)"
+
+# clang-tidy, two files at a time; headers are checked with the files that include them.
+tidy=$(grep '\.cpp$' <<<"$sources" | grep -v '^tests/' | xargs -P "$(nproc)" -n 2 \
+  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -fopenmp -I. -isystem /usr/include/stb -DONNX_ML -DONNX_NAMESPACE=onnx 2>/dev/null' tidy)
+expect_nothing "clang-tidy" "$(grep -E '(error|warning):' <<<"$tidy" | sort -u)"
+
+wc -l $sources | grep -v ' total$' | sort -n | awk '{ lines[NR] = $1; name[NR] = $2 } END {
+  printf "  %d files, median %d lines, longest %d (%s)\n", NR, lines[int((NR + 1) / 2)], lines[NR], name[NR] }'
+exit $failed

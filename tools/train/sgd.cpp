@@ -1,0 +1,38 @@
+#include "tools/train/sgd.hpp"
+
+#include <algorithm>
+
+#include "core/check.hpp"
+#include "core/parallel.hpp"
+
+namespace pleat {
+namespace {
+
+constexpr int64_t kBlock = 4096;  // smaller parameters are not worth waking the other threads
+
+PLEAT_SIMD void update(float* param, const float* grad, float* velocity, int64_t n, float lr, float weight_decay,
+                       float momentum, bool nesterov) {
+  // Nesterov's step is lr * d further than momentum times the plain one; as factors the loop has no branch.
+  const float of_gradient = nesterov ? 1.0f : 0.0f, of_velocity = nesterov ? momentum : 1.0f;
+  for (int64_t i = 0; i < n; ++i) {
+    const float d = grad[i] + weight_decay * param[i];
+    velocity[i] = momentum * velocity[i] + d;
+    param[i] -= lr * (of_gradient * d + of_velocity * velocity[i]);
+  }
+}
+
+}  // namespace
+
+void sgd_step(std::span<float> param, std::span<const float> grad, std::span<float> velocity, double lr,
+              double weight_decay, const SgdOptions& options) {
+  PLEAT_CHECK(param.size() == grad.size() && param.size() == velocity.size(), "sgd: ", param.size(), " values, ",
+              grad.size(), " gradients and ", velocity.size(), " velocities, expected as many of each");
+  const int64_t size = std::ssize(param);
+  parallel_for((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
+    const int64_t begin = first * kBlock, end = std::min(last * kBlock, size);
+    update(param.data() + begin, grad.data() + begin, velocity.data() + begin, end - begin, static_cast<float>(lr),
+           static_cast<float>(weight_decay), static_cast<float>(options.momentum), options.nesterov);
+  });
+}
+
+}  // namespace pleat
