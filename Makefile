@@ -37,8 +37,11 @@ TESTS = $(wildcard tests/*.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
 SOURCES = $(LIBRARY) $(TOOLS) $(COMMANDS) $(TESTS) $(FUZZERS)
 
-# Kernels are compiled for speed, everything else for size as well.
-OPTIMISATION = -O2
+# Kernels are compiled for speed, everything else for size: it runs rarely, or has its loops unrolled by hand. (The more
+# specific of two pattern rules wins.)
+OPTIMISATION = -Os
+$(BUILD)/fold/%.o: OPTIMISATION = -O2
+$(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
 $(BUILD)/ops/%.o $(BUILD)/data/%.o: OPTIMISATION = -O3
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
