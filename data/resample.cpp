@@ -7,6 +7,7 @@
 #include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
+#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "core/parallel.hpp"
 #include "core/simd/bf16.hpp"
+#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "core/parallel.hpp"
 #include "core/parallel_sum.hpp"
+#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
+#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {

@@ -1,7 +1,7 @@
 // Lanes of GCC's vector extension: for kernels whose loops the compiler does not vectorise well by itself, in bodies of
 // with_registers, which compiles them for registers of each instruction set. (Loops that it does vectorise need no more
-// than PLEAT_SIMD, core/parallel.hpp.) Vectors are passed by reference: by value their ABI would depend on the
-// instruction set.
+// than PLEAT_SIMD, core/simd/target_clones.hpp.) Vectors are passed by reference: by value their ABI would depend on
+// the instruction set.
 #pragma once
 
 #include <cstdint>

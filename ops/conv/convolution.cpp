@@ -1,6 +1,7 @@
 #include "ops/conv/convolution.hpp"
 
 #include "core/parallel.hpp"
+#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 

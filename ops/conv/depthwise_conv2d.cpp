@@ -4,6 +4,7 @@
 
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
+#include "core/simd/target_clones.hpp"
 #include "ops/conv/convolution.hpp"
 #include "ops/conv/depthwise_tiles.hpp"
 #include "ops/conv/window.hpp"

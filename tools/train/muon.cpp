@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/target_clones.hpp"
 #include "ops/conv/gemm/gemm.hpp"
 
 namespace pleat {

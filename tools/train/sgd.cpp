@@ -4,6 +4,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {

@@ -1,6 +1,7 @@
 #include "ops/conv/gemm/outer_product.hpp"
 
 #include "core/parallel.hpp"
+#include "core/simd/target_clones.hpp"
 #include "ops/conv/gemm/lane_product.hpp"
 
 namespace pleat {
