@@ -28,6 +28,32 @@ users_besides() {
   grep -lE "^#include <$1" $sources | grep -vxE "$2"
 }
 
+# Paths of this repository that documents, scripts and comments name and that are not there. Names with placeholders
+# (<op>, *, {a,b}) are passed over.
+missing_paths() {
+  local file path
+  git grep -oE '(^|[^[:alnum:]_./$-])(core|ops|models|data|fold|tools|tests|examples|docs|results)/[[:alnum:]_./-]+\.(hpp|cpp|h|c|sh|py|md|svg|png|txt|map|in)\b' \
+    -- '*.md' '*.hpp' '*.cpp' '*.h' '*.c' '*.sh' Makefile ':!CHANGELOG.md' | sed -E 's/:[^[:alnum:]]/:/' | sort -u |
+    while IFS=: read -r file path; do [ -e "$path" ] || echo "$file: $path"; done
+}
+
+# Links in documents whose file, or whose heading in it, is not there.
+broken_links() {
+  local document link target
+  for document in $(git ls-files '*.md'); do
+    grep -v '^    ' "$document" | grep -oE '\]\([^) ]+\)' | sed -E 's/^\]\(//; s/\)$//' | grep -vE '^https?:' | while read -r link; do
+      target=${link%%#*}
+      target=$([ -n "$target" ] && echo "$(dirname "$document")/$target" || echo "$document")
+      [ -e "$target" ] || { echo "$document: $link"; continue; }
+      case $link in
+        *'#'*)
+          sed -nE 's/^#+ +//p' "$target" | tr '[:upper:]' '[:lower:]' | sed -E 's/[^[:alnum:] _-]//g; s/ /-/g' |
+            grep -qxF -- "${link#*#}" || echo "$document: $link" ;;
+      esac
+    done
+  done
+}
+
 expect_nothing "formatting (make format mends it)" \
   "$(clang-format --dry-run -Werror $sources 2>&1 | grep 'error:' | cut -d: -f1 | sort | uniq -c)"
 
@@ -51,6 +77,8 @@ expect_nothing "ONNX in tools/onnx/onnx_writer alone" "$(users_besides onnx 'too
 expect_nothing "doctest in tests alone" "$(users_besides doctest 'tests/.*')"
 
 expect_nothing "ops are visited, not guessed (std::get_if)" "$(grep -nE 'std::get_if' $sources | grep -v '^tests/')"
+expect_nothing "paths named in documents, scripts and comments exist" "$(missing_paths)"
+expect_nothing "links in documents lead somewhere" "$(broken_links)"
 expect_nothing "no paths of one machine" "$(git grep -nE '(^|[^a-zA-Z0-9_.)])/(home|root|work)/' -- . ':!tools/scripts/lint.sh')"
 expect_nothing "nothing left unfinished" "$(git grep -nE 'TODO|FIXME' -- . ':!tools/scripts/lint.sh' ':!LICENSE')"
 
