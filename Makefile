@@ -56,7 +56,7 @@ objects = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 ARCHIVES = $(BUILD)/libpleat-tools.a $(BUILD)/libpleat.a
 link = @echo "  LINK $@"; $(CXX) $(ALL_CXXFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
-all: $(BUILD)/pleat $(BUILD)/pleat-run $(SHARED)  ## build build/pleat, build/pleat-run and the libraries (the default)
+all: $(BUILD)/pleat $(BUILD)/pleat-run $(SHARED)  ## build pleat, pleat-run and the libraries into build/ (the default)
 
 $(BUILD)/libpleat.a: $(call objects,$(LIBRARY))
 $(BUILD)/libpleat-tools.a: $(call objects,$(TOOLS))
@@ -87,63 +87,63 @@ $(BUILD)/%.o: %.cpp
 
 -include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 
-setup:  ## install missing packages (apt; asks for sudo when not root)
+setup:  ## install missing packages through apt, with sudo when not root
 	@tools/scripts/setup.sh build
 
-test: setup  ## set up, build, run all tests; the last line counts them
+test: setup  ## set up, build and run all tests; the last line counts them
 	@$(MAKE) all $(BUILD)/pleat-tests
 	@tools/scripts/run_tests.sh $(BUILD)
 
-demo: setup  ## set up, build, then train, fold and time a small network
+demo: setup  ## set up, build, then train, fold, prove and time a ResNet-20, in about ten minutes
 	@tools/scripts/setup.sh demo
 	@$(MAKE) all
 	@tools/scripts/demo.sh $(BUILD)
 
 NETWORKS ?=
-check-networks: setup  ## every network trained briefly, resumed, folded with random masks and proved (NETWORKS=, MASKS=, THREADS=)
+check-networks: setup  ## train every network briefly, resume it, fold it with random masks and prove it (NETWORKS=, MASKS=, THREADS=)
 	@tools/scripts/setup.sh demo
 	@$(MAKE) all
 	@tools/scripts/check_networks.sh $(BUILD) $(NETWORKS)
 
-check-onnx: setup  ## ONNX files of every op and network against onnxruntime, in a virtual environment (NETWORKS=)
+check-onnx: setup  ## compare exported ops and networks with onnxruntime, which goes into a virtual environment (NETWORKS=)
 	@tools/scripts/setup.sh peers
 	@$(MAKE) all $(BUILD)/pleat-tests
 	@tools/scripts/check_onnx.sh $(BUILD) $(NETWORKS)
 
-bench: setup  ## latency and training speed of two networks on this machine
+bench: setup  ## measure latency and training speed of two networks
 	@$(MAKE) all
 	@$(BUILD)/pleat bench resnet20 resnet56
 	@$(BUILD)/pleat bench resnet20 --training --batch 128 --runs 20
 
-bench-ops: setup  ## time and GFLOP/s of every kernel, our own and oneDNN's
+bench-ops: setup  ## measure time and GFLOP/s of every kernel, our own and oneDNN's
 	@$(MAKE) $(BUILD)/pleat-tests
 	@$(BUILD)/pleat-tests --test-case='bench*' --no-skip
 
-bench-train: setup  ## training of three networks against PyTorch, interleaved (installs it into a virtual environment)
+bench-train: setup  ## compare the training of three networks with PyTorch, in turn (installs it into a virtual environment)
 	@tools/scripts/setup.sh peers
 	@$(MAKE) all
 	@tools/scripts/bench_train.sh $(BUILD)
 
 ROUNDS ?= 5
 CASES ?=
-bench-infer: setup  ## inference against PyTorch, ONNX Runtime, OpenVINO and ncnn, interleaved (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
+bench-infer: setup  ## compare inference with PyTorch, ONNX Runtime, OpenVINO and ncnn, in turn (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
 	@tools/scripts/setup.sh peers
 	@$(MAKE) all
 	@tools/scripts/bench_infer.sh $(BUILD) --rounds $(ROUNDS) $(CASES)
 
-bench-data: setup  ## loading of pictures against Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
+bench-data: setup  ## compare the loading of pictures with Pillow: make bench-data PICTURES=DIR (with train/<class>/*.JPEG)
 	@tools/scripts/setup.sh pillow
 	@$(MAKE) all
 	@tools/scripts/bench_data.sh $(BUILD) $(PICTURES)
 
-lint: setup  ## formatting, clang-tidy, include directions, what pleat-run links
+lint: setup  ## check formatting, clang-tidy, who includes whom, what pleat-run links, links in documents
 	@tools/scripts/setup.sh lint
 	@$(MAKE) all
 	@tools/scripts/lint.sh $(BUILD)
 
 # GCC 12 takes std::regex for uninitialised under the sanitizers.
 ASAN = -O1 -g1 -Wno-maybe-uninitialized -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-asan: setup  ## the tests under the address and undefined-behaviour sanitizers
+asan: setup  ## run the tests under the address and undefined-behaviour sanitizers
 	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" all $(BUILD)/asan/pleat-tests
 	@tools/scripts/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
 
@@ -152,28 +152,28 @@ FUZZ_SECONDS ?= 60
 SANITIZED = -O1 -g -fsanitize=address,undefined -fno-sanitize=nonnull-attribute -fno-sanitize-recover=all
 FUZZ = $(SANITIZED) -fsanitize=fuzzer
 NO_MAIN = $(SANITIZED) -fsanitize=fuzzer-no-link
-fuzz: setup  ## mutated files into every reader, under the sanitizers, for FUZZ_SECONDS (60) in all
+fuzz: setup  ## feed mutated files to every reader, under the sanitizers, for FUZZ_SECONDS (60) in all
 	@tools/scripts/setup.sh fuzz
 	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(NO_MAIN)" $(BUILD)/fuzz/libpleat.a
 	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(FUZZ)" $(patsubst tests/fuzz/%.cpp,$(BUILD)/fuzz/fuzz-%,$(FUZZERS))
 	@tools/scripts/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
 
 SOAK_SECONDS ?= 3600
-soak: setup  ## 4 threads calling 4 handles each for SOAK_SECONDS (3600), every bit and the memory watched
+soak: setup  ## call 4 handles from each of 4 threads for SOAK_SECONDS (3600), and watch every bit and the memory
 	@$(MAKE) $(BUILD)/pleat-tests
 	@PLEAT_SOAK_SECONDS=$(SOAK_SECONDS) $(BUILD)/pleat-tests --test-case='soak*'
 
-format:  ## clang-format all sources in place
+format:  ## format all sources in place with clang-format
 	@tools/scripts/setup.sh lint
 	git ls-files '*.cpp' '*.hpp' '*.h' '*.c' | xargs clang-format -i
 
-compile_commands.json:  ## for editors and clang tools
+compile_commands.json:  ## write the compilation database, for editors and clang tools
 	@{ sep='['; for f in $(SOURCES); do \
 	  printf '%s\n{"directory": "%s", "file": "%s", "command": "%s"}' "$$sep" "$(CURDIR)" "$$f" \
 	    "$(CXX) $(ALL_CXXFLAGS) -c $$f"; sep=','; done; printf '\n]\n'; } > $@
 
 PLACE = $(DESTDIR)$(PREFIX)
-install: all  ## programs, libraries, pleat.h and pleat.pc into DESTDIR/PREFIX (/usr/local)
+install: all  ## install programs, libraries, pleat.h and pleat.pc into DESTDIR/PREFIX (/usr/local)
 	install -D -m 755 -t $(PLACE)/bin $(BUILD)/pleat $(BUILD)/pleat-run
 	install -D -m 644 -t $(PLACE)/lib $(SHARED) $(BUILD)/libpleat.a
 	ln -sf $(notdir $(SHARED)) $(PLACE)/lib/$(SONAME)
@@ -184,7 +184,7 @@ install: all  ## programs, libraries, pleat.h and pleat.pc into DESTDIR/PREFIX (
 	  >$(PLACE)/lib/pkgconfig/pleat.pc
 
 DIST = $(BUILD)/pleat-run-$(VERSION)-$(shell uname -m).tar.gz
-dist: setup  ## a tarball of pleat-run with the libraries it needs, for machines where nothing is installed
+dist: setup  ## pack pleat-run with the libraries it needs, for machines where nothing is installed
 	@tools/scripts/setup.sh ship
 	@$(MAKE) $(BUILD)/dist/pleat-run
 	@tools/scripts/dist.sh $(BUILD)/dist/pleat-run $(DIST)
@@ -193,11 +193,11 @@ $(BUILD)/dist/pleat-run: $(RUN_PARTS)
 	@mkdir -p $(@D)
 	$(Q)$(link) $(RUN_LINK) -s -Wl,--disable-new-dtags,-rpath,'$$ORIGIN'
 
-check-dist: dist  ## that tarball run in an empty root file system, and compared (needs root)
+check-dist: dist  ## run that tarball in an empty root file system and compare (needs root)
 	@$(MAKE) all
 	@tools/scripts/check_dist.sh $(BUILD) $(DIST)
 
-check-install: setup  ## examples/classify.c compiled and run against an installed copy, shared and static
+check-install: setup  ## compile and run examples/classify.c against an installed copy, shared and static
 	@tools/scripts/setup.sh ship
 	@$(MAKE) all
 	@$(MAKE) install PREFIX=$(abspath $(BUILD))/installed >/dev/null
@@ -206,7 +206,7 @@ check-install: setup  ## examples/classify.c compiled and run against an install
 clean:  ## remove what was built
 	rm -rf $(BUILD) compile_commands.json
 
-help:  ## this list
+help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Loading of training pictures (decoding, random resized crop to 224x224, flip, normalising), Pleat's worker threads
-# against as many processes with Pillow and numpy, in interleaved rounds. Prints the best round of each and their ratio.
+# Compares the loading of training pictures (decoding, random resized crop to 224x224, flip, normalising): Pleat's worker
+# threads against as many processes with Pillow and numpy, in turn. Prints the best round of each and their ratio.
 # usage: bench_data.sh BUILD FOLDER [ROUNDS [WORKERS]]      FOLDER has train/<class>/*.JPEG; 5 rounds, 2 workers
 # $PLEAT_PILLOW_PYTHON names a Python that has Pillow and numpy (default: the system's, /usr/bin/python3).
 set -euo pipefail

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Latency of inference, Pleat against PyTorch (eager and compile), ONNX Runtime, OpenVINO and ncnn: every case in every
-# precision of this CPU. All run the same network, with random weights, from one ONNX file, as processes that prepare it
-# once and then take turns, one at a time; outputs are compared first. Prints medians over the rounds as a table, draws
-# results/bench-infer-<cpu>.png and writes results/bench-infer-<cpu>.json, or OUT.json and OUT.png.
+# Compares the latency of inference with PyTorch (eager and compile), ONNX Runtime, OpenVINO and ncnn: every case in every
+# precision of this CPU. All runtimes run the same network, with random weights, from one ONNX file. Each is a process that
+# prepares the network once, and whose outputs are compared before anything is timed; then they take turns, one at a time.
+# Prints the medians over the rounds as a table, writes results/bench-infer-<cpu>.json and draws
+# results/bench-infer-<cpu>.png, or OUT.json and OUT.png.
 # usage: bench_infer.sh BUILD [--rounds N] [--out OUT] [CASE...]      (default: 5 rounds of the cases below)
-# CASE is NETWORK:BATCH[:FILE...]; NETWORK a name of `pleat list` or a model file; the FILEs are models for Pleat alone,
-# timed with it: folded networks, against the others' unfolded ones.
-# Where the other runtimes go: tools/scripts/python_with.sh.
+# CASE is NETWORK:BATCH[:FILE...]. NETWORK is a name of `pleat list` or a model file. The FILEs are models that Pleat alone
+# runs, beside the others' NETWORK: folded networks against unfolded ones.
+# The other runtimes are installed by tools/scripts/python_with.sh.
 set -euo pipefail
 
 build=$1
@@ -22,7 +23,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ ${#cases[@]} -gt 0 ] || cases=(mobilenet_v2_{0.75,1.0,1.4}:1 mobilenet_v2_1.0:16 resnet20:{1,128} vgg16_bn:{1,128} efficientnet_lite0:1)
-milliseconds=400 # of Pleat's calls a round; the others make as many
+milliseconds=400 # that Pleat's calls of a round take together; the others make as many calls
 peers=(eager compile onnxruntime openvino ncnn)
 
 python=$("$here/python_with.sh" "$build" torch==2.13.0 numpy onnx onnxruntime openvino ncnn pnnx safetensors)
@@ -36,16 +37,16 @@ finish() {
 }
 trap finish EXIT
 
-ready=() # workers that can be timed
+ready=() # the workers that can be timed
 
-# start WHO RUNTIME NETWORK FOLDER: prepares a worker, checks its outputs, notes them.
+# start WHO RUNTIME NETWORK FOLDER: prepares a worker, checks its outputs and notes how far they are off.
 start() {
   local who=$1
   if ! start_worker "$who" "$work/log" "$python" "$here/bench_infer_worker.py" "$2" "$3" --pleat "$build/pleat" \
     --onnx "$work/net.onnx" --folder "$4" --dtype "$precision" --batch "$batch" --threads "$threads"; then
-    echo "$case_ $precision: $who cannot: $(grep -i error "$work/log" | tail -n 1)" >&2
+    echo "$case_ $precision: $who cannot run it: $(grep -i error "$work/log" | tail -n 1)" >&2
   elif [ "$precision" = f32 ] && ! jq -e '.difference <= 1e-3' <<<"$reply" >/dev/null; then
-    echo "$case_ $precision: $who computes something else and is not timed: $reply" >&2
+    echo "$case_ $precision: the outputs of $who differ from Pleat's, so it is not timed: $reply" >&2
     dismiss "$who"
   else
     ready+=("$who")
@@ -53,13 +54,13 @@ start() {
   fi
 }
 
-# One round of a worker, sets `reply` to milliseconds: who, calls that do not count, calls.
+# round WHO WARM-UP CALLS: one round of a worker; sets `reply` to the milliseconds of a call.
 round() {
   ask "$1" "$2 $3" || { echo "$case_ $precision: $1 died: $(tail -n 1 "$work/log")" >&2; exit 1; }
 }
 
-# The pictures and Pleat's own outputs for them, in f32.
-describe() { # MODEL FOLDER
+# describe MODEL FOLDER: writes random pictures and Pleat's outputs for them, in f32, into the folder.
+describe() {
   local inspected
   inspected=$("$build/pleat" inspect "$1" --json 2>"$work/log") || { grep -A 1 'pleat: error' "$work/log" >&2; exit 1; }
   mkdir -p "$2"
@@ -91,8 +92,8 @@ for case_ in "${cases[@]}"; do
     runs=$(jq -n "[[$milliseconds / $reply, 3] | max, 200] | min | floor")
     for ((i = 1; i <= rounds; ++i)); do
       line="round $i: $case_ $precision"
-      for who in "${ready[@]:i % ${#ready[@]}}" "${ready[@]:0:i % ${#ready[@]}}"; do # another first each time
-        sleep 0.1 # threads of the one before may still be spinning
+      for who in "${ready[@]:i % ${#ready[@]}}" "${ready[@]:0:i % ${#ready[@]}}"; do # each round begins with another one
+        sleep 0.1 # the threads of the one before may still be spinning
         round "$who" $((runs / 10 + 1)) "$runs"
         jq -n --arg case_ "$case_" --arg precision "$precision" --arg who "$who" --argjson ms "$reply" \
           '{$case_, $precision, $who, $ms}' >>"$work/times"
@@ -115,7 +116,7 @@ jq -n --argjson doctor "$doctor" --argjson rounds "$rounds" --slurpfile times "$
      | ($rounds_ms | map_values(median)) as $medians
      | ([$medians | to_entries[] | select(.key | startswith("pleat") | not)] | min_by(.value).key) as $best
      | {case: $key[0], precision: $key[1], median_ms: $medians, best_peer: $best,
-        # Round by round, so that a machine whose speed drifts counts less.
+        # The median over the rounds of the ratio within a round, so that a drifting machine does little harm.
         ratio_to_best_peer: ($rounds_ms | with_entries(select(.key | startswith("pleat"))
           | .value = (if $best then [.value, $rounds_ms[$best]] | transpose | map(.[1] / .[0]) | median else null end))),
         difference: ([$ready[] | select([.case_, .precision] == $key)] | by_who(.[0].difference)),
@@ -138,4 +139,4 @@ jq -r '.results[] | . as $r | [.case, .precision, (("pleat", "eager", "compile",
     printf '  %s\n' "$ratio"
   done
 "$here/plot_infer.sh" "$out.json" "$out.png"
-echo "median ms of a call, $threads threads, $rounds rounds -> $out.json, $out.png" >&2
+echo "milliseconds of a call, $threads threads, medians of $rounds rounds -> $out.json, $out.png" >&2

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Training speed, Pleat against PyTorch (eager and compile): every network below in every precision of this CPU. PyTorch's
-# processes prepare once; then all take turns, one at a time. Prints the medians over the rounds as a table and writes
-# results/bench-train-<cpu>.json, with the peak memory of the processes and what share Pleat reaches of the rate at which
-# oneDNN's convolutions alone would let it train: of a step with those algorithms the time that convolutions and linear
-# layers take. Winograd may pass it.
+# Compares the speed of training with PyTorch (eager and compile): every network below in every precision of this CPU.
+# PyTorch's processes prepare once; then all take turns, one at a time. Prints the medians over the rounds as a table and
+# writes results/bench-train-<cpu>.json, which also has the peak memory of each process, and the share that Pleat reaches of
+# the rate that oneDNN's convolutions alone would allow. That rate is taken from a step in which oneDNN computes all
+# convolutions, of which only the time of convolutions and linear layers is counted. Winograd may exceed it.
 # usage: bench_train.sh BUILD [ROUNDS [STEPS]]      (default: 5 rounds; steps a round as below)
-# Where PyTorch goes: tools/scripts/python_with.sh.
+# PyTorch is installed by tools/scripts/python_with.sh.
 set -euo pipefail
 
 build=$1 rounds=${2:-5}
@@ -22,16 +22,19 @@ finish() {
 }
 trap finish EXIT
 
-pleat() { # pleat OPTIONS...: sets `reply`
+# pleat OPTIONS...: times training steps; sets `reply`.
+pleat() {
   reply=$("$build/pleat" bench "$net" --training --dtype "$precision" --batch $batch --threads "$threads" --json --quiet \
     "$@" 2>"$work/log" | jq -c '.models[0]') && [ -n "$reply" ]
 }
-convolutions() { # convolutions OPTIONS...: oneDNN's alone, sets `reply`
+# convolutions OPTIONS...: the same for oneDNN's convolutions alone; sets `reply`.
+convolutions() {
   pleat --profile --tune "$direct" "$@" && reply=$(jq -c --argjson batch $batch '{images_per_second: ($batch * 1000 /
     ([.profile.kinds[] | select(.kind | IN("conv2d", "depthwise_conv2d", "linear")) | .total_ms] | add)), peak_memory: 0}' \
     <<<"$reply")
 }
-note() { # note WHO FILTER: `reply` as a line of $work/rates
+# note WHO FILTER: adds `reply` to $work/rates.
+note() {
   jq -c --arg net "$net" --arg precision "$precision" --arg who "$1" "$2 + {\$net, \$precision, \$who}" <<<"$reply" >>"$work/rates"
 }
 
@@ -52,8 +55,8 @@ for net in resnet20 vgg16_bn mobilenet_v2_1.0_cifar; do
     done
     for ((round = 1; round <= rounds; ++round)); do
       line="round $round: $net $precision"
-      for who in "${ready[@]:round % ${#ready[@]}}" "${ready[@]:0:round % ${#ready[@]}}"; do # another first each time
-        sleep 0.1 # threads of the one before may still be spinning
+      for who in "${ready[@]:round % ${#ready[@]}}" "${ready[@]:0:round % ${#ready[@]}}"; do # each round begins with another one
+        sleep 0.1 # the threads of the one before may still be spinning
         case $who in
           pleat | convolutions) $who --warmup $warmup --runs "$runs" ;;
           *) ask "$who" "$runs" ;;
@@ -72,7 +75,7 @@ result=$(results_for bench-train).json
 jq -s --argjson doctor "$doctor" --argjson batch $batch --argjson rounds "$rounds" \
   --arg torch "$("$python" -c 'import torch; print(torch.__version__)')" '
   def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
-  # Round by round, so that a machine whose speed drifts counts less.
+  # The median over the rounds of the ratio within a round, so that a drifting machine does little harm.
   def to($other): [.pleat, .[$other]] | transpose | map(.[0] / .[1]) | median;
   {command: "make bench-train", cpu: $doctor.cpu, features: $doctor.features, threads: $doctor.threads,
    onednn: $doctor.onednn, $torch, $batch, $rounds,

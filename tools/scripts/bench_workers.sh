@@ -1,10 +1,10 @@
-# For the benchmarks against other programs, which source it: processes that prepare their work once, say a line, and then
-# answer lines one at a time. usage: . bench_workers.sh
+# Sourced by the benchmarks against other programs. A worker is a process that prepares its work once, prints a line, and
+# from then on answers each line it reads with one line. usage: . bench_workers.sh
 
 workers=()           # their process numbers
 declare -A to from   # and their file descriptors
 
-# start_worker WHO LOG COMMAND...: sets `reply` to its first line; false if it ended before that.
+# start_worker WHO LOG COMMAND...: starts one and sets `reply` to its first line; false if it ended before that.
 start_worker() {
   local who=$1 log=$2 pipes reading writing
   shift 2
@@ -18,12 +18,12 @@ start_worker() {
   read -r reply <&"$reading" || { dismiss "$who"; return 1; }
 }
 
-# ask WHO LINE: sets `reply`; false if the worker has ended.
+# ask WHO LINE: sends a line and sets `reply` to the answer; false if the worker has ended.
 ask() {
   echo "$2" >&"${to[$1]}" && read -r reply <&"${from[$1]}"
 }
 
-# dismiss WHO: no more lines for it, after which it ends.
+# dismiss WHO: closes its input, after which it ends.
 dismiss() {
   local writing=${to[$1]} reading=${from[$1]}
   exec {writing}>&- {reading}<&-

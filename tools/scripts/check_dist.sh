@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The tarball of `make dist` on machines where nothing was installed: an empty root file system, where it brings its own C
-# library, and one that holds a C library and nothing else. In both it classifies a picture, to the same bits as outside,
-# and times itself. Needs root, for chroot; says so and passes where that is not permitted.
-# usage: check_dist.sh BUILD TARBALL     (with BUILD/pleat, BUILD/pleat-run built)
+# Runs the tarball of `make dist` on machines where nothing was installed: in an empty root file system, where it brings its
+# own C library, and in one that holds a C library and nothing else. In both it must classify a picture to the same bits as
+# outside, and time itself. It needs root, for chroot; where that is not permitted, it says so and passes.
+# usage: check_dist.sh BUILD TARBALL     (with BUILD/pleat and BUILD/pleat-run built)
 set -euo pipefail
 
 build=$(realpath "${1:?usage: check_dist.sh BUILD TARBALL}") tarball=$(realpath "${2:?}")
@@ -22,7 +22,7 @@ bench=(model.safetensors --bench --threads 2 --tune off)
 cd "$work"
 expected=$("$build/pleat-run" "${classify[@]}" 2>/dev/null)
 
-# check WHAT ROOT COMMAND...: pleat-run by COMMAND in the root file system.
+# check WHAT ROOT COMMAND...: runs pleat-run, started by COMMAND, in the root file system ROOT.
 check() {
   local what=$1 root=$2 got
   shift 2
@@ -43,5 +43,5 @@ mkdir bare
 tar -C bare -xf "$tarball"
 rm -r "bare/$name/libc"
 ldd "$build/pleat-run" | grep -oE '/[^ ]*/(ld-linux|libc\.|libm\.)[^ ]*' | xargs cp --parents -Lt bare
-# Where a program lies, which $ORIGIN stands for, ld.so learns from /proc or else from this variable.
+# $ORIGIN stands for the program's folder, which ld.so learns from /proc or, without it, from this variable.
 LD_ORIGIN_PATH=/$name check "a C library and nothing else" bare "/$name/pleat-run"

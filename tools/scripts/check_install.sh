@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What `make install` puts in place, used as another project would: examples/classify.c compiled by pkg-config against
-# the shared and the static library, run on a picture, its answer compared with pleat-run's. Then broken calls of it.
-# usage: check_install.sh PREFIX     (an installed one)
+# Uses what `make install` puts in place as another project would: compiles examples/classify.c with pkg-config against the
+# shared and the static library, runs it on a picture and compares its answer with pleat-run's. Then gives it a damaged model.
+# usage: check_install.sh PREFIX     (where Pleat was installed)
 set -euo pipefail
 
 prefix=$(realpath "${1:?usage: check_install.sh PREFIX}")
@@ -29,6 +29,6 @@ for kind in shared static; do
 done
 
 head -c 1000 "$work/model.safetensors" >"$work/cut.safetensors"
-if "$work/shared" "$work/cut.safetensors" $picture.ppm 2>"$work/error"; then fail "a truncated model was taken"; fi
+if "$work/shared" "$work/cut.safetensors" $picture.ppm 2>"$work/error"; then fail "a truncated model was accepted"; fi
 grep -q "cut.safetensors: " "$work/error" || fail "a truncated model: $(cat "$work/error")"
 echo "  ok    a truncated model: $(sed "s|$work/||" "$work/error")"

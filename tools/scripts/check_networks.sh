@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Every network on every data set it is made for (those for small pictures on CIFAR-10 and CIFAR-100, those for ImageNet
-# on imagenette), with a few of its pictures: a short training lowers the loss, goes on bit for bit after an
-# interruption, pre-folds; folded with random masks, merged = unmerged within 1e-4 of the logits' range, with borders
-# exact and moved. A line a network: the loss of the first and of the last epoch, and the largest difference.
-# usage: check_networks.sh BUILD [NETWORK...]
-#   (default: all of `pleat list`); MASKS=20 a network, THREADS=all cores; sets in $PLEAT_DATA, imagenette as
-#   imagenette/{train,val}/<class>/
+# Checks every network on a few pictures of every data set it is made for: networks for small pictures on CIFAR-10 and
+# CIFAR-100, those for ImageNet on imagenette. A short training must lower the loss and, when interrupted, resume bit for
+# bit; pre-folding must work; and folded with random masks, the merged network must equal the unmerged one within 1e-4 of
+# the logits' range, with exact borders and with moved padding. Prints a line for each network: the loss of the first and of
+# the last epoch, and the largest difference.
+# usage: check_networks.sh BUILD [NETWORK...]      (default: all of `pleat list`)
+#   MASKS=20 for each network, THREADS=all cores; data sets in $PLEAT_DATA, imagenette as imagenette/{train,val}/<class>/
 set -euo pipefail
 
 build=$(realpath "${1:?usage: check_networks.sh BUILD [NETWORK...]}")
@@ -19,7 +19,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 
-check() { # check WHAT COMMAND...
+# check WHAT COMMAND...: runs a command and counts whether it passed.
+check() {
   local what=$1
   shift
   if "$@"; then
@@ -33,13 +34,13 @@ quiet() {
   "$pleat" "$@" "${threads[@]}" --quiet --json >"$work/out.json" 2>"$work/err.txt" || { cat "$work/err.txt" >&2; return 1; }
 }
 
-# The first $1 records of $2 bytes of a file of set $3.
+# first_records COUNT BYTES FILE: copies the first records of a data set's file.
 first_records() {
   mkdir -p "$work/$(dirname "$3")"
   head -c $(($1 * $2)) "$whole_sets/$3" >"$work/$3"
 }
 
-# The first $1 pictures of each class of the folder $2.
+# first_pictures COUNT FOLDER: copies the first pictures of each class.
 first_pictures() {
   local class
   for class in "$whole_sets/$2"/*/; do
@@ -48,7 +49,7 @@ first_pictures() {
   done
 }
 
-# A few pictures of a data set, in its own layout; false if it is not there.
+# shorten SET: copies a few of its pictures, in its own layout; false if it is not there.
 shorten() {
   local batch
   case $1 in
@@ -71,23 +72,23 @@ shorten() {
   esac
 }
 
-# The training losses of the log, an epoch a line.
+# Prints the training losses in the log, one line an epoch.
 losses() { jq '.train_loss // empty' "$work/whole/log.jsonl"; }
 lowers_the_loss() { losses | jq -es '.[-1] < .[0]' >/dev/null; }
 
-# Stops a training after its first epoch, goes on, and compares.
+# resumes NETWORK: interrupts a training after its first epoch, resumes it, and compares the result.
 resumes() {
   "$pleat" train "$1" "${recipe[@]}" "${threads[@]}" --out "$work/broken" --quiet >"$work/out.json" 2>&1 &
   local run=$!
   until [ "$(wc -l 2>/dev/null <"$work/broken/log.jsonl" || echo 0)" -ge 1 ] || ! kill -0 $run 2>/dev/null; do sleep 0.05; done
   kill -INT $run 2>/dev/null || true
   wait $run || true
-  [ "$(wc -l <"$work/broken/log.jsonl")" -lt 3 ] || { echo "  ended before it was interrupted" >&2; return 1; }
+  [ "$(wc -l <"$work/broken/log.jsonl")" -lt 3 ] || { echo "  the training ended before it was interrupted" >&2; return 1; }
   quiet train "$1" "${recipe[@]}" --out "$work/broken" --resume &&
     cmp -s "$work/whole/model.safetensors" "$work/broken/model.safetensors"
 }
 
-# Of the unmerged and the merged network, both from model $1 without the activations of mask $2.
+# merges MODEL MASK: compares the unmerged and the merged network.
 merges() {
   local borders
   for borders in exact reorder; do
@@ -109,7 +110,8 @@ folds() {
   done
 }
 
-check_network() { # check_network NETWORK DATA
+# check_network NETWORK DATA
+check_network() {
   local start=$SECONDS
   rm -rf "$work"/{whole,broken,prefold,differences}
   check "trains" quiet train "$1" "${recipe[@]}" --out "$work/whole"

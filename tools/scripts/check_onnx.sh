@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# ONNX files against Pleat: every network of `pleat list` (or those named), whole and folded with random masks (borders
-# exact and moved), with random batch norms and alphas, and a small model of every op, exported, passed through ONNX's
-# checker and run by onnxruntime on random pictures: within 1e-4 of the range of Pleat's outputs.
-# usage: check_onnx.sh BUILD [NETWORK...]      (BUILD/pleat-tests must be there)
-# Where onnx and onnxruntime go: tools/scripts/python_with.sh.
+# Checks exported ONNX files against Pleat: every network of `pleat list` (or those named), with random batch norms and
+# alphas, whole and folded with random masks (borders exact and moved), and a small model of every op. Each file is passed
+# through ONNX's checker and run by onnxruntime on random pictures; its outputs must equal Pleat's within 1e-4 of their range.
+# usage: check_onnx.sh BUILD [NETWORK...]      (BUILD/pleat-tests must be built)
+# onnx and onnxruntime are installed by tools/scripts/python_with.sh.
 set -euo pipefail
 
 build=$(realpath "${1:?usage: check_onnx.sh BUILD [NETWORK...]}")

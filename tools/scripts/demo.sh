@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole of Pleat in a few minutes: trains a ResNet-20, learns which activations to drop, folds, fine-tunes, merges,
-# proves the merge by numbers and times both networks. Everything goes into BUILD/demo, made anew each time.
+# Shows all of Pleat in about ten minutes: trains a ResNet-20, learns which activations to drop, folds, fine-tunes, merges,
+# proves the merge by numbers and times both networks. Everything goes into BUILD/demo, which is made anew each time.
 # usage: demo.sh BUILD
 set -euo pipefail
 
@@ -8,20 +8,20 @@ build=${1:?usage: demo.sh BUILD}
 pleat=$build/pleat
 tools=$(dirname "$0")
 demo=$build/demo
-train_seconds=300  # what all epochs together may take, if three epochs (the least) fit
+train_seconds=300  # that all epochs together may take, unless even three epochs, the minimum, take longer
 depth=13           # of the folded network; ResNet-20 has 20
 began=$SECONDS
 
 section() { printf '\n== %s\n' "$*"; }
 fail() { echo "demo: $*" >&2; exit 1; }
-# run NAME PROGRAM ARGUMENTS...: shows and runs a command; its JSON result goes to $demo/NAME.json.
+# run NAME PROGRAM ARGUMENTS...: prints a command and runs it; its JSON result goes to $demo/NAME.json.
 run() {
   local name=$1
   shift
   printf '$ %s\n' "$*"
   "$@" --json >"$demo/$name.json" || fail "$1 $2 failed (exit code $?)"
 }
-# get NAME FILTER: a field of a result.
+# get NAME FILTER: prints a field of a result.
 get() { jq -er "$2" "$demo/$1.json"; }
 
 for program in "$pleat" "$build/pleat-run"; do
@@ -30,7 +30,7 @@ done
 for tool in jq gnuplot; do
   command -v $tool >/dev/null || fail "$tool is missing; tools/scripts/setup.sh demo installs it"
 done
-[ ! -e "$demo" ] || echo "removing the last demo, $demo"
+[ ! -e "$demo" ] || echo "removing the results of the last demo, $demo"
 rm -rf "$demo"
 mkdir -p "$demo"
 
@@ -42,10 +42,10 @@ elif echo "CIFAR-10 is not in \$PLEAT_DATA or ./local: fetching it (170 MB)" &&
   "$pleat" data fetch cifar10 --json >"$demo/data.json"; then
   data=cifar10
 else
-  echo "No CIFAR-10 to be had: Fashion-MNIST from Debian's package dataset-fashion-mnist instead."
+  echo "CIFAR-10 is not available, so Fashion-MNIST takes its place, from Debian's package dataset-fashion-mnist."
   data=fashion-mnist
   have $data || { "$tools/scripts/setup.sh" demo && have $data; } ||
-    fail "no data set: give a folder that holds one in PLEAT_DATA (see pleat data info --help)"
+    fail "no data set found: set PLEAT_DATA to a folder that holds one (see pleat data info --help)"
 fi
 images=$(get data .images)
 echo "$data: $images training pictures, $(get data .test_images) test pictures, $(get data .classes) classes"
@@ -53,7 +53,7 @@ echo "$data: $images training pictures, $(get data .test_images) test pictures, 
 section "Speed of this machine"
 run speed "$pleat" bench resnet20 --training --batch 128 --warmup 1 --runs 5 --quiet
 rate=$(get speed '.models[0].images_per_second | floor')
-# Half of the epochs train, a quarter each pre-folds and fine-tunes.
+# Half of the epochs go to training, a quarter each to pre-folding and to fine-tuning.
 epochs=$((train_seconds * rate / images))
 [ $epochs -ge 3 ] || epochs=3
 [ $epochs -le 20 ] || epochs=20
@@ -72,7 +72,7 @@ section "2. Pre-fold: weights and alphas together, so that activations that matt
 run prefold "$pleat" prefold "$base" --data $data --epochs $fold_epochs --lr 0.01 --seed 1 --out "$demo/prefold"
 get prefold '.alphas | to_entries | sort_by(-.value)[] | "  \(.key)  \(.value * 1000 | round / 1000)"'
 
-section "3. Fold: drop the $((20 - depth)) activations with the largest alphas, move paddings, merge nothing yet"
+section "3. Fold: drop the $((20 - depth)) activations with the largest alphas, move the padding, merge nothing yet"
 run fold "$pleat" fold "$demo/prefold/model.safetensors" --depth $depth --merge none --out "$demo/folded.safetensors"
 
 section "4. Fine-tune the folded network"
@@ -83,16 +83,16 @@ section "5. Merge what is linear now"
 merged=$demo/merged.safetensors
 run merge "$pleat" fold "$demo/finetune/model.safetensors" --out "$merged"
 
-section "6. Verify: merged and fine-tuned network compute the same"
+section "6. Verify that the merged and the fine-tuned network compute the same"
 run verify "$pleat" verify "$demo/finetune/model.safetensors" "$merged" --data $data
 jq -e '.max_rel_diff <= 1e-4 and .same_top1 >= 0.9999' "$demo/verify.json" >/dev/null ||
   fail "the merged network differs from the fine-tuned one: $(jq -c . "$demo/verify.json")"
 
-section "7. Score both with pleat-run, the inference engine alone"
+section "7. Score both networks with pleat-run, the inference engine alone"
 run base_score "$build/pleat-run" "$base" --data $data
 run merged_score "$build/pleat-run" "$merged" --data $data
 
-section "8. Time both, in turn, one picture a call"
+section "8. Time both networks in turn, one picture a call"
 run bench "$pleat" bench "$base" "$merged" --batch 1
 
 section "Before and after"
@@ -114,10 +114,10 @@ row_of() { row "$1" "$(get "base_$2" "$3")" "$(get "merged_$2" "$3")"; }
 } | tee "$demo/table.txt"
 echo
 if [ "$(get merged_sizes .macs)" -gt "$(get base_sizes .macs)" ]; then
-  echo "Fewer layers, more work: two 3x3 convolutions of equal width merge into one 5x5 of 25/18 the MACs."
-  echo "pleat fold --merge cheaper merges only where MACs do not grow."
+  echo "Fewer layers, but more work: two 3x3 convolutions of equal width merge into one 5x5 with 25/18 of their MACs."
+  echo "pleat fold --merge cheaper merges only where MACs do not grow, --merge latency only where this machine gets faster."
 fi
-echo "A few epochs show the way, not what the method reaches: see results/ for whole runs."
+echo "A few epochs show how it works, not what the method reaches: docs/performance-log.md has whole runs."
 
 "$tools/scripts/plot.sh" "$demo/runs.png" "$demo/train" "$demo/prefold" "$demo/finetune"
 section "Files, after $((SECONDS - began)) seconds"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A tarball of pleat-run with the shared libraries it needs beside it, for machines where nothing is installed.
-# usage: dist.sh PLEAT_RUN TARBALL     (PLEAT_RUN stripped, with rpath $ORIGIN; the tarball's name is its folder's)
+# Packs pleat-run with the shared libraries it needs into a tarball, for machines where nothing is installed.
+# usage: dist.sh PLEAT_RUN TARBALL     (PLEAT_RUN is stripped, with rpath $ORIGIN; the folder inside is named as the tarball)
 set -euo pipefail
 
 run=${1:?usage: dist.sh PLEAT_RUN TARBALL} tarball=${2:?}
@@ -10,8 +10,8 @@ trap 'rm -rf "$work"' EXIT
 folder=$work/$name
 install -D -m 755 -t "$folder" "$run"
 
-# What the loader loads, libraries of libraries included: "libgomp.so.1 => /lib/.../libgomp.so.1 (0x...)". The C library
-# and its loader fit each other alone, so they stay apart, for systems that have none or an older one.
+# Everything that the loader loads, libraries of libraries included: "libgomp.so.1 => /lib/.../libgomp.so.1 (0x...)". The C
+# library and its loader only work with each other, so they have a folder of their own, for systems with an older one or none.
 interpreter=$(readelf -l "$run" | sed -n 's/.*program interpreter: \(.*\)]/\1/p')
 install -D -m 755 -t "$folder/libc" "$interpreter"
 ldd "$run" | awk '$2 == "=>" { print $1, $3 }' | while read -r library file; do
@@ -19,22 +19,22 @@ ldd "$run" | awk '$2 == "=>" { print $1, $3 }' | while read -r library file; do
     libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.*) install -m 644 "$file" "$folder/libc/$library" ;;
     *) install -m 644 "$file" "$folder/$library" ;;
   esac
-  # Whose it is and under which terms it may be passed on.
+  # The package it belongs to, and the terms under which it may be passed on.
   package=$(dpkg -S "$file" "$(realpath "$file")" 2>/dev/null | head -1 | cut -d: -f1) || true
   [ -z "$package" ] || install -D -m 644 "/usr/share/doc/$package/copyright" "$folder/licenses/$package"
 done
 install -m 644 LICENSE "$folder/licenses/pleat"
 
 cat >"$folder/README" <<END
-pleat-run runs networks that Pleat folded; ./pleat-run --help.
+pleat-run runs networks that Pleat trained or folded; see ./pleat-run --help.
 
-The libraries beside it are those it was built with; nothing has to be installed but a C library, glibc
-$(ldd --version | sed -n '1s/.* //p') or later, and /proc, by which it finds them. Where one of these is missing, or glibc is older, start it so:
+The libraries beside it are those it was built with. The system must have a C library, glibc $(ldd --version | sed -n '1s/.* //p') or later, and
+/proc, through which the program finds the libraries. Where one of these is missing, or glibc is older, start it like this:
 
   D=\$PWD    # this folder's full path
   \$D/libc/$(basename "$interpreter") --library-path \$D/libc:\$D \$D/pleat-run --help
 
-licenses/ says under which terms each part may be passed on.
+licenses/ holds the terms under which each part may be passed on.
 END
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner -czf "$tarball.part" "$name"
 mv "$tarball.part" "$tarball"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of DIR (fuzz-NAME) on its seeds and on mutations of them, SECONDS in all. A crash prints the
-# input's file and exits 1. usage: fuzz.sh DIR SECONDS
+# Runs every fuzz target in DIR (fuzz-NAME) on its seeds and on mutations of them, for SECONDS in all. After a crash it prints
+# the file with the input that caused it and exits with 1. usage: fuzz.sh DIR SECONDS
 set -euo pipefail
 dir=$1 seconds=$2
 targets=("$dir"/fuzz-*)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# The rules that a compiler does not check: formatting, clang-tidy, who includes whom, what the inference program and
-# library link and show. Prints what breaks a rule and exits 1. usage: lint.sh BUILD (built)
+# Checks the rules that a compiler does not: formatting, clang-tidy, who includes whom, what pleat-run and libpleat.so link
+# and show, and whether the paths and links in documents exist. Prints what breaks a rule and exits with 1.
+# usage: lint.sh BUILD      (with pleat-run and libpleat.so built)
 set -uo pipefail
 run=$1/pleat-run
 library=$(ls -t "$1"/libpleat.so.* | head -1)
 sources=$(git ls-files '*.cpp' '*.hpp' '*.h' '*.c')
 failed=0
 
-# A check whose output is the list of what breaks it.
+# expect_nothing RULE FOUND: FOUND lists what breaks the rule.
 expect_nothing() {
   local what=$1 found=$2
   if [ -z "$found" ]; then
@@ -18,12 +19,12 @@ expect_nothing() {
   fi
 }
 
-# A folder's own includes that match none of the allowed (an extended regular expression).
+# includes_besides FOLDER ALLOWED: the folder's includes of our own headers that do not match the regular expression.
 includes_besides() {
   grep -nE '^#include "' $(grep "^$1/" <<<"$sources") | grep -vE "#include \"($2)"
 }
 
-# Files that include an outside library (a pattern of header names) and are not among those that may.
+# users_besides HEADERS ALLOWED: files that include an outside library's headers and are not among those that may.
 users_besides() {
   grep -lE "^#include <$1" $sources | grep -vxE "$2"
 }
@@ -61,7 +62,7 @@ expect_nothing "core includes core" "$(includes_besides core 'core/')"
 expect_nothing "ops include core, ops" "$(includes_besides ops '(core|ops)/')"
 expect_nothing "models include core, models, ops/spec" "$(includes_besides models '(core|models)/|ops/spec\.hpp"')"
 expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/')"
-# Plain C++ of some ops, and the ways to compute convolutions that the engine shares with training.
+# The plain C++ of some ops, and the ways to compute convolutions that the engine shares with training.
 shared_ops='ops/(spec|model_file|add|alpha_act|convert|shortcut|activation|conv/border_conv2d)\.hpp|ops/conv/(winograd|gemm)/'
 expect_nothing "fold includes core, fold, ops/spec, ops/model_file, and what the engine shares with training" \
   "$(includes_besides fold "(core|fold)/|$shared_ops")"

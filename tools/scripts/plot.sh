@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws training runs: test top-1 of each over its epochs and, of a prefold run, the alphas.
+# Draws training runs: top-1 of each over its epochs and, for a run of prefold, the alphas.
 # usage: plot.sh OUT.png DIR...      (folders with a log.jsonl, as train, prefold and finetune write them)
 set -euo pipefail
 
@@ -21,7 +21,7 @@ names=()
 longest=1
 n=0
 for dir in "$@"; do
-  [ -s "$dir/log.jsonl" ] || { echo "plot.sh: $dir/log.jsonl: no epoch in it, or no such file" >&2; exit 1; }
+  [ -s "$dir/log.jsonl" ] || { echo "plot.sh: $dir/log.jsonl: is missing, or holds no epoch" >&2; exit 1; }
   n=$((n + 1))
   name=$(basename "$dir")
   jq -r '[.epoch, 100 * .test_top1, 100 * .train_top1] | @tsv' "$dir/log.jsonl" >"$work/accuracy$n"
@@ -30,7 +30,7 @@ for dir in "$@"; do
   accuracies+="'$work/accuracy$n' using 1:2 with linespoints linestyle $n title '$name, test', "
   accuracies+="'' using 1:3 with lines linestyle $n dashtype 3 title '$name, training', "
   if [ "$(head -n 1 "$dir/log.jsonl" | jq 'has("alphas")')" = true ]; then
-    # Columns: epoch, then one an alpha, in network order; the first line holds their names.
+    # Columns: the epoch, then one for each alpha, in network order; the first line holds their names.
     jq -rs '(.[0].alphas | keys_unsorted) as $k | (["epoch"] + $k), (.[] | [.epoch] + [.alphas[$k[]]]) | @tsv' \
       "$dir/log.jsonl" >"$work/alphas$n"
     alphas+=("$work/alphas$n")
@@ -39,7 +39,7 @@ for dir in "$@"; do
   fi
 done
 
-# A mark an epoch while they can be told apart.
+# A mark for each epoch, as long as they can be told apart.
 marks=$((longest / 20 + 1))
 {
   cat <<EOF

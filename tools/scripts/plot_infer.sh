@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws a result of tools/scripts/bench_infer.sh: for every case the speed of each runtime, the fastest besides Pleat being 1.
+# Draws a result of tools/scripts/bench_infer.sh: for every case the speed of each runtime relative to the fastest besides Pleat.
 # usage: plot_infer.sh RESULT.json OUT.png
 set -euo pipefail
 
@@ -10,7 +10,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# A file a precision: a line a case, a column a runtime; 0 where it did not run.
+# One file for each precision, with a line for each case and a column for each runtime; 0 where one did not run.
 mapfile -t precisions < <(jq -r '[.results[].precision] | unique | reverse[]' "$result")
 mapfile -t runtimes < <(jq -r '[.results[].median_ms | keys[]] | unique | sort_by(startswith("pleat") | not)[]' "$result")
 for precision in "${precisions[@]}"; do

@@ -13,8 +13,8 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-[ "$(jq -r .format "$2")" = "pleat plan" ] || { echo "plot_plan.sh: $2: not a plan of \`pleat plan\`" >&2; exit 1; }
-# Columns: predicted loss, its speed-up, the measured speed-up, depth.
+[ "$(jq -r .format "$2")" = "pleat plan" ] || { echo "plot_plan.sh: $2: not a plan written by \`pleat plan\`" >&2; exit 1; }
+# Columns: loss, predicted speed-up, measured speed-up, depth.
 jq -r '.points | sort_by(.loss)[] | [.loss, .predicted_speedup, .measured_speedup, .depth] | @tsv' "$2" >"$work/points"
 jq -r '.points[.chosen] | [.loss, .predicted_speedup] | @tsv' "$2" >"$work/chosen"
 title=$(jq -r '"\(.model | sub(".*/"; "")), batch \(.batch), \(.threads) threads, \(.dtype): \(.base_ms * 1000 | round / 1000) ms unfolded"' "$2")

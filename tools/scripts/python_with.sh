@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints a Python that has the packages (with ==version where it matters): $PLEAT_PEERS_PYTHON if that is set, else one in
-# the virtual environment BUILD/peers-venv, where those that are missing are installed (network, once).
+# Prints the path of a Python that has the packages (with ==version where it matters): $PLEAT_PEERS_PYTHON if that is set,
+# else the one in the virtual environment BUILD/peers-venv, into which missing packages are installed over the network, once.
 # usage: python_with.sh BUILD PACKAGE...
 set -euo pipefail
 
@@ -16,7 +16,7 @@ if lacks "$@"; then
   fi
   echo "installing $* into $build/peers-venv" >&2
   [ -x "$python" ] || python3 -m venv "$build/peers-venv"
-  # PyTorch's index for CPUs, where reachable: PyPI's package brings CUDA along.
+  # PyTorch's own index for CPUs, where it can be reached, because PyPI's package brings CUDA along.
   index=https://download.pytorch.org/whl/cpu/
   reachable() { "$python" -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=10)' "$1" 2>/dev/null; }
   case " $*" in *" torch"*) reachable $index || index= ;; *) index= ;; esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what Pleat needs and this machine lacks, on Debian and Ubuntu, saying what it does; silent when all is there.
+# Installs what Pleat needs and this machine lacks, on Debian and Ubuntu. Says what it installs, and nothing if all is there.
 # usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [peers] [ship]      (default: build)
 set -euo pipefail
 
@@ -7,7 +7,7 @@ set -euo pipefail
 ensure() {
   local package missing=() root=() log
   if ! command -v apt-get >/dev/null; then
-    echo "setup: no apt-get here; these must be there by other means: $*" >&2
+    echo "setup: there is no apt-get here; please install these by other means: $*" >&2
     return
   fi
   for package in "$@"; do
@@ -18,7 +18,7 @@ ensure() {
   if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
       echo "setup: missing packages: ${missing[*]}" >&2
-      echo "hint: as root: apt-get update && apt-get install ${missing[*]}" >&2
+      echo "hint: run as root: apt-get update && apt-get install ${missing[*]}" >&2
       exit 1
     fi
     root=(sudo)
