@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A PyTorch checkpoint's state_dict as a safetensors file, for `pleat import`. Needs torch and safetensors.
+"""Writes a PyTorch checkpoint's state_dict as a safetensors file, for `pleat import`. Needs torch and safetensors.
 
 usage: torch_to_safetensors.py checkpoint.pth out.safetensors
 """

@@ -1,12 +1,12 @@
-# Sourced by the recipes of this folder: what they share. A recipe is called with the folder for its runs; a run that
-# was interrupted goes on, a finished one is passed over. PLEAT= names the program.
+# What the recipes in this folder share; they source it. A recipe is called with the folder for its runs. A run that was
+# interrupted is resumed, and a finished one is skipped. PLEAT= names the program (default: build/pleat).
 set -euo pipefail
 
 pleat=${PLEAT:-build/pleat}
 out=${1:?usage: $0 FOLDER   (PLEAT=build/pleat; data in \$PLEAT_DATA or ./local)}
 mkdir -p "$out"
 
-# run RUN COMMAND MODEL OPTIONS...: a training; its folder is $out/RUN.
+# run RUN COMMAND MODEL OPTIONS...: trains; the folder is $out/RUN.
 run() {
   local folder=$out/$1
   shift
@@ -18,12 +18,12 @@ run() {
   touch "$folder/done"
 }
 
-# fold_to DEPTH: drops the largest alphas of $out/prefold, with padding moved, for fine-tuning.
+# fold_to DEPTH: drops the activations of $out/prefold with the largest alphas and moves the padding, for fine-tuning.
 fold_to() {
   "$pleat" fold "$out/prefold/model.safetensors" --depth "$1" --merge none --out "$out/folded.safetensors"
 }
 
-# Merges what was fine-tuned, and proves it on the test pictures of data set $1.
+# merge_and_verify DATA: merges what was fine-tuned, and proves and scores it on the data set's test pictures.
 merge_and_verify() {
   "$pleat" fold "$out/finetune/model.safetensors" --out "$out/merged.safetensors"
   "$pleat" verify "$out/finetune/model.safetensors" "$out/merged.safetensors" --data "$1"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What Pleat's loader does, with Pillow, numpy and worker processes: prints pictures a second over a whole epoch.
+"""Does what Pleat's loader does, with Pillow, numpy and worker processes, and prints pictures a second over a whole epoch.
 
 The transforms are torchvision's for training: RandomResizedCrop(224), RandomHorizontalFlip, ToTensor, Normalize. Batches
-are made in memory that the processes share, so that nothing but their numbers is sent.
+are made in memory that the processes share, so that only their numbers are sent.
 
 usage: bench_data_pillow.py FOLDER-OF-CLASS-FOLDERS WORKERS BATCH
 """
@@ -68,7 +68,7 @@ def main(folder, workers, batch):
     shared = shared_memory.SharedMemory(create=True, size=4 * math.prod(shape))
     jobs = [(i // batch % slots, paths[i:i + batch]) for i in range(0, len(paths), batch)]
     with multiprocessing.Pool(workers, attach, (shared.name, shape)) as pool:
-        pool.map(make, jobs[:workers])  # processes started, memory touched
+        pool.map(make, jobs[:workers])  # starts the processes and touches the memory
         start = time.perf_counter()
         done = sum(pool.imap(make, jobs))
         print(done / (time.perf_counter() - start))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""One runtime with one network prepared, for tools/scripts/bench_infer.sh.
+"""Prepares one network in one runtime and times it on request, for tools/scripts/bench_infer.sh.
 
 usage: bench_infer_worker.py RUNTIME NETWORK --pleat PROGRAM --onnx FILE --folder DIR [--dtype f32|bf16] [--batch 1]
        [--threads 2]
 
 RUNTIME is pleat, eager, compile (both PyTorch), onnxruntime, openvino or ncnn. DIR has the pictures (in.safetensors) and
-Pleat's outputs for them in f32 (out.safetensors). When the network is ready a line of JSON is printed: the greatest
-difference of its outputs from those over their range, and the runtime's version. Then for each line `WARMUP RUNS` of
-standard input the median time of so many calls, in milliseconds, until that ends.
+Pleat's outputs for them in f32 (out.safetensors). When the network is ready, it prints a line of JSON: the
+greatest difference of its outputs from those, divided by their range, and the runtime's version. Then it answers each line
+`WARMUP RUNS` of standard input with the median time of RUNS calls in milliseconds, until the input ends.
 """
 import argparse
 import json
@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 
 class Pleat:
-    """Programs started for every request: what they prepare before their calls does not count."""
+    """Starts a program for every request; what it prepares before its calls does not count."""
 
     def __init__(self, args):
         self.args = args
@@ -101,7 +101,7 @@ class OpenVino(Peer):
 
 
 def torch_module(onnx_file):
-    """The network as PyTorch code, an operator for each of the ONNX file's."""
+    """The network as PyTorch code, with an operator for each one in the ONNX file."""
     import onnx
     import torch
     from onnx import helper, numpy_helper
@@ -151,9 +151,9 @@ def torch_module(onnx_file):
             y = module(nn.Flatten(), x)
         elif node.op_type == "Add":
             y = code.call_function(operator.add, (x, values[node.input[1]]))
-        elif node.op_type == "Slice":  # every stride-th row and column, in a form that ncnn has, too
+        elif node.op_type == "Slice":  # every stride-th row and column, in a form that ncnn also has
             y = module(nn.MaxPool2d(1, int(given[3][0])), x)
-        elif node.op_type == "Pad":  # channels alone
+        elif node.op_type == "Pad":  # of channels only
             y = code.call_function(F.pad, (x, (0, 0, 0, 0, int(given[0][1]), int(given[0][5]))))
         else:
             raise RuntimeError(f"no PyTorch form of {node.op_type}")
@@ -169,7 +169,7 @@ class Torch(Peer):
         torch.set_num_threads(args.threads)
         torch.set_grad_enabled(False)
         dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
-        layout = torch.contiguous_format if compiled else torch.channels_last  # the compiler chooses itself
+        layout = torch.contiguous_format if compiled else torch.channels_last  # the compiler chooses the layout itself
         net = torch_module(args.onnx).to(dtype=dtype, memory_format=layout)
         x = torch.from_numpy(pictures).to(dtype=dtype).contiguous(memory_format=layout)
         if compiled:
@@ -185,7 +185,7 @@ class Torch(Peer):
 
 
 class Ncnn(Peer):
-    """It has no batches: pictures one after another."""
+    """ncnn has no batches, so the pictures run one after another."""
 
     def __init__(self, args, pictures):
         import ncnn

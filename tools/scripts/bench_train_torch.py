@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Training steps in PyTorch, for tools/scripts/bench_train.sh. Prepares, says "ready", and then answers each line of standard
-input, a number of steps, with images a second, by the median step, and the bytes of memory that the process had at
-most, as JSON.
+"""Times training steps in PyTorch, for tools/scripts/bench_train.sh. It prepares the network, says "ready", and then answers each
+line of standard input, a number of steps, with JSON: images a second, by the median step, and the process's peak memory in
+bytes.
 
 usage: bench_train_torch.py [--net NAME] [--dtype f32|bf16] [--mode eager|compile] [--batch 128] [--threads 2]
 

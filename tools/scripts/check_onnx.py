@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Exports models, runs the ONNX files by onnxruntime and compares with Pleat, for tools/scripts/check_onnx.sh.
+"""Exports models, runs the ONNX files in onnxruntime and compares the outputs with Pleat's, for tools/scripts/check_onnx.sh.
 
-usage: check_onnx.py PLEAT FOLDER NETWORK...      FOLDER/ops has model files; the networks' are written to FOLDER
+usage: check_onnx.py PLEAT FOLDER NETWORK...      FOLDER/ops has model files; files of the networks go to FOLDER
 
 Ends with the line `N passed, N failed`; exits 1 if any failed.
 """
@@ -22,7 +22,7 @@ PICTURES = 3
 
 
 def pleat(*arguments):
-    """A command of Pleat; its JSON."""
+    """Runs a command of Pleat and returns its JSON."""
     done = subprocess.run([PLEAT, *arguments, "--json", "--quiet"], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
@@ -30,7 +30,7 @@ def pleat(*arguments):
 
 
 def randomise(file, rng):
-    """Batch norms as training leaves them, biases that matter, alphas between 0 and 1."""
+    """Gives a model batch norms as training leaves them, biases that matter, and alphas between 0 and 1."""
     with safe_open(file, "numpy") as model:
         metadata = model.metadata()
     tensors = load_file(file)
@@ -46,7 +46,7 @@ def randomise(file, rng):
 
 
 def compare(file, folder, rng):
-    """The greatest difference of onnxruntime's outputs from Pleat's, over the range of those."""
+    """Returns the greatest difference of onnxruntime's outputs from Pleat's, divided by the range of Pleat's."""
     onnx_file, given, result = (os.path.join(folder, name) for name in ("net.onnx", "in.safetensors", "out.safetensors"))
     pleat("export", file, "--onnx", onnx_file)
     onnx.checker.check_model(onnx_file, full_check=True)
@@ -74,7 +74,7 @@ def main():
         nonlocal passed, failed
         try:
             difference = compare(file, folder, rng)
-            ok = difference <= TOLERANCE  # not so for NaN
+            ok = difference <= TOLERANCE  # false for NaN
             text = f"{difference:.1e}"
         except Exception as error:  # of onnx, of onnxruntime, or ours: all count as one failure
             ok, text = False, str(error)
