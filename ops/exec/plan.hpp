@@ -39,7 +39,4 @@ struct ExecPlanOptions {
 /// `shapes` for one picture. Throws std::invalid_argument if `piece` does not divide the batch.
 ExecPlan plan_exec(const Graph& graph, const std::vector<Nhwc>& shapes, const ExecPlanOptions& options);
 
-/// True for steps whose backward pass reads the values that the forward pass read.
-bool backward_reads_inputs(const Op& op);
-
 }  // namespace pleat

@@ -1,5 +1,7 @@
 #include "ops/exec/values.hpp"
 
+#include "ops/exec/stored_values.hpp"
+
 namespace pleat {
 
 ExecValues::ExecValues(Exec& exec) : e_(exec), steps_(exec.plan_.steps), training_(exec.options_.training) {
