@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 
 namespace pleat {
 namespace {

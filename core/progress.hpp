@@ -2,9 +2,10 @@
 // elsewhere, nothing with --quiet.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
+
+#include "core/clock.hpp"
 
 namespace pleat {
 
@@ -21,7 +22,6 @@ class Progress {
   void update(int64_t done, const std::string& extra = "");
 
  private:
-  using Clock = std::chrono::steady_clock;
   std::string label_, unit_;
   int64_t total_;
   bool quiet_, terminal_, drawn_ = false;

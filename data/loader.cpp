@@ -1,11 +1,11 @@
 #include "data/loader.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <numeric>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 
 namespace pleat {
 namespace {
@@ -89,9 +89,9 @@ const Batch* Loader::next() {
   }
   if (to_give_ == batches_) return nullptr;
   Slot& ready = slot(to_give_);
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   changed_.wait(lock, [&] { return ready.made; });
-  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  wait_seconds_ += seconds_since(start);
   if (ready.error) std::rethrow_exception(ready.error);
   ++to_give_;
   given_ = true;

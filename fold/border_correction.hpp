@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/groups.hpp"
+#include "fold/region.hpp"
 
 namespace pleat {
 

@@ -3,12 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <functional>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "ops/conv/conv2d_onednn.hpp"
@@ -90,7 +90,6 @@ struct Layer {
 // Prints a line for each pass: our GFLOP/s, oneDNN's, their ratio, our GB/s and those of a copy.
 template <class T>
 void bench(const Layer& layer, int64_t batch) {
-  using Clock = std::chrono::steady_clock;
   const Nhwc shape{batch, layer.side, layer.side, layer.channels};
   const DepthwiseConv2d op{layer.kernel, layer.stride, Padding::uniform(layer.kernel / 2), false};
   Run<T> own(shape, op);
@@ -116,7 +115,7 @@ void bench(const Layer& layer, int64_t batch) {
       work[i]();  // so that what was before is as warm for each
       const auto start = Clock::now();
       work[i]();
-      seconds[i] = std::min(seconds[i], std::chrono::duration<double>(Clock::now() - start).count());
+      seconds[i] = std::min(seconds[i], seconds_since(start));
     }
   const double flops = 2e-9 * op.kernel * op.kernel * static_cast<double>(own.y.size());
   const double bytes = 1e-9 * sizeof(T) * static_cast<double>(own.x.size() + own.y.size());

@@ -6,12 +6,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <numeric>
 #include <utility>
 
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "ops/conv/border_conv2d.hpp"
@@ -336,14 +336,13 @@ TEST_CASE("convolutions refuse buffers of the wrong size") {
 }
 
 TEST_CASE("bench: forward and backward of real layers" * doctest::skip()) {
-  using Clock = std::chrono::steady_clock;
   // Best of a few, in seconds: on a shared machine the rest measures the neighbours.
   const auto best = [](const auto& work) {
     double seconds = 1e30;
     for (int i = 0; i < 7; ++i) {
       const auto start = Clock::now();
       work();
-      if (i > 0) seconds = std::min(seconds, std::chrono::duration<double>(Clock::now() - start).count());
+      if (i > 0) seconds = std::min(seconds, seconds_since(start));
     }
     return seconds;
   };

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "core/rng.hpp"
 #include "core/simd/bf16.hpp"
 #include "fold/engine/pleat.h"
@@ -27,11 +28,6 @@ using namespace pleat;
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// One handle with an input, and the output of its first call.
 class Caller {

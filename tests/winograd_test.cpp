@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 #include "core/rng.hpp"
 #include "core/simd/bf16.hpp"
 #include "ops/conv/conv2d.hpp"
@@ -276,9 +276,9 @@ TEST_CASE("bench: Winograd's convolution against oneDNN's direct one" * doctest:
   constexpr int64_t kBatch = 32;
   using Seconds = std::array<double, 6>;  // y, dx, dw, begin_forward, begin_backward, end_backward
   const auto time = [](double& best, const auto& call) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     call();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(best, seconds_since(start));
   };
   std::printf("%d threads, batch %d; GFLOP/s, counting those of the direct sum, and ms to begin twice and end\n",
               num_threads(), int{kBatch});

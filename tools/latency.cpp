@@ -1,13 +1,13 @@
 #include "tools/latency.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <ostream>
 
+#include "core/clock.hpp"
 #include "core/machine.hpp"
 #include "core/rng.hpp"
 #include "tools/cli.hpp"
@@ -16,11 +16,6 @@ namespace pleat {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Engine prepare(const Model& model, const EngineOptions& options, double& seconds) {
   const Clock::time_point start = Clock::now();

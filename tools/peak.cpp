@@ -1,12 +1,12 @@
 #include "tools/peak.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <iomanip>
 #include <limits>
 #include <sstream>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine/engine.hpp"
 #include "ops/spec.hpp"
@@ -36,7 +36,6 @@ double convolution_gflops(Dtype dtype) {
 }
 
 double copy_gbytes() {
-  using Clock = std::chrono::steady_clock;
   constexpr int64_t kFloats = int64_t{32} << 20;
   AlignedVector<float> from(kFloats, 1.0f), to(kFloats);
   double best = std::numeric_limits<double>::infinity();
@@ -45,7 +44,7 @@ double copy_gbytes() {
     parallel_for(kFloats, [&](int64_t begin, int64_t end, int) {
       std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
     });
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+    best = std::min(best, seconds_since(start));
   }
   return 2e-9 * kFloats * sizeof(float) / best;
 }

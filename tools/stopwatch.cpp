@@ -1,11 +1,11 @@
 #include "tools/stopwatch.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 #include "core/progress.hpp"
 #include "core/rng.hpp"
 #include "fold/engine/engine.hpp"
@@ -15,16 +15,11 @@
 namespace pleat {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 
 constexpr int kCalls = 3, kLeastRounds = 5;
 constexpr std::size_t kBetween = 8;
 // Every difference is one to the first network: an error there would count as often as there are groups.
 constexpr int kCopies = 8;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The fastest call of a visit.
 double visit(Engine& engine) {

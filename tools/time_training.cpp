@@ -1,7 +1,7 @@
 #include "tools/time_training.hpp"
 
-#include <chrono>
 
+#include "core/clock.hpp"
 #include "core/rng.hpp"
 #include "ops/loss/cross_entropy.hpp"
 #include "tools/train/sgd.hpp"
@@ -36,9 +36,9 @@ std::vector<double> time_training(Model model, const ExecOptions& options, int64
   for (int64_t i = 0; i < warmup; ++i) training.step();
   std::vector<double> seconds(runs);
   for (double& s : seconds) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     training.step();
-    s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    s = seconds_since(start);
   }
   return seconds;
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "core/step_times.hpp"
+#include "ops/exec/step_times.hpp"
 #include "ops/exec/exec.hpp"
 
 namespace pleat {

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine/program.hpp"
 #include "ops/convert.hpp"
@@ -139,7 +140,6 @@ std::span<const float> Engine::run() {
 
 std::span<const float> Engine::run(std::span<double> seconds) {
   PLEAT_CHECK(seconds.size() == steps().size(), "engine: got ", seconds.size(), " timers, expected ", steps().size());
-  using Clock = std::chrono::steady_clock;
   auto last = Clock::now();
   impl_->run([&](std::size_t step) {
     const auto now = Clock::now();

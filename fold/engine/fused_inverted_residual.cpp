@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "fold/engine/fused_depthwise.hpp"
 
 namespace pleat {
 namespace {
@@ -17,93 +18,6 @@ AlignedVector<float> padded(std::span<const float> values, int64_t size) {
   AlignedVector<float> result(values.begin(), values.end());
   result.resize(size);
   return result;
-}
-
-// What the depthwise convolution reads and writes.
-struct Plane {
-  int64_t rows, columns;  // of the output
-  int64_t in_line;        // from one line of the input to the next, in elements
-  int64_t pixel;          // from one pixel to the next, of both, in elements
-};
-
-// A vector of channels of kRows rows of kCount neighbours: a pixel that is read serves all sums it is part of.
-template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
-[[gnu::always_inline]] inline void filter_pixels(T* to, const T* from, const float* weight, int64_t tap,
-                                                 const float* bias, const Activation& act, const Plane& s) {
-  using V = Vec<float, kBytes / sizeof(float)>;
-  V sum[kRows * kCount];
-  PLEAT_UNROLLED(p, kRows * kCount) load(sum[p], bias);
-  // Lines of the input up to `end`, which rows [kFirst, kLast) of the output see.
-  int64_t line = 0;
-  const auto lines = [&](auto first, auto last, int64_t end) __attribute__((always_inline)) {
-    constexpr int kFirst = decltype(first)::value, kLast = decltype(last)::value;
-    for (; line < end; ++line) {
-      V w[kRows][kKernel], seen;
-      PLEAT_UNROLLED(r, kRows) if (r >= kFirst && r < kLast) PLEAT_UNROLLED(kw, kKernel) {
-        load(w[r][kw], weight + ((line - r * kStride) * kKernel + kw) * tap);
-        keep(w[r][kw]);
-      }
-      const T* at = from + line * s.in_line;
-      PLEAT_UNROLLED(i, (kCount - 1) * kStride + kKernel) {
-        load(seen, at);
-        keep(seen);
-        at += s.pixel;
-        keep(at);
-        PLEAT_UNROLLED(r, kRows)
-        PLEAT_UNROLLED(p, kCount) {
-          const int64_t kw = i - p * kStride;
-          if (r >= kFirst && r < kLast && kw >= 0 && kw < kKernel) sum[r * kCount + p] += w[r][kw] * seen;
-        }
-      }
-    }
-  };
-  using Zero = std::integral_constant<int, 0>;
-  using One = std::integral_constant<int, 1>;
-  using Rows = std::integral_constant<int, kRows>;
-  if constexpr (kRows == 2) lines(Zero(), One(), kStride);
-  lines(Zero(), Rows(), kKernel);
-  if constexpr (kRows == 2) lines(One(), Rows(), kStride + kKernel);
-  activate(sum, act);
-  PLEAT_UNROLLED(i, kRows * kCount) {
-    store(to, sum[i]);
-    to += i % kCount + 1 < kCount ? s.pixel : (s.columns - kCount + 1) * s.pixel;
-    keep(to);
-  }
-}
-
-// kRows rows of all channels, row by row, so that a row's neighbours are still in the first-level cache. The last
-// pixels overlap where kCount does not divide the row.
-template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
-[[gnu::always_inline]] inline void filter_rows(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
-                                               const float* bias, const Activation act, const Plane s) {
-  for (int64_t c = 0; c < channels; c += kBytes / int64_t{sizeof(float)})
-    for (int64_t column = 0; column < s.columns; column += kCount) {
-      const int64_t at = std::min(column, s.columns - kCount) * s.pixel;
-      filter_pixels<kBytes, kKernel, kStride, kRows, kCount>(to + at + c, from + at * kStride + c, weight + c, tap,
-                                                             bias + c, act, s);
-    }
-}
-
-template <int kBytes, int kKernel, int kStride, class T>
-[[gnu::always_inline]] inline void filter(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
-                                          const float* bias, const Activation& act, const Plane& s) {
-  const auto some = [&](auto rows, auto count) __attribute__((always_inline)) {
-    filter_rows<kBytes, kKernel, kStride, rows, count>(to, from, channels, weight, tap, bias, act, s);
-    to += rows * s.columns * s.pixel;
-    from += rows * kStride * s.in_line;
-  };
-  using One = std::integral_constant<int, 1>;
-  using Seven = std::integral_constant<int, 7>;
-  int64_t row = 0;
-  if constexpr (kBytes == 64)  // 32 registers
-    for (; s.columns >= 7 && row + 2 <= s.rows; row += 2) some(std::integral_constant<int, 2>(), Seven());
-  for (; row < s.rows; ++row)
-    if (s.columns >= 7)
-      some(One(), Seven());
-    else if (s.columns >= 4)
-      some(One(), std::integral_constant<int, 4>());
-    else
-      some(One(), One());
 }
 
 // to[0..count) = from[0..real), then zeros; count is a multiple of 16, real of 2.
@@ -138,36 +52,6 @@ struct InvertedResidualKernel<T>::Band {
   float* sums;
   T* y;  // where the sums need nothing more than bias and activation, else nullptr
 };
-
-std::vector<BlockCut> block_cuts(const InvertedResidual& block) {
-  constexpr int64_t kMostExpanded = 640 << 10, kUsual = 192 << 10;  // bytes
-  const int threads = num_threads();
-  const int64_t kernel = block.depthwise.kernel, stride = block.depthwise.stride;
-  const Padding pad = block.depthwise.pad;
-  const int64_t columns = pad.left + block.between.w + pad.right, channels = panels_of(block.between.c) * kPanelWidth;
-  std::vector<BlockCut> cuts;
-  for (const int64_t bands : {1, 2, 4, 8, 16}) {
-    const int64_t rows = (block.y.h + bands - 1) / bands;
-    const int64_t seen = std::min((rows - 1) * stride + kernel, block.between.h + pad.top + pad.bottom);
-    const int splits = static_cast<int>(std::min<int64_t>(threads, channels / kPanelWidth));
-    for (const int64_t chunk : {48, 96, 192, 384}) {
-      const int64_t bytes = seen * columns * std::min(chunk, channels) * int64_t{sizeof(float)};
-      if (bytes > kMostExpanded || (chunk > 48 && chunk / 2 >= channels)) continue;
-      if (bands * block.x.n >= threads) cuts.push_back({rows, std::min(chunk, channels), 1});
-      if (bands * block.x.n < threads && chunk * splits <= channels + 48)
-        cuts.push_back({rows, std::min(chunk, channels), splits});
-    }
-    if (block.y.h < 2 * bands) break;
-  }
-  if (cuts.empty()) cuts.push_back({1, kPanelWidth, 1});
-  // The usual: as much at once as the cache holds beside weights and sums.
-  const auto usual = std::ranges::max_element(cuts, {}, [&](const BlockCut& cut) {
-    const int64_t bytes = ((cut.rows - 1) * stride + kernel) * columns * cut.chunk * int64_t{sizeof(float)};
-    return std::pair(bytes <= kUsual ? bytes : kUsual - bytes, cut.chunk);
-  });
-  std::iter_swap(cuts.begin(), usual);
-  return cuts;
-}
 
 template <class T>
 InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
@@ -293,10 +177,10 @@ template <int kBytes>
       const int64_t needed = std::clamp<int64_t>(first + (row + rows - 1) * stride + kernel, expanded, end);
       expand(band, Range{expanded, needed}, c, count, at + (expanded - begin) * width * count, width);
       expanded = needed;
-      const Plane plane{rows, y.w, width * count, count};
+      const fused_depthwise::Plane plane{rows, y.w, width * count, count};
       const T* const seen_rows = band.expanded + row * stride * width * count;
       const auto filter_by = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
-        filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
+        fused_depthwise::filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
             band.filtered + row * y.w * count, seen_rows, count, depthwise_.data() + c, all, depthwise_bias_.data() + c,
             block_.acts[1], plane);
       };

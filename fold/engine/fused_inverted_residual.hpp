@@ -15,6 +15,7 @@
 #include "core/tensor.hpp"
 #include "fold/engine/picture_lines.hpp"
 #include "ops/conv/gemm/tile_product.hpp"
+#include "ops/conv/window.hpp"
 
 namespace pleat {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "fold/engine/picture_lines.hpp"
+#include "ops/conv/window.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {

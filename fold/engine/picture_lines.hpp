@@ -11,11 +11,6 @@
 
 namespace pleat {
 
-/// True for a 1x1 convolution of one group that sees each pixel of a picture, in their order: it needs no lines.
-inline bool is_pointwise(const Conv2d& op) {
-  return op.kernel == 1 && op.stride == 1 && op.pad == Padding{} && op.groups == 1;
-}
-
 /// Pixels of a line of x [.., W, C] with its borders, for outputs of `out_width`.
 int64_t bordered_width(const Conv2d& op, const Nhwc& x, int64_t out_width);
 

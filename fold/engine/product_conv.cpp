@@ -4,6 +4,7 @@
 
 #include "core/check.hpp"
 #include "fold/engine/picture_lines.hpp"
+#include "ops/conv/window.hpp"
 
 namespace pleat {
 namespace {

@@ -24,7 +24,7 @@ struct Geometry {
         out(op.out / op.groups),
         k(op.kernel * op.kernel * in),
         tile(std::clamp(kTileElements / k, kTilePixels, std::max(kTilePixels, y.pixels()))),
-        is_product(op.kernel == 1 && op.stride == 1 && op.pad == Padding{}) {}
+        is_product(sees_own_pixel(op)) {}
 
   int64_t weights() const { return op.out * k; }
   int64_t partial() const { return weights() + op.out; }  // one thread's dweight and dbias
@@ -34,7 +34,7 @@ struct Geometry {
   const Conv2d op;
   const int64_t in, out;  // channels of one group
   const int64_t k, tile;
-  const bool is_product;  // 1x1: x itself is the matrix of columns
+  const bool is_product;  // x itself is the matrix of columns
 };
 
 // Workspace: the weights as [out][kh][kw][in] or, in the same place, each thread's partial gradients; then each

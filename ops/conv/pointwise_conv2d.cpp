@@ -6,6 +6,7 @@
 #include "core/parallel.hpp"
 #include "ops/conv/convolution.hpp"
 #include "ops/conv/gemm/outer_product.hpp"
+#include "ops/conv/window.hpp"
 #include "ops/convert.hpp"
 
 namespace pleat {
@@ -21,7 +22,7 @@ constexpr int64_t kTile = 28;
 template <class T>
 bool PointwiseConv2d<T>::is_supported(const Nhwc& x, const Conv2d& op) {
   const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels > 8; };
-  return op.kernel == 1 && op.stride == 1 && op.pad == Padding{} && op.groups == 1 && !op.bias && fits(x.c) &&
+  return is_pointwise(op) && !op.bias && fits(x.c) &&
          fits(op.out) && (x.c % kPanelWidth == 0 || op.out % kPanelWidth == 0) && has_avx2();
 }
 

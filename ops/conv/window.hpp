@@ -23,4 +23,14 @@ inline Taps taps_inside(int64_t start, int kernel, int64_t extent) {
   return {start > 0 ? start : 0, last};
 }
 
+/// True if an output pixel sees but the input pixel at its own place. A 1x1 convolution with a stride does not.
+inline bool sees_own_pixel(const Conv2d& op) {
+  return op.kernel == 1 && op.stride == 1 && op.pad == Padding{};
+}
+
+/// True for a pointwise convolution: a product of the pixels, in their order, with one matrix of weights.
+inline bool is_pointwise(const Conv2d& op) {
+  return sees_own_pixel(op) && op.groups == 1;
+}
+
 }  // namespace pleat

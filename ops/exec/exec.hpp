@@ -11,7 +11,7 @@
 
 #include "core/graph.hpp"
 #include "core/simd/bf16.hpp"
-#include "core/step_times.hpp"
+#include "ops/exec/step_times.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv/conv_kernel.hpp"
 #include "ops/exec/memory.hpp"

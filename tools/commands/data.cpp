@@ -1,12 +1,12 @@
 // `pleat data fetch|info|bench NAME`: gets a data set, describes one, or times its loading.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <ostream>
 #include <vector>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "data/dataset.hpp"
 #include "data/fetch.hpp"
@@ -70,10 +70,10 @@ void bench(const Cli& cli, const std::string& name) {
                  .shuffle = true,
                  .seed = cli.seed(),
                  .threads = num_threads()});
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   loader.start_epoch(0);
   while (loader.next() != nullptr) continue;
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   const double rate = static_cast<double>(data.size()) / seconds;
   cli.out() << data.size() << " pictures in " << seconds << " s, " << rate << " a second, by " << num_threads()
             << " threads\n";

@@ -1,11 +1,11 @@
 #include "tools/train/evaluate.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 #include "data/loader.hpp"
 #include "ops/spec.hpp"
 #include "tools/picture_options.hpp"
@@ -51,9 +51,9 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip
   Score score;
   double seconds = 0;
   while (const Batch* part = loader.next()) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     const std::span<const float> out = logits(part->images, part->size);
-    seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    seconds += seconds_since(start);
     for (int64_t i = 0; i < part->size; ++i) {
       const auto row = out.subspan(i * classes, classes);
       const int64_t rank = rank_of(row, part->labels[i]);

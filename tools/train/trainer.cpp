@@ -1,13 +1,13 @@
 #include "tools/train/trainer.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/check.hpp"
+#include "core/clock.hpp"
 #include "core/progress.hpp"
 #include "data/image_folder.hpp"
 #include "data/loader.hpp"
@@ -27,12 +27,7 @@
 namespace pleat {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // One thing that a step changes.
 struct Trained {

@@ -2,16 +2,15 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <vector>
 
+#include "core/clock.hpp"
 #include "ops/exec/tape.hpp"
 
 namespace pleat {
 
 class StepTimes {
  public:
-  using Clock = std::chrono::steady_clock;
   explicit StepTimes(std::size_t steps) : seconds_(steps) {}
 
   void start() { last_ = Clock::now(); }  ///< Before each pass that is observed.
