@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 
 namespace pleat {
 namespace {
@@ -136,8 +137,7 @@ void check_attribute(const Node& node, const std::string& name, int value) {
               ", expected 1 to ", kMaxAttribute);
 }
 void check_attribute(const Node& node, const std::string& name, const Padding& pad) {
-  const bool crops = std::holds_alternative<Shortcut>(node.op) || std::holds_alternative<BorderConv2d>(node.op);
-  const int least = crops && name == "pad" ? -kMaxAttribute : 0;
+  const int least = traits(node.op).crops && name == "pad" ? -kMaxAttribute : 0;
   for (int side : {pad.top, pad.left, pad.bottom, pad.right})
     PLEAT_CHECK(side >= least && side <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", side,
                 ", expected ", least, " to ", kMaxAttribute);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/op_traits.hpp"
 #include "ops/add.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
@@ -267,7 +268,7 @@ void OpRun<T>::forward() {
       onednn_->begin_forward(p.weight);
       return onednn_->forward(y, x, p.bias);
     }
-  std::visit(
+  visit_op(
       Overloaded{
           [&](const Input&) { y = x; },
           [&](const Conv2d& op) {
@@ -316,52 +317,52 @@ void OpRun<T>::backward() {
       onednn_->backward_weights(dy, x);
       return onednn_->end_backward();
     }
-  std::visit(Overloaded{
-                 [&](const Input&) { dx = dy; },
-                 [&](const Conv2d& op) {
-                   if constexpr (kHasNative<T>) {
-                     conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
-                     conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
-                   }
-                 },
-                 [&](const DepthwiseConv2d& op) {
-                   depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
-                   depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
-                 },
-                 [&](const BorderConv2d& op) {
-                   border_conv2d_backward_data<T>(dx, dy, p.weight, shape, op);
-                   border_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op);
-                 },
-                 [&](const BatchNorm&) {
-                   const bool residual = dinputs.size() == 2;
-                   const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
-                   const std::span<const T> all = x, all_dy = dy;
-                   const BatchNormParams<T> norm{p.weight, p.bias};
-                   for_rows([&](const auto& rows, int thread) {
-                     batch_norm_backward_sums<T>(*saved_, rows(dz), rows(all_dy), rows(all), tail(rows), norm, thread);
-                   });
-                   batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
-                                                 dparams.bias, norm, shape);
-                   for_rows([&](const auto& rows, int) {
-                     batch_norm_backward_dx<T>(rows(std::span(dx)), rows(residual ? std::span<const T>(dz) : all_dy),
-                                               rows(all), residual ? BatchNormTail<T>{} : tail(rows), *saved_, norm);
-                   });
-                 },
-                 [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
-                 [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },
-                 [&](const AvgPool2d& op) { avg_pool2d_backward<T>(dx, dy, shape, op); },
-                 [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, computed(dy), shape); },
-                 [&](const Flatten&) { flatten_backward<T>(dx, computed(dy), shape); },
-                 [&](const Linear& op) {
-                   if constexpr (kHasNative<T>)
-                     linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
-                 },
-                 [&](const Add&) {
-                   dinputs = {dy, dy};
-                 },  // the executor passes dy on: there is no kernel
-                 [&](const Shortcut& op) { shortcut_backward<T>(dx, dy, shape, op); },
-             },
-             case_.op);
+  visit_op(Overloaded{
+               [&](const Input&) { dx = dy; },
+               [&](const Conv2d& op) {
+                 if constexpr (kHasNative<T>) {
+                   conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                   conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                 }
+               },
+               [&](const DepthwiseConv2d& op) {
+                 depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                 depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+               },
+               [&](const BorderConv2d& op) {
+                 border_conv2d_backward_data<T>(dx, dy, p.weight, shape, op);
+                 border_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op);
+               },
+               [&](const BatchNorm&) {
+                 const bool residual = dinputs.size() == 2;
+                 const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
+                 const std::span<const T> all = x, all_dy = dy;
+                 const BatchNormParams<T> norm{p.weight, p.bias};
+                 for_rows([&](const auto& rows, int thread) {
+                   batch_norm_backward_sums<T>(*saved_, rows(dz), rows(all_dy), rows(all), tail(rows), norm, thread);
+                 });
+                 batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
+                                               dparams.bias, norm, shape);
+                 for_rows([&](const auto& rows, int) {
+                   batch_norm_backward_dx<T>(rows(std::span(dx)), rows(residual ? std::span<const T>(dz) : all_dy),
+                                             rows(all), residual ? BatchNormTail<T>{} : tail(rows), *saved_, norm);
+                 });
+               },
+               [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
+               [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },
+               [&](const AvgPool2d& op) { avg_pool2d_backward<T>(dx, dy, shape, op); },
+               [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, computed(dy), shape); },
+               [&](const Flatten&) { flatten_backward<T>(dx, computed(dy), shape); },
+               [&](const Linear& op) {
+                 if constexpr (kHasNative<T>)
+                   linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
+               },
+               [&](const Add&) {
+                 dinputs = {dy, dy};
+               },  // the executor passes dy on: there is no kernel
+               [&](const Shortcut& op) { shortcut_backward<T>(dx, dy, shape, op); },
+           },
+           case_.op);
 }
 
 template class OpRun<float>;

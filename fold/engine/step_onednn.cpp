@@ -4,6 +4,7 @@
 
 #include "core/check.hpp"
 #include "core/onednn.hpp"
+#include "core/op_traits.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine/steps.hpp"
 #include "ops/add.hpp"
@@ -56,45 +57,44 @@ class Maker {
 
   std::vector<EngineStep> make() {
     const Nhwc &x = net_.shapes[input_], &y = net_.shapes[task_.op];
-    std::visit(
-        Overloaded{[](const Input&) {},
-                   [&](const Conv2d& op) {
-                     convolution({x, y, op.kernel, op.stride, op.pad, op.groups, op.bias}, parameter(".weight"),
-                                 bias(op.bias));
-                   },
-                   [&](const DepthwiseConv2d& op) {
-                     convolution({x, y, op.kernel, op.stride, op.pad, static_cast<int>(x.c), op.bias},
-                                 parameter(".weight"), bias(op.bias));
-                   },
-                   [&](const BorderConv2d& op) { border(op); }, [&](const BatchNorm& op) { batch_norm(op.eps); },
-                   [&](const AlphaAct&) { activation(task_.op, input_); },
-                   [&](const MaxPool2d& op) {
-                     pooling(dnnl::algorithm::pooling_max, {op.kernel, op.kernel}, {op.stride, op.stride}, op.pad);
-                   },
-                   [&](const AvgPool2d& op) {
-                     pooling(dnnl::algorithm::pooling_avg_include_padding, {op.kernel, op.kernel},
-                             {op.stride, op.stride}, op.pad);
-                   },
-                   [&](const GlobalAvgPool&) {
-                     pooling(dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
-                   },
-                   [&](const Flatten&) {
-                     plain("flatten",
-                           [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
-                   },
-                   [&](const Linear& op) {
-                     // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product, which
-                     // besides asks the system for memory at every call on some machines.
-                     convolution({{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias}, parameter(".weight"),
-                                 bias(op.bias));
-                   },
-                   [&](const Add&) { sum(); },
-                   [&](const Shortcut& op) {
-                     plain("shortcut", [x, op]<class T>(std::span<T> to, std::span<const T> from) {
-                       shortcut_forward<T>(to, from, x, op);
-                     });
-                   }},
-        graph_.nodes[task_.op].op);
+    visit_op(Overloaded{[](const Input&) {},
+                        [&](const Conv2d& op) {
+                          convolution({x, y, op.kernel, op.stride, op.pad, op.groups, op.bias}, parameter(".weight"),
+                                      bias(op.bias));
+                        },
+                        [&](const DepthwiseConv2d& op) {
+                          convolution({x, y, op.kernel, op.stride, op.pad, static_cast<int>(x.c), op.bias},
+                                      parameter(".weight"), bias(op.bias));
+                        },
+                        [&](const BorderConv2d& op) { border(op); }, [&](const BatchNorm& op) { batch_norm(op.eps); },
+                        [&](const AlphaAct&) { activation(task_.op, input_); },
+                        [&](const MaxPool2d& op) {
+                          pooling(dnnl::algorithm::pooling_max, {op.kernel, op.kernel}, {op.stride, op.stride}, op.pad);
+                        },
+                        [&](const AvgPool2d& op) {
+                          pooling(dnnl::algorithm::pooling_avg_include_padding, {op.kernel, op.kernel},
+                                  {op.stride, op.stride}, op.pad);
+                        },
+                        [&](const GlobalAvgPool&) {
+                          pooling(dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
+                        },
+                        [&](const Flatten&) {
+                          plain("flatten",
+                                [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
+                        },
+                        [&](const Linear& op) {
+                          // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product,
+                          // which besides asks the system for memory at every call on some machines.
+                          convolution({{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias}, parameter(".weight"),
+                                      bias(op.bias));
+                        },
+                        [&](const Add&) { sum(); },
+                        [&](const Shortcut& op) {
+                          plain("shortcut", [x, op]<class T>(std::span<T> to, std::span<const T> from) {
+                            shortcut_forward<T>(to, from, x, op);
+                          });
+                        }},
+             graph_.nodes[task_.op].op);
     return std::move(steps_);
   }
 

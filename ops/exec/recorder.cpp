@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/conv/border_conv2d.hpp"
@@ -30,9 +31,8 @@ class ExecRecorder : ExecNorms {
       const PlannedStep& step = steps_[s];
       if (step.batch_norm >= 0) continue;
       const auto fuse = [&](const auto& conv) { fuse_norms(s, hooks_called(conv, conv_options(step))); };
-      std::visit(Overloaded{[&](const Conv2d& conv) { fuse(conv); }, [&](const DepthwiseConv2d& conv) { fuse(conv); },
-                            [](const auto&) {}},
-                 e_.graph_.nodes[step.node].op);
+      visit_op(Overloaded{[&](const IsConvolution auto& conv) { fuse(conv); }, [](const auto&) {}},
+               e_.graph_.nodes[step.node].op);
     }
   }
 
@@ -44,7 +44,7 @@ class ExecRecorder : ExecNorms {
       place_ = {.group = step.group, .step = static_cast<int>(groups[step.group].steps.size())};
       const Op& op = e_.graph_.nodes[step.batch_norm >= 0 ? step.batch_norm : step.node].op;
       use_values(op, step);
-      Step recorded = std::visit([&](const auto& o) { return visit(o, step); }, op);
+      Step recorded = visit_op([&](const auto& o) -> decltype(visit(o, step)) { return visit(o, step); }, op);
       recorded.id = now_;
       recorded.name = e_.graph_.nodes[step.node].name;
       recorded.kind = kind(op);

@@ -1,6 +1,6 @@
 #include "ops/exec/values.hpp"
 
-#include "ops/exec/stored_values.hpp"
+#include "core/op_traits.hpp"
 
 namespace pleat {
 
@@ -24,7 +24,7 @@ void ExecValues::use_values(const Op& op, const PlannedStep& step) {
     e_.memory_.expect_recomputed(e_.values_[step.node]);
   }
   if (!training_) return;
-  if (backward_reads_inputs(op))
+  if (traits(op).backward_reads_inputs)
     for (int input : step.inputs) use(e_.values_[input], BufferUse::backward);
   if (!step.statistics && e_.grads_[step.node] >= 0) use(e_.grads_[step.node], BufferUse::backward);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "core/version.hpp"
 #include "fold/merge.hpp"
 #include "ops/conv/border_conv2d.hpp"
@@ -99,7 +100,7 @@ class Exporter {
 };
 
 Value Exporter::add(const Node& node, int index) {
-  return std::visit(
+  return visit_op(
       Overloaded{
           [&](const Input& op) {
             writer_.input(node.name, {op.channels, op.height, op.width});
