@@ -17,7 +17,6 @@ constexpr std::size_t kMaxNodes = 10'000;  // far above any network, and cheap e
 constexpr std::size_t kMaxName = 256;
 constexpr std::size_t kMaxLine = 4096;  // holds four names and all attributes
 constexpr int kMaxAttribute = 1 << 20;  // channels, kernel, picture size: far above any network, far below overflow
-constexpr std::array kNonlinearities = {"relu", "relu6"};
 
 // Printing of one attribute value.
 std::string print(int value) {
@@ -30,7 +29,7 @@ std::string print(const std::string& value) {
   return value;
 }
 std::string print(Nonlinearity value) {
-  return kNonlinearities[static_cast<int>(value)];
+  return row(value).name;
 }
 std::string print(double value) {
   std::array<char, 32> digits;  // the shortest text that reads back to the same double
@@ -62,9 +61,11 @@ bool read(const std::string& text, std::string& value) {
   return true;
 }
 bool read(const std::string& text, Nonlinearity& value) {
-  const auto at = std::find(kNonlinearities.begin(), kNonlinearities.end(), text);
-  value = static_cast<Nonlinearity>(at - kNonlinearities.begin());
-  return at != kNonlinearities.end();
+  const auto found = std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
+                                  [&](const NonlinearityRow& each) { return each.name == text; });
+  if (found == kNonlinearities.end()) return false;
+  value = found->s;
+  return true;
 }
 bool read(const std::string& text, Padding& value) {
   std::array<int, 4> sides;

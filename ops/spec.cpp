@@ -262,7 +262,7 @@ int depth(const Graph& graph) {
     const AlphaAct& act = std::get<AlphaAct>(node.op);
     if (!act.alpha.empty())
       alphas.insert(act.alpha);
-    else if (act.s != Nonlinearity::relu6)
+    else if (row(act.s).counts_without_alpha)
       ++unnamed;
   }
   return unnamed + static_cast<int>(alphas.size()) + 1;

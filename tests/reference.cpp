@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "core/check.hpp"
 #include "core/op_traits.hpp"
@@ -117,7 +118,21 @@ Values border(const Values& x, const Nhwc& xs, const Nhwc& ys, const ReferencePa
 }
 
 double nonlinear(Nonlinearity s, double x) {
-  return s == Nonlinearity::relu ? std::max(x, 0.0) : std::clamp(x, 0.0, 6.0);
+  switch (s) {
+    case Nonlinearity::relu:
+      return std::max(x, 0.0);
+    case Nonlinearity::relu6:
+      return std::clamp(x, 0.0, 6.0);
+    case Nonlinearity::leaky_relu:
+      return x > 0 ? x : 0.01 * x;
+    case Nonlinearity::silu:
+      return x / (1 + std::exp(-x));
+    case Nonlinearity::hard_swish:
+      return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6;
+    case Nonlinearity::sigmoid:
+      return 1 / (1 + std::exp(-x));
+  }
+  throw std::logic_error("tests/reference.cpp lacks a nonlinearity");
 }
 
 Values widened(const Tensor& tensor) {
