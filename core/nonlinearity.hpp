@@ -17,6 +17,7 @@ enum class Nonlinearity {
   silu,        ///< x * sigmoid(x)
   hard_swish,  ///< x * min(max(x + 3, 0), 6) / 6
   sigmoid,     ///< 1 / (1 + e^-x)
+  gelu,        ///< x * (1 + erf(x / sqrt(2))) / 2
 };
 
 /// s(x) = leak*x + (1-leak)*min(max(x, 0), limit). Kernels can apply such a function to their sums while these are in
@@ -70,6 +71,13 @@ inline constexpr std::array kNonlinearities = std::to_array<NonlinearityRow>({
      .onnx = {{{.type = "HardSigmoid", .attributes = {{{"alpha", 1.0f / 6}, {"beta", 0.5f}}}}}},
      .onnx_times_x = true},
     {.s = Nonlinearity::sigmoid, .name = "sigmoid", .onnx = {{{.type = "Sigmoid"}}}},
+    {.s = Nonlinearity::gelu,
+     .name = "gelu",
+     .onnx = {{{.type = "Mul", .constant_count = 1, .constants = {0.707106781f}},
+               {.type = "Erf"},
+               {.type = "Add", .constant_count = 1, .constants = {1}},
+               {.type = "Mul", .constant_count = 1, .constants = {0.5f}}}},
+     .onnx_times_x = true},
 });
 
 /// The row of a nonlinearity. Throws std::logic_error (or, of a constant, does not compile) if the table lacks it.

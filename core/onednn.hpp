@@ -102,6 +102,8 @@ inline Eltwise eltwise(Nonlinearity s) {
       return {dnnl::algorithm::eltwise_hardswish, 1.0f / 6, 0.5f};
     case Nonlinearity::sigmoid:
       return {dnnl::algorithm::eltwise_logistic};
+    case Nonlinearity::gelu:
+      return {dnnl::algorithm::eltwise_gelu_erf};
   }
   throw std::logic_error("core/onednn.hpp lacks a nonlinearity");
 }

@@ -68,6 +68,7 @@ std::vector<double> kinks(Nonlinearity s) {
       return {-3, 3};
     case Nonlinearity::silu:
     case Nonlinearity::sigmoid:
+    case Nonlinearity::gelu:
       return {};
   }
   throw std::logic_error("tests/ops_test.cpp lacks a nonlinearity");

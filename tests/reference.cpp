@@ -131,6 +131,8 @@ double nonlinear(Nonlinearity s, double x) {
       return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6;
     case Nonlinearity::sigmoid:
       return 1 / (1 + std::exp(-x));
+    case Nonlinearity::gelu:
+      return x * (1 + std::erf(x / std::sqrt(2.0))) / 2;
   }
   throw std::logic_error("tests/reference.cpp lacks a nonlinearity");
 }
