@@ -13,12 +13,12 @@
 namespace pleat {
 namespace {
 
-constexpr std::size_t kMaxNodes = 10'000;  // far above any network, and cheap even for what is quadratic in it
+constexpr std::size_t kMaxNodes = 10'000;  // far above any network; what takes quadratic time is still fast for it
 constexpr std::size_t kMaxName = 256;
-constexpr std::size_t kMaxLine = 4096;  // holds four names and all attributes
-constexpr int kMaxAttribute = 1 << 20;  // channels, kernel, picture size: far above any network, far below overflow
+constexpr std::size_t kMaxLine = 4096;  // room for four names and all attributes
+constexpr int kMaxAttribute = 1 << 20;  // for channels, kernels, sizes: far above any network, far below overflow
 
-// Printing of one attribute value.
+// These print the value of one attribute.
 std::string print(int value) {
   return std::to_string(value);
 }
@@ -40,7 +40,7 @@ std::string print(const Padding& p) {
   return concat(p.top, ',', p.left, ',', p.bottom, ',', p.right);
 }
 
-// Reading of one attribute value; false if `text` is not one.
+// These read the value of one attribute. They return false if `text` is none.
 template <class Number>
 bool read_number(const std::string& text, Number& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -79,7 +79,7 @@ bool read(const std::string& text, Padding& value) {
   return n == 1 || n == 4;
 }
 
-// The op called `name` with default attributes, by walking the variant's alternatives.
+// Makes the op whose kind is called `name`, with default attributes. Returns false if there is no such kind.
 template <std::size_t I = 0>
 bool make_op(const std::string& name, Op& op) {
   if constexpr (I == std::variant_size_v<Op>) {
@@ -132,7 +132,7 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
   return node;
 }
 
-// Range of one attribute by its name; the names mean the same in every op.
+// These check the range of an attribute. A name means the same in every op.
 void check_attribute(const Node& node, const std::string& name, int value) {
   PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value,
               ", expected 1 to ", kMaxAttribute);
@@ -209,7 +209,7 @@ Graph parse_graph(const std::string& text) {
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
     PLEAT_CHECK(graph.nodes.size() < kMaxNodes, "graph: more than ", kMaxNodes, " lines");
-    // So that a message that quotes the line stays one line, and short.
+    // A message that quotes a line shall be one short line itself.
     PLEAT_CHECK(line.size() <= kMaxLine, "graph line ", number, ": ", line.size(), " characters, expected at most ",
                 kMaxLine);
     PLEAT_CHECK(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c < 127; }), "graph line ",

@@ -14,8 +14,8 @@
 namespace pleat {
 namespace {
 
-// Largest parameter, and largest activation of one picture: far above any network, far below overflow of a product of
-// two.
+// The most values of a parameter, and of a node's output for one picture: far above any network, and so far below
+// overflow that the product of two of them does not overflow either.
 constexpr double kMaxElements = 1 << 28;
 
 void check_size(const Node& node, const char* what, double elements) {
@@ -23,7 +23,7 @@ void check_size(const Node& node, const char* what, double elements) {
               " elements, expected at most ", kMaxElements);
 }
 
-// Output of a window sliding over `x`, with `channels` channels; the window must fit.
+// The output, of so many channels, of a window that slides over `x`. The window must fit.
 Nhwc slide_inside(const Node& node, const Nhwc& x, int64_t channels, int kernel, int stride, const Padding& pad) {
   const int64_t height = x.h + pad.top + pad.bottom, width = x.w + pad.left + pad.right;
   PLEAT_CHECK(height >= kernel && width >= kernel, kind(node.op), " '", node.name, "': window ", kernel, "x", kernel,
@@ -131,8 +131,8 @@ std::vector<Parameter> node_parameters(const Node& node, int index, const Nhwc& 
   return all;
 }
 
-// A parameter's own stream of random numbers, by name (FNV-1a), so that other parameters' coming and going leaves its
-// start values alone.
+// A parameter's own stream of random numbers: a hash of its name (FNV-1a), so that its start values do not change when
+// other parameters come or go.
 uint64_t stream_of(const std::string& name) {
   uint64_t hash = 0xcbf29ce484222325;
   for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3;
