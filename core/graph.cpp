@@ -8,17 +8,17 @@
 #include <unordered_map>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 
 namespace pleat {
 namespace {
 
-constexpr std::size_t kMaxNodes = 10'000;  // far above any network, and cheap even for what is quadratic in it
+constexpr std::size_t kMaxNodes = 10'000;  // far above any network; what takes quadratic time is still fast for it
 constexpr std::size_t kMaxName = 256;
-constexpr std::size_t kMaxLine = 4096;  // holds four names and all attributes
-constexpr int kMaxAttribute = 1 << 20;  // channels, kernel, picture size: far above any network, far below overflow
-constexpr std::array kNonlinearities = {"relu", "relu6"};
+constexpr std::size_t kMaxLine = 4096;  // room for four names and all attributes
+constexpr int kMaxAttribute = 1 << 20;  // for channels, kernels, sizes: far above any network, far below overflow
 
-// Printing of one attribute value.
+// These print the value of one attribute.
 std::string print(int value) {
   return std::to_string(value);
 }
@@ -29,7 +29,7 @@ std::string print(const std::string& value) {
   return value;
 }
 std::string print(Nonlinearity value) {
-  return kNonlinearities[static_cast<int>(value)];
+  return row(value).name;
 }
 std::string print(double value) {
   std::array<char, 32> digits;  // the shortest text that reads back to the same double
@@ -40,7 +40,7 @@ std::string print(const Padding& p) {
   return concat(p.top, ',', p.left, ',', p.bottom, ',', p.right);
 }
 
-// Reading of one attribute value; false if `text` is not one.
+// These read the value of one attribute. They return false if `text` is none.
 template <class Number>
 bool read_number(const std::string& text, Number& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -61,9 +61,11 @@ bool read(const std::string& text, std::string& value) {
   return true;
 }
 bool read(const std::string& text, Nonlinearity& value) {
-  const auto at = std::find(kNonlinearities.begin(), kNonlinearities.end(), text);
-  value = static_cast<Nonlinearity>(at - kNonlinearities.begin());
-  return at != kNonlinearities.end();
+  const auto found = std::find_if(kNonlinearities.begin(), kNonlinearities.end(),
+                                  [&](const NonlinearityRow& each) { return each.name == text; });
+  if (found == kNonlinearities.end()) return false;
+  value = found->s;
+  return true;
 }
 bool read(const std::string& text, Padding& value) {
   std::array<int, 4> sides;
@@ -77,7 +79,7 @@ bool read(const std::string& text, Padding& value) {
   return n == 1 || n == 4;
 }
 
-// The op called `name` with default attributes, by walking the variant's alternatives.
+// Makes the op whose kind is called `name`, with default attributes. Returns false if there is no such kind.
 template <std::size_t I = 0>
 bool make_op(const std::string& name, Op& op) {
   if constexpr (I == std::variant_size_v<Op>) {
@@ -130,14 +132,13 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
   return node;
 }
 
-// Range of one attribute by its name; the names mean the same in every op.
+// These check the range of an attribute. A name means the same in every op.
 void check_attribute(const Node& node, const std::string& name, int value) {
   PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value,
               ", expected 1 to ", kMaxAttribute);
 }
 void check_attribute(const Node& node, const std::string& name, const Padding& pad) {
-  const bool crops = std::holds_alternative<Shortcut>(node.op) || std::holds_alternative<BorderConv2d>(node.op);
-  const int least = crops && name == "pad" ? -kMaxAttribute : 0;
+  const int least = traits(node.op).crops && name == "pad" ? -kMaxAttribute : 0;
   for (int side : {pad.top, pad.left, pad.bottom, pad.right})
     PLEAT_CHECK(side >= least && side <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", side,
                 ", expected ", least, " to ", kMaxAttribute);
@@ -208,7 +209,7 @@ Graph parse_graph(const std::string& text) {
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
     PLEAT_CHECK(graph.nodes.size() < kMaxNodes, "graph: more than ", kMaxNodes, " lines");
-    // So that a message that quotes the line stays one line, and short.
+    // A message that quotes a line shall be one short line itself.
     PLEAT_CHECK(line.size() <= kMaxLine, "graph line ", number, ": ", line.size(), " characters, expected at most ",
                 kMaxLine);
     PLEAT_CHECK(std::all_of(line.begin(), line.end(), [](char c) { return c >= ' ' && c < 127; }), "graph line ",

@@ -1,8 +1,9 @@
 // A network is data: a static graph that training, folding, the engine and export all read.
 //
-// Each kind of op is a plain struct of typed attributes. `fields` lists them once; the text form, its parser and every
-// exporter go through it. Consumers are std::visit with one overload a kind, so that a new kind fails to compile
-// wherever it must be known. Shapes, parameters and MACs: ops/spec.hpp.
+// Each kind of op is a plain struct of typed attributes. Its function `fields` lists them once, for the text form, its
+// parser and whoever else needs them all. What is known about a kind by yes or no stands in core/op_traits.hpp, one row
+// for each; what differs more is an overload for each kind in a call of visit_op, so that a new kind does not compile
+// wherever it is not yet known. Shapes, parameters and multiply-accumulates are in ops/spec.hpp.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +12,19 @@
 #include <variant>
 #include <vector>
 
+#include "core/nonlinearity.hpp"
+
 namespace pleat {
 
-/// Zeros added on each side of a picture (TensorFlow's SAME padding is asymmetric). Negative values crop; only
-/// Shortcut and BorderConv2d take those.
+/// How many zeros are added on each side of a picture; the sides may differ, as in TensorFlow's SAME padding. Negative
+/// values crop; only ops whose row in core/op_traits.hpp says so take them.
 struct Padding {
   int top = 0, left = 0, bottom = 0, right = 0;
   static Padding uniform(int p) { return {p, p, p, p}; }
   bool operator==(const Padding&) const = default;
 };
 
-/// The pictures, normalised.
+/// The network's input: normalised pictures.
 struct Input {
   static constexpr const char* kind = "input";
   static constexpr int arity = 0;
@@ -33,7 +36,7 @@ struct Input {
   bool operator==(const Input&) const = default;
 };
 
-/// Convolution. Parameters: weight [out, in/groups, kernel, kernel], bias [out] if any.
+/// Convolution. Parameters: weight [out, in/groups, kernel, kernel], and bias [out] if it has one.
 struct Conv2d {
   static constexpr const char* kind = "conv2d";
   static constexpr int arity = 1;
@@ -49,7 +52,8 @@ struct Conv2d {
   bool operator==(const Conv2d&) const = default;
 };
 
-/// One filter a channel. Parameters: weight [channels, 1, kernel, kernel], bias [channels] if any.
+/// Depthwise convolution: one filter for each channel. Parameters: weight [channels, 1, kernel, kernel], and bias
+/// [channels] if it has one.
 struct DepthwiseConv2d {
   static constexpr const char* kind = "depthwise_conv2d";
   static constexpr int arity = 1;
@@ -63,11 +67,12 @@ struct DepthwiseConv2d {
   bool operator==(const DepthwiseConv2d&) const = default;
 };
 
-/// What zero padding between the ops that a merged convolution stands for changes near the border: a correction to be
-/// added to the convolution, whose window (kernel, stride, pad, groups) and bias it has. Output rows and columns within
-/// `ring` of a side have weights of their own, which read the input within `reach` of that side. Parameters, in
-/// ops/conv/border_conv2d.hpp: weight [taps, in/groups, out], a matrix for every input pixel that a position of the
-/// ring reads, if any; bias [rows of different bias, columns of different bias, out].
+/// The correction that makes a merged convolution exact near the border, where the ops that it stands for saw zero
+/// padding between them. It is added to the merged convolution, has the same window (kernel, stride, pad, groups), and
+/// holds the bias of both. Output rows and columns within `ring` of a side have weights of their own, which read the
+/// input within `reach` of that side. Parameters (their order is described in ops/conv/border_conv2d.hpp): weight
+/// [taps, in/groups, out], a matrix for every input pixel that a position of the ring reads, unless there is none; bias
+/// [rows of different bias, columns of different bias, out].
 struct BorderConv2d {
   static constexpr const char* kind = "border_conv2d";
   static constexpr int arity = 1;
@@ -95,10 +100,8 @@ struct BatchNorm {
   bool operator==(const BatchNorm&) const = default;
 };
 
-enum class Nonlinearity { relu, relu6 };
-
-/// s_a(x) = a*x + (1-a)*s(x). `alpha` names the parameter [1] that holds a (several nodes may share one); empty: the
-/// activation is not foldable and a = 0.
+/// The alpha-activation s_a(x) = a*x + (1-a)*s(x). `alpha` names the parameter of shape [1] that holds a; several nodes
+/// may share one. If it is empty, a is 0 and the activation cannot be folded.
 struct AlphaAct {
   static constexpr const char* kind = "alpha_act";
   static constexpr int arity = 1;
@@ -111,7 +114,7 @@ struct AlphaAct {
   bool operator==(const AlphaAct&) const = default;
 };
 
-/// Maximum over a window; padding never wins.
+/// Maximum over a window. Padding is never the maximum.
 struct MaxPool2d {
   static constexpr const char* kind = "max_pool2d";
   static constexpr int arity = 1;
@@ -124,7 +127,8 @@ struct MaxPool2d {
   bool operator==(const MaxPool2d&) const = default;
 };
 
-/// Mean over a window, padding counted (PyTorch's count_include_pad=True), so that it is a convolution.
+/// Mean over a window. Zeros of the padding are counted (PyTorch's count_include_pad=True), which makes it a
+/// convolution.
 struct AvgPool2d {
   static constexpr const char* kind = "avg_pool2d";
   static constexpr int arity = 1;
@@ -137,7 +141,7 @@ struct AvgPool2d {
   bool operator==(const AvgPool2d&) const = default;
 };
 
-/// Mean over the whole picture: [N,H,W,C] to [N,1,1,C].
+/// Mean over the whole picture, for each channel: [N,H,W,C] becomes [N,1,1,C].
 struct GlobalAvgPool {
   static constexpr const char* kind = "global_avg_pool";
   static constexpr int arity = 1;
@@ -146,7 +150,8 @@ struct GlobalAvgPool {
   bool operator==(const GlobalAvgPool&) const = default;
 };
 
-/// [N,H,W,C] to [N,1,1,C*H*W], in PyTorch's order (channel, row, column), so that its classifiers load by name.
+/// [N,H,W,C] becomes [N,1,1,C*H*W], in PyTorch's order (channel, row, column), so that the weights of PyTorch's
+/// classifiers fit without being rearranged.
 struct Flatten {
   static constexpr const char* kind = "flatten";
   static constexpr int arity = 1;
@@ -155,7 +160,7 @@ struct Flatten {
   bool operator==(const Flatten&) const = default;
 };
 
-/// y = x W^T + b on [N,1,1,in]. Parameters: weight [out, in], bias [out] if any.
+/// Linear layer: y = x W^T + b for x of shape [N,1,1,in]. Parameters: weight [out, in], and bias [out] if it has one.
 struct Linear {
   static constexpr const char* kind = "linear";
   static constexpr int arity = 1;
@@ -168,7 +173,7 @@ struct Linear {
   bool operator==(const Linear&) const = default;
 };
 
-/// Sum of two activations of the same shape.
+/// Sum of two values of the same shape.
 struct Add {
   static constexpr const char* kind = "add";
   static constexpr int arity = 2;
@@ -177,9 +182,9 @@ struct Add {
   bool operator==(const Add&) const = default;
 };
 
-/// A skip without parameters: pads (or, negative, crops), keeps every stride-th pixel, and adds zero channels evenly
-/// before and after up to `out`: the ResNet paper's option A (He et al. 2015, arXiv:1512.03385, section 4.2). Padding a
-/// 1x1 window: output row i is input row i*stride - top.
+/// A skip connection without parameters, the ResNet paper's option A (He et al. 2015, arXiv:1512.03385, section 4.2).
+/// It pads the picture (or crops it, where `pad` is negative), keeps every stride-th pixel, and adds channels of zeros,
+/// evenly before and after, until there are `out`. Output row i is input row i*stride - pad.top.
 struct Shortcut {
   static constexpr const char* kind = "shortcut";
   static constexpr int arity = 1;
@@ -204,13 +209,13 @@ template <class... Fs>
 Overloaded(Fs...) -> Overloaded<Fs...>;  // clang before 17 does not deduce it by itself
 
 struct Node {
-  std::string name;  ///< Unique; parameters are `name.weight` and so on.
+  std::string name;  ///< Unique. The node's parameters are called `name.weight` and so on.
   Op op;
   std::vector<int> inputs;  ///< Indices of earlier nodes.
   bool operator==(const Node&) const = default;
 };
 
-/// Nodes in topological order; node 0 is the input, the last node is the output.
+/// Nodes in topological order. Node 0 is the input, the last node is the output.
 struct Graph {
   std::vector<Node> nodes;
 
@@ -220,25 +225,27 @@ struct Graph {
   bool operator==(const Graph&) const = default;
 };
 
-/// The op's name as in the text form, e.g. "conv2d".
+/// The name of the op's kind in the text form, e.g. "conv2d".
 const char* kind(const Op& op);
 
-/// Index of the node called `name`, or -1.
+/// The index of the node called `name`, or -1 if there is none.
 int find(const Graph& graph, const std::string& name);
 
-/// For each node, the nodes that read it, in order (a node that reads it twice stands twice).
+/// For each node, the nodes that read it, in order. A node that reads it twice is listed twice.
 std::vector<std::vector<int>> consumers(const Graph& graph);
 
-/// One node a line: `conv2d layer1.0.conv1 <- stem.act : out=16 kernel=3 stride=1 pad=1 groups=1 bias=0`.
+/// The text form of a graph, with one line for each node, or of one node:
+/// `conv2d layer1.0.conv1 <- stem.act : out=16 kernel=3 stride=1 pad=1 groups=1 bias=0`.
 std::string to_text(const Graph& graph);
 std::string to_text(const Graph& graph, int node);
 
-/// The inverse of to_text. Throws std::invalid_argument with the line's number for anything else, and verifies
-/// structure.
+/// The graph that to_text has written. Attributes that are missing have their defaults. Throws std::invalid_argument
+/// with the number of the line that it does not understand, and verifies the structure.
 Graph parse_graph(const std::string& text);
 
-/// Structure alone: one input, first; unique names of printable characters without blanks; every input earlier; arity;
-/// every node but the last read by another; attributes in range. Throws std::invalid_argument naming the node.
+/// Checks the structure, without shapes and parameters: there is one input and it comes first; names are unique and of
+/// printable characters without blanks; every node reads earlier nodes, as many as its kind takes; every node but the
+/// last is read by another; attributes are in range. Throws std::invalid_argument that names the node.
 void verify_structure(const Graph& graph);
 
 }  // namespace pleat

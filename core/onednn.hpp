@@ -3,6 +3,7 @@
 #pragma once
 
 #include <dnnl.hpp>
+#include <stdexcept>
 #include <string>
 
 #include "core/graph.hpp"
@@ -78,11 +79,41 @@ inline dnnl::primitive_attr user_scratchpad() {
   return attr;
 }
 
-inline void append_eltwise(dnnl::post_ops& ops, dnnl::algorithm algorithm, float alpha, float beta) {
+/// An operation on each element, with oneDNN's two parameters.
+struct Eltwise {
+  dnnl::algorithm algorithm;
+  float alpha = 0, beta = 0;
+};
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wswitch"
+/// The operation that computes a nonlinearity. Every enumerator has a case here, or this does not compile.
+inline Eltwise eltwise(Nonlinearity s) {
+  switch (s) {
+    case Nonlinearity::relu:
+      return {dnnl::algorithm::eltwise_relu};
+    case Nonlinearity::relu6:
+      return {dnnl::algorithm::eltwise_clip, 0, 6};
+    case Nonlinearity::leaky_relu:
+      return {dnnl::algorithm::eltwise_relu, 0.01f};
+    case Nonlinearity::silu:
+      return {dnnl::algorithm::eltwise_swish, 1};
+    case Nonlinearity::hard_swish:
+      return {dnnl::algorithm::eltwise_hardswish, 1.0f / 6, 0.5f};
+    case Nonlinearity::sigmoid:
+      return {dnnl::algorithm::eltwise_logistic};
+    case Nonlinearity::gelu:
+      return {dnnl::algorithm::eltwise_gelu_erf};
+  }
+  throw std::logic_error("core/onednn.hpp lacks a nonlinearity");
+}
+#pragma GCC diagnostic pop
+
+inline void append_eltwise(dnnl::post_ops& ops, const Eltwise& eltwise) {
 #if DNNL_VERSION_MAJOR >= 3
-  ops.append_eltwise(algorithm, alpha, beta);
+  ops.append_eltwise(eltwise.algorithm, eltwise.alpha, eltwise.beta);
 #else
-  ops.append_eltwise(1.0f, algorithm, alpha, beta);
+  ops.append_eltwise(1.0f, eltwise.algorithm, eltwise.alpha, eltwise.beta);
 #endif
 }
 

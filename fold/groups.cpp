@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "fold/border_correction.hpp"
 #include "ops/conv/border_conv2d.hpp"
 #include "ops/spec.hpp"
@@ -20,12 +21,7 @@ bool is_pool(const Op& op) {
 
 // Nothing is left of these in a merged op, nor gained by merging one of them.
 bool is_free(const Op& op) {
-  return is_pool(op) || std::holds_alternative<Flatten>(op);
-}
-
-// Ops whose output is one pixel whatever the padding before them.
-bool is_one_pixel(const Op& op) {
-  return is_free(op) || std::holds_alternative<Linear>(op);
+  return traits(op).one_pixel && !traits(op).weighted;
 }
 
 bool reads_outside(const Offsets& offsets, int stride, int64_t outputs, int64_t inputs) {
@@ -76,7 +72,7 @@ bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& regio
       const bool past_border = node.inputs[0] != region.from && (reads_outside(own.rows, own.stride, y.h, x.h) ||
                                                                  reads_outside(own.columns, own.stride, y.w, x.w));
       if (past_border && one_pixel) return false;
-      one_pixel = one_pixel || is_one_pixel(node.op);
+      one_pixel = one_pixel || traits(node.op).one_pixel;
       maps[i] = compose(own, a);
       const bool pools = is_pool(node.op) && (x.h != 1 || x.w != 1);
       region.pooled = region.pooled || pools;
@@ -111,14 +107,14 @@ std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
   if (readers.size() > 1)
     return concat("read by both ", graph.nodes[readers[0]].name, " and ", graph.nodes[readers[1]].name);
   const Node& next = graph.nodes[readers[0]];
-  return std::visit(Overloaded{
-                        [&](const AlphaAct&) { return concat("activation ", next.name); },
-                        [&](const MaxPool2d&) { return concat("max pooling ", next.name); },
-                        [&](const Add&) { return concat(next.name, " adds another value"); },
-                        [&](const GlobalAvgPool&) { return concat("global pooling ", next.name); },
-                        [&](const auto&) { return concat(kind(next.op), ' ', next.name); },
-                    },
-                    next.op);
+  return visit_op(Overloaded{
+                      [&](const AlphaAct&) { return concat("activation ", next.name); },
+                      [&](const MaxPool2d&) { return concat("max pooling ", next.name); },
+                      [&](const Add&) { return concat(next.name, " adds another value"); },
+                      [&](const GlobalAvgPool&) { return concat("global pooling ", next.name); },
+                      [&](const auto&) { return concat(kind(next.op), ' ', next.name); },
+                  },
+                  next.op);
 }
 
 // A skip that only pads or crops. At the end of a region it belongs to what reads it, which pads anyway: it may be
@@ -201,22 +197,12 @@ std::string stop_at(const Graph& graph, int i, const Refusal& refusal) {
 }
 
 int weighted_kernel(const Op& op) {
-  return std::visit(Overloaded{
-                        [](const Conv2d& o) { return o.kernel; },
-                        [](const DepthwiseConv2d& o) { return o.kernel; },
-                        [](const Linear&) { return 1; },
-                        [](const Input&) { return 0; },
-                        [](const BorderConv2d&) { return 0; },
-                        [](const BatchNorm&) { return 0; },
-                        [](const AlphaAct&) { return 0; },
-                        [](const MaxPool2d&) { return 0; },
-                        [](const AvgPool2d&) { return 0; },
-                        [](const GlobalAvgPool&) { return 0; },
-                        [](const Flatten&) { return 0; },
-                        [](const Add&) { return 0; },
-                        [](const Shortcut&) { return 0; },
-                    },
-                    op);
+  return visit_op(Overloaded{
+                      [](const IsConvolution auto& convolution) { return convolution.kernel; },
+                      [](const Linear&) { return 1; },
+                      [](const Unweighted auto&) { return 0; },
+                  },
+                  op);
 }
 
 bool starts_with_norm(const Graph& graph, const Region& region) {

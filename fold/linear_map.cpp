@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
 #include "core/simd/target_clones.hpp"
@@ -98,7 +99,7 @@ LinearMap identity_map(int channels) {
 std::optional<MapShape> map_shape(const Op& op, const Nhwc& in) {
   using Shape = std::optional<MapShape>;
   const int c = static_cast<int>(in.c);
-  return std::visit(
+  return visit_op(
       Overloaded{
           [&](const Conv2d& o) -> Shape { return window_shape(c, o.out, o.groups, o.kernel, o.stride, o.pad); },
           [&](const DepthwiseConv2d& o) -> Shape { return window_shape(c, c, c, o.kernel, o.stride, o.pad); },
@@ -111,11 +112,7 @@ std::optional<MapShape> map_shape(const Op& op, const Nhwc& in) {
             if (in.h != 1 || in.w != 1) return std::nullopt;
             return identity_shape(c);
           },
-          [](const Input&) -> Shape { return std::nullopt; },
-          [](const BorderConv2d&) -> Shape { return std::nullopt; },  // another map at every border
-          [](const AlphaAct&) -> Shape { return std::nullopt; },
-          [](const MaxPool2d&) -> Shape { return std::nullopt; },
-          [](const Add&) -> Shape { return std::nullopt; },
+          [](const NonLinear auto&) -> Shape { return std::nullopt; },
       },
       op);
 }
@@ -124,7 +121,7 @@ LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
   const auto shape = map_shape(node.op, in);
   PLEAT_CHECK(shape, kind(node.op), " '", node.name, "': is not a linear map of one picture");
   LinearMap map = zero_map(*shape);
-  std::visit(
+  visit_op(
       Overloaded{
           [&](const Conv2d& o) { read_kernel(map, node, o.bias, tensors); },
           [&](const DepthwiseConv2d& o) { read_kernel(map, node, o.bias, tensors); },
@@ -145,11 +142,7 @@ LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
           },
           [&](const GlobalAvgPool&) { map = identity_map(shape->in); },
           [&](const Flatten&) { map = identity_map(shape->in); },
-          [](const Input&) {},  // map_shape has refused these
-          [](const BorderConv2d&) {},
-          [](const AlphaAct&) {},
-          [](const MaxPool2d&) {},
-          [](const Add&) {},
+          [](const NonLinear auto&) {},  // map_shape has refused these
       },
       node.op);
   return map;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -19,30 +20,16 @@ Padding padding(const AxisPadding& rows, const AxisPadding& columns) {
 
 // Sets the op's padding; false if it cannot have this one.
 bool carry(Op& op, const Padding& pad) {
-  const bool none = pad == Padding{}, crops = std::min({pad.top, pad.left, pad.bottom, pad.right}) < 0;
-  const auto window = [&](auto& o) {
-    o.pad = crops ? Padding{} : pad;
-    return !crops;
-  };
-  return std::visit(Overloaded{
-                        [&](Conv2d& o) { return window(o); },
-                        [&](DepthwiseConv2d& o) { return window(o); },
-                        [&](AvgPool2d& o) { return window(o); },
-                        [&](MaxPool2d&) { return none; },  // its padding is not zeros
-                        [&](Shortcut& o) {
-                          o.pad = pad;
-                          return true;
-                        },
-                        [&](BorderConv2d&) { return none; },  // made for one size of picture
-                        [&](Input&) { return none; },
-                        [&](BatchNorm&) { return none; },
-                        [&](AlphaAct&) { return none; },
-                        [&](GlobalAvgPool&) { return none; },
-                        [&](Flatten&) { return none; },
-                        [&](Linear&) { return none; },
-                        [&](Add&) { return none; },
-                    },
-                    op);
+  const bool crops = std::min({pad.top, pad.left, pad.bottom, pad.right}) < 0;
+  return visit_op(Overloaded{
+                      [&]<TakesPadding Kind>(Kind& one) {
+                        const bool can = !crops || kOpTraits<Kind>.crops;
+                        one.pad = can ? pad : Padding{};
+                        return can;
+                      },
+                      [&](auto&) { return pad == Padding{}; },
+                  },
+                  op);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -23,11 +24,7 @@ void set_padding(Graph& graph, PaddingStyle style) {
       const int rows = total(x.h), columns = total(x.w);
       op.pad = {rows / 2, columns / 2, rows - rows / 2, columns - columns / 2};
     };
-    std::visit(Overloaded{[&](Conv2d& op) { pad(op); }, [&](DepthwiseConv2d& op) { pad(op); },
-                          [&](MaxPool2d& op) { pad(op); }, [&](AvgPool2d& op) { pad(op); }, [](Input&) {},
-                          [](BorderConv2d&) {}, [](BatchNorm&) {}, [](AlphaAct&) {}, [](GlobalAvgPool&) {},
-                          [](Flatten&) {}, [](Linear&) {}, [](Add&) {}, [](Shortcut&) {}},
-               node.op);
+    visit_op(Overloaded{[&](Windowed auto& op) { pad(op); }, [](auto&) {}}, node.op);
   }
   PLEAT_CHECK(infer_shapes(graph) == shapes, "padding: this style would change the shapes of this network");
 }

@@ -1,4 +1,5 @@
-// An activation as the last step of another kernel.
+// An activation as the epilogue of another kernel, applied to its sums while these are in registers. Only clamps can be
+// (core/nonlinearity.hpp); others are a pass of their own.
 #pragma once
 
 #include <cstring>
@@ -9,12 +10,12 @@
 
 namespace pleat {
 
-/// y = alpha*x + (1-alpha)*min(max(x,0), limit); alpha = 1 is none.
+/// y = alpha*x + (1-alpha)*min(max(x,0), limit), the alpha form of a clamp. With alpha = 1 there is no activation.
 struct Activation {
   float alpha = 1, limit = std::numeric_limits<float>::infinity();
 };
 
-/// Of all of `v` at once: what is chosen by `act` is chosen once.
+/// Applies `act` to all of `v` at once, so that what depends on `act` is chosen once.
 template <class V, int64_t n>
 [[gnu::always_inline]] inline void activate(V (&v)[n], const Activation act) {
   if (act.alpha == 1) return;
@@ -41,9 +42,10 @@ template <class V>
   v = one[0];
 }
 
-/// place(i) = act(v[i]) for all i; `kTogether` in turn lie one behind the other. 512-bit registers are rounded to
-/// bfloat16 two at a time and clamped afterwards, as integers, which have the numbers' order where they are positive:
-/// half the instructions, but a NaN counts as a number of its sign, beyond all others. kNative as in round_to.
+/// Stores act(v[i]) to place(i) for all i. Each `kTogether` places in turn are contiguous. 512-bit registers are
+/// rounded to bfloat16 two at a time and clamped afterwards as integers, which are in the same order as the numbers
+/// where those are positive. That takes half the instructions, but a NaN counts as a number of its sign beyond all
+/// others. kNative is explained at round_to.
 template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
 [[gnu::always_inline]] inline void store_activated(V (&v)[n], Activation act, const Place& place) {
   // Made from `act` here, and not before the loop that calls this, whose sums then no longer fit the registers.

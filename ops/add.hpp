@@ -1,6 +1,6 @@
-// Sum of two activations: y = a + b.
-// Shapes  y,a,b of one shape; y may be a or b.
-// Grads   da = db = dy: the executor passes dy on, there is nothing to compute.
+// The sum of two values: y = a + b.
+// Shapes  y, a and b have the same shape, any; y may be a or b.
+// Grads   da = db = dy. The executor hands dy on, so there is nothing to compute.
 #pragma once
 
 #include <span>

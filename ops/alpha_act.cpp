@@ -1,43 +1,37 @@
 #include "ops/alpha_act.hpp"
 
-#include <limits>
-
 #include "core/parallel.hpp"
 #include "core/parallel_sum.hpp"
 #include "core/simd/target_clones.hpp"
+#include "ops/nonlinearity.hpp"
 
 namespace pleat {
 namespace {
 
-// s(x) = min(max(x, 0), cap)
-template <class T>
-T cap_of(Nonlinearity s) {
-  return s == Nonlinearity::relu6 ? T{6} : std::numeric_limits<T>::infinity();
-}
-
-template <class T>
-[[gnu::always_inline]] inline T clamp(T x, T cap) {
-  const T positive = x > 0 ? x : T{0};
-  return positive < cap ? positive : cap;
-}
-
-template <class T>
-PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, compute_t<T> alpha, compute_t<T> cap) {
+template <class F, class T>
+PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, const AlphaParams<compute_t<T>>& params) {
+  using C = compute_t<T>;
+  const AlphaForm<F, C> act(params);
   for (int64_t i = 0; i < n; ++i) {
-    const compute_t<T> z = x[i], s = clamp(z, cap);
-    y[i] = T(s + alpha * (z - s));
+    C value;
+    act.forward(value, C(x[i]));
+    y[i] = T(value);
   }
 }
 
-// Returns the sum of dy * (x - s(x)). Lanes of their own let the compiler vectorise it in a fixed order.
-template <class T>
-PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, compute_t<T> alpha, compute_t<T> cap) {
+// Returns the sum of dy * (x - s(x)). It is added up in lanes, which lets the compiler vectorise it in a fixed order.
+template <class F, class T>
+PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, const AlphaParams<compute_t<T>>& params) {
+  using C = compute_t<T>;
   constexpr int64_t kLanes = 16;
+  const AlphaForm<F, C> act(params);
   double sums[kLanes] = {};
-  const auto step = [&](int64_t i, int64_t lane) {
-    const compute_t<T> g = dy[i], z = x[i];  // read before dx, which may be dy, is written
-    sums[lane] += double{g} * double{z - clamp(z, cap)};
-    dx[i] = T(z > 0 && z < cap ? g : alpha * g);
+  const auto step = [&](int64_t i, int64_t lane) __attribute__((always_inline)) {
+    const C g = dy[i], z = x[i];  // read before dx, which may be dy, is written
+    C gradient = g, rest;
+    act.backward(gradient, rest, z);
+    sums[lane] += double{g} * double{rest};
+    dx[i] = T(gradient);
   };
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
@@ -52,18 +46,24 @@ PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, compu
 
 template <class T>
 void alpha_act_forward(std::span<T> y, std::span<const T> x, compute_t<T> alpha, Nonlinearity s) {
-  parallel_for(std::ssize(x), [&](int64_t begin, int64_t end, int) {
-    forward_part(y.data() + begin, x.data() + begin, end - begin, alpha, cap_of<compute_t<T>>(s));
+  const auto params = alpha_params(s, alpha);
+  with_formula(s, [&]<class F>(F) {
+    parallel_for(std::ssize(x), [&](int64_t begin, int64_t end, int) {
+      forward_part<F>(y.data() + begin, x.data() + begin, end - begin, params);
+    });
   });
 }
 
 template <class T>
 void alpha_act_backward(std::span<T> dx, compute_t<T>& dalpha, std::span<const T> dy, std::span<const T> x,
                         compute_t<T> alpha, Nonlinearity s) {
-  dalpha += static_cast<compute_t<T>>(parallel_sum(std::ssize(x), [&](int64_t begin, int64_t end) {
-    return backward_part(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, alpha,
-                         cap_of<compute_t<T>>(s));
-  }));
+  const auto params = alpha_params(s, alpha);
+  with_formula(s, [&]<class F>(F) {
+    const double sum = parallel_sum(std::ssize(x), [&](int64_t begin, int64_t end) {
+      return backward_part<F>(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, params);
+    });
+    dalpha += static_cast<compute_t<T>>(params.dalpha * sum);
+  });
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                               \

@@ -1,8 +1,8 @@
-// The alpha-activation: between a nonlinearity s (ReLU, ReLU6) at a = 0 and the identity at a = 1.
+// The alpha-activation: between a nonlinearity s (core/nonlinearity.hpp) at a = 0 and the identity at a = 1.
 //   y = a*x + (1-a)*s(x)
-// Shapes  x,y,dx,dy of any one shape, of type T (double, float, Bf16); alpha a scalar of compute_t<T>.
-// Grads   dx = dy * (a + (1-a)*s'(x)), overwritten; dalpha += sum dy * (x - s(x)), summed in double.
-//         At a kink s' is that of the flat side, as in PyTorch.
+// Shapes  x, y, dx and dy have the same shape, any; they are of type T (double, float, Bf16). alpha is a number.
+// Grads   dx = dy * (a + (1-a)*s'(x)) is overwritten; the sum of dy * (x - s(x)), taken in double, is added to dalpha.
+//         At a kink of a clamp s' is that of the flat side, as in PyTorch.
 // Alias   y may be x; dx may be dy.
 // Source  Ben Dror et al. 2021, "Layer Folding", arXiv:2106.09309, section 3.
 #pragma once

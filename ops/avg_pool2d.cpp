@@ -15,8 +15,8 @@ PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, compute_t<T> scale) {
   for (int64_t c = 0; c < channels; ++c) y[c] = T(y[c] + scale * x[c]);
 }
 
-// y = scale * the sum of the window, `rows` by `columns` pixels from x in a picture `width` pixels wide; summed before
-// it is stored.
+// y = scale * the sum of the window, whose rows by columns pixels begin at x, in a picture `width` pixels wide. The sum
+// is complete before it is rounded and stored.
 template <class T>
 PLEAT_SIMD void scaled_sum(T* y, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels,
                            compute_t<T> scale) {

@@ -1,7 +1,6 @@
-// Mean over a window, per channel; padding counts as zeros (PyTorch's count_include_pad=True), so that the op is a
-// convolution and folds like one.
-// Shapes  x,dx [N,H,W,C]; y,dy [N,H',W',C], H' = floor((H + top + bottom - kernel) / stride) + 1.
-// Grads   dx, overwritten.
+// The mean over a window, for each channel. Padding counts as zeros (PyTorch's count_include_pad=True), so that the op
+// is a convolution and folds like one. Shapes  x,dx [N,H,W,C]; y,dy [N,H',W',C], H' = floor((H + top + bottom - kernel)
+// / stride) + 1. Grads   dx is overwritten.
 #pragma once
 
 #include <span>

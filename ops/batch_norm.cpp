@@ -2,296 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd/simd.hpp"
+#include "ops/batch_norm_rows.hpp"
 
 namespace pleat {
 namespace {
 
-// Rows are walked in tiles of pixels, and a tile in blocks of channels, a register each: so a block's accumulators stay
-// in registers, and the lines that two blocks share in the first-level cache. Tiles of wide rows that come from afar
-// are low, down to four pixels: the processor foresees a few streams, but no jumps of a page from pixel to pixel.
-constexpr int64_t kTileBytes = 8 << 10, kTileMost = 64, kTileLeast = 4;
-
 // So few pixels that whoever has just written them has them in a cache of its own.
 constexpr int64_t kNearBytes = 384 << 10;
 
-// Everything one pass needs, for the pixels [begin, end).
 template <class T>
-struct Rows {
-  using C = compute_t<T>;
-  T *y = nullptr, *dx = nullptr;
-  T* dz = nullptr;  // the gradient before the activation, written where a residual needs it
-  const T *x = nullptr, *residual = nullptr, *dy = nullptr;
-  const C *shift = nullptr, *mean = nullptr, *rstd = nullptr, *gamma = nullptr, *beta = nullptr, *dx_factors = nullptr;
-  C alpha = 0, floor = 0, cap = 0;  // s(z) = min(max(z, floor), cap)
-  bool act = false;
-  double* sums = nullptr;
-  bool near = false;  // in the caches near the cores
-  int64_t begin = 0, end = 0, channels = 0;
-};
-
-// Rows come from memory, and from block to block in an order that no processor foresees.
-template <class T>
-[[gnu::always_inline]] inline void prefetch_tile_after(const T* x, int64_t tile) {
-  __builtin_prefetch(x + tile);
-}
-
-// V is of a CPU that rounds to bfloat16 by itself (round_to in core/simd/simd.hpp), so that half of V may as well.
-template <class V>
-constexpr bool kNative = sizeof(V) == 64;
-
-// Per-channel factors of one block: z = x * scale + shift.
-template <class V>
-struct Factors {
-  V mean, scale, shift;
-  template <class T>
-  [[gnu::always_inline]] Factors(const Rows<T>& r, int64_t c, int64_t lanes) {
-    V rstd, gamma, beta;
-    load(mean, r.mean + c, lanes);
-    load(rstd, r.rstd + c, lanes);
-    load(gamma, r.gamma + c, lanes);
-    load(beta, r.beta + c, lanes);
-    scale = rstd * gamma;
-    shift = beta - mean * scale;
-  }
-};
-
-template <class T>
-[[gnu::always_inline]] inline int64_t tile_height(const Rows<T>& r) {
-  return r.near ? kTileMost : std::clamp(kTileBytes / (r.channels * int64_t{sizeof(T)}), kTileLeast, kTileMost);
-}
-// Calls body(a vector, first pixel, last pixel, first channel, channels) for every block of the rows: in V, what is
-// left in half of one if it fills that, and only then with `channels` that are not the constant width of the vector.
-template <class V, class T, class Body>
-[[gnu::always_inline]] inline void for_blocks(const Rows<T>& r, const Body& body) {
-  constexpr int64_t kLanes = kWidthOf<V>, kHalf = kLanes / 2;
-  const int64_t height = tile_height(r);
-  for (int64_t tile = r.begin; tile < r.end; tile += height) {
-    const int64_t tile_end = tile + height < r.end ? tile + height : r.end;
-    int64_t c = 0;
-    for (; c + kLanes <= r.channels; c += kLanes) body(V{}, tile, tile_end, c, kLanes);
-    if (c + kHalf <= r.channels) {
-      body(Vec<compute_t<T>, kHalf>{}, tile, tile_end, c, kHalf);
-      c += kHalf;
-    }
-    if (c < r.channels) body(V{}, tile, tile_end, c, r.channels - c);
-  }
-}
-
-// s and its slope. The floor is a value like the cap: were it known to be zero, GCC 12 would compare and mask where a
-// maximum does.
-template <class V>
-struct Nonlinear {
-  using C = std::remove_cvref_t<decltype(V{}[0])>;
-  V floor, cap;
-  C alpha;
-  template <class T>
-  [[gnu::always_inline]] explicit Nonlinear(const Rows<T>& r)
-      : floor(V{} + r.floor), cap(V{} + r.cap), alpha(r.alpha) {}
-  [[gnu::always_inline]] void clamp(V& s, const V& z) const {
-    s = floor > z ? floor : z;
-    s = cap < s ? cap : s;
-  }
-  // dz = dy where s has slope 1, alpha * dy where it is flat; dz comes as dy.
-  [[gnu::always_inline]] void through(V& dz, const V& z) const {
-    const V dy = dz;
-    dz = alpha * dy;
-    take_between(dz, floor, z, cap, dy);
-  }
-};
-
-// Adds a block's sums to those of the rows.
-template <class V>
-[[gnu::always_inline]] inline void add_to(double* sums, const V& block, int64_t lanes) {
-  Vec<double, kWidthOf<V>> sum;
-  load(sum, sums, lanes);
-  sum += __builtin_convertvector(block, Vec<double, kWidthOf<V>>);
-  store(sums, sum, lanes);
-}
-
-template <bool kResidual, class V, class T>
-[[gnu::always_inline]] inline void add_residual(V& z, const T* from, int64_t lanes) {
-  if constexpr (kResidual) {
-    V residual;
-    load(residual, from, lanes);
-    z += residual;
-  }
-}
-
-// Where a block's values are: from `begin` by `step` to `end`. In variables of their own, as what a kernel writes
-// might, for all the compiler knows, be its Rows.
-template <class T>
-struct Block {
-  const T *x, *residual, *dy;
-  T *y, *dz, *dx;
-  int64_t step, begin, end;
-  [[gnu::always_inline]] Block(const Rows<T>& r, int64_t first, int64_t last, int64_t c)
-      : x(r.x), residual(r.residual), dy(r.dy), y(r.y), dz(r.dz), dx(r.dx), step(r.channels) {
-    begin = first * step + c;
-    end = last * step;
-  }
-};
-
-template <class V, class T, bool kResidual, bool kAct>
-[[gnu::always_inline]] inline void forward_body(const Rows<T>& r) {
-  const int64_t tile = tile_height(r) * r.channels;
-  for_blocks<V>(
-      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Nonlinear<W> act(r);
-        const Factors<W> f(r, c, lanes);
-        const Block<T> b(r, begin, end, c);
-        for (int64_t i = b.begin; i < b.end; i += b.step) {
-          W x, z, s;
-          prefetch_tile_after(b.x + i, tile);
-          load(x, b.x + i, lanes);
-          z = x * f.scale + f.shift;
-          add_residual<kResidual>(z, b.residual + i, lanes);
-          act.clamp(s, z);
-          store<kNative<V>>(b.y + i, kAct ? s + act.alpha * (z - s) : z, lanes);
-        }
-      });
-}
-
-// sums: [3][channels], of dz, of dz * (x - mean), and of dy * (z - s(z)).
-template <class V, class T, bool kResidual, bool kAct>
-[[gnu::always_inline]] inline void backward_sums_body(const Rows<T>& r) {
-  const int64_t tile = tile_height(r) * r.channels;
-  for_blocks<V>(
-      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Nonlinear<W> act(r);
-        const Factors<W> f(r, c, lanes);
-        W dz_sum{}, product{}, dalpha{};
-        const Block<T> b(r, begin, end, c);
-        for (int64_t i = b.begin; i < b.end; i += b.step) {
-          W x, dy, z, s;
-          prefetch_tile_after(b.x + i, tile);
-          prefetch_tile_after(b.dy + i, tile);
-          load(x, b.x + i, lanes);
-          load(dy, b.dy + i, lanes);
-          z = x * f.scale + f.shift;
-          add_residual<kResidual>(z, b.residual + i, lanes);
-          W dz = dy;
-          if (kAct) {
-            act.clamp(s, z);
-            dalpha += dy * (z - s);
-            act.through(dz, z);
-          }
-          dz_sum += dz;
-          product += dz * (x - f.mean);
-          if (kResidual) store<kNative<V>>(b.dz + i, dz, lanes);
-        }
-        add_to(r.sums + c, dz_sum, lanes);
-        add_to(r.sums + r.channels + c, product, lanes);
-        add_to(r.sums + 2 * r.channels + c, dalpha, lanes);
-      });
-}
-
-template <class V, class T, bool kAct>
-[[gnu::always_inline]] inline void backward_dx_body(const Rows<T>& r) {
-  const int64_t tile = tile_height(r) * r.channels;
-  for_blocks<V>(
-      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        const Nonlinear<W> act(r);
-        const Factors<W> f(r, c, lanes);
-        W f0, f1, f2;
-        load(f0, r.dx_factors + c, lanes);
-        load(f1, r.dx_factors + r.channels + c, lanes);
-        load(f2, r.dx_factors + 2 * r.channels + c, lanes);
-        f2 -= f1 * f.mean;
-        const Block<T> b(r, begin, end, c);
-        for (int64_t i = b.begin; i < b.end; i += b.step) {
-          W x, dz;
-          prefetch_tile_after(b.x + i, tile);
-          prefetch_tile_after(b.dy + i, tile);
-          load(x, b.x + i, lanes);
-          load(dz, b.dy + i, lanes);
-          if (kAct) {
-            const W z = x * f.scale + f.shift;
-            act.through(dz, z);
-          }
-          store<kNative<V>>(b.dx + i, f0 * dz + (f1 * x + f2), lanes);
-        }
-      });
-}
-
-// sums: [2][channels], of x - shift and its square.
-template <class V, class T>
-[[gnu::always_inline]] inline void statistics_body(const Rows<T>& r) {
-  for_blocks<V>(
-      r, [&]<class W>(const W&, int64_t begin, int64_t end, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-        constexpr int64_t kChains = 4;  // of additions, as each waits for the one before
-        W sum[kChains] = {}, square[kChains] = {}, shift;
-        load(shift, r.shift + c, lanes);
-        const Block<T> b(r, begin, end, c);
-        const auto add = [&](int64_t i, int64_t chain) __attribute__((always_inline)) {
-          W x;
-          load(x, b.x + i, lanes);
-          x -= shift;
-          sum[chain] += x;
-          square[chain] += x * x;
-        };
-        int64_t i = b.begin;
-        for (; i + (kChains - 1) * b.step < b.end; i += kChains * b.step) {
-          PLEAT_UNROLLED(chain, kChains) add(i + chain * b.step, chain);
-        }
-        for (; i < b.end; i += b.step) add(i, 0);
-        PLEAT_UNROLLED(chain, kChains - 1) {
-          sum[0] += sum[chain + 1];
-          square[0] += square[chain + 1];
-        }
-        add_to(r.sums + c, sum[0], lanes);
-        add_to(r.sums + r.channels + c, square[0], lanes);
-      });
-}
-
-// The bodies for each instruction set's registers; flags become straight loops of their own.
-template <class T, class Body>
-void with_lanes(const Body& body) {
-  with_registers<T>([&](auto bytes)
-                        __attribute__((always_inline)) { body(Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>{}); });
-}
-
-template <class T>
-void forward_rows(const Rows<T>& r) {
-  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) {
-    if (r.residual)
-      r.act ? forward_body<V, T, true, true>(r) : forward_body<V, T, true, false>(r);
-    else
-      r.act ? forward_body<V, T, false, true>(r) : forward_body<V, T, false, false>(r);
-  });
-}
-
-template <class T>
-void backward_sums_rows(const Rows<T>& r) {
-  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) {
-    if (r.residual)
-      r.act ? backward_sums_body<V, T, true, true>(r) : backward_sums_body<V, T, true, false>(r);
-    else
-      r.act ? backward_sums_body<V, T, false, true>(r) : backward_sums_body<V, T, false, false>(r);
-  });
-}
-
-template <class T>
-void backward_dx_rows(const Rows<T>& r) {
-  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) {
-    r.act ? backward_dx_body<V, T, true>(r) : backward_dx_body<V, T, false>(r);
-  });
-}
-
-template <class T>
-void statistics_rows(const Rows<T>& r) {
-  with_lanes<T>([&]<class V>(const V&) __attribute__((always_inline)) { statistics_body<V>(r); });
-}
-
-template <class T>
-Rows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchNormSaved<T>& saved,
-                const BatchNormParams<T>& params) {
-  using C = compute_t<T>;
+BatchNormRows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchNormSaved<T>& saved,
+                         const BatchNormParams<T>& params) {
   return {.x = x.data(),
           .residual = tail.residual.data(),
           .mean = saved.mean.data(),
@@ -299,9 +24,9 @@ Rows<T> rows_of(std::span<const T> x, const BatchNormTail<T>& tail, const BatchN
           .gamma = params.gamma.data(),
           .beta = params.beta.data(),
           .dx_factors = saved.dx_factors.data(),
-          .alpha = tail.alpha,
-          .cap = tail.act && tail.act->s == Nonlinearity::relu6 ? C{6} : std::numeric_limits<C>::infinity(),
           .act = tail.act != nullptr,
+          .s = tail.act ? tail.act->s : Nonlinearity::relu,
+          .params = tail.act ? alpha_params(tail.act->s, tail.alpha) : AlphaParams<compute_t<T>>{},
           .channels = std::ssize(saved.mean)};
 }
 
@@ -328,12 +53,12 @@ void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, i
   auto* const shift = saved.shift.data() + thread * channels;
   if (saved.pixels[thread] == 0) std::copy_n(x.begin(), channels, shift);
   saved.pixels[thread] += pixels;
-  statistics_rows(Rows<T>{.x = x.data(),
-                          .shift = shift,
-                          .sums = saved.sums.data() + thread * 3 * channels,
-                          .near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes,
-                          .end = pixels,
-                          .channels = channels});
+  batch_norm_statistics_rows(BatchNormRows<T>{.x = x.data(),
+                                              .shift = shift,
+                                              .sums = saved.sums.data() + thread * 3 * channels,
+                                              .near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes,
+                                              .end = pixels,
+                                              .channels = channels});
 }
 
 template <class T>
@@ -382,23 +107,23 @@ void batch_norm_running(BatchNormSaved<T>& saved, std::span<const compute_t<T>> 
 template <class T>
 void batch_norm_forward(std::span<T> y, std::span<const T> x, const BatchNormTail<T>& tail,
                         const BatchNormSaved<T>& saved, const BatchNormParams<T>& params) {
-  Rows<T> rows = rows_of(x, tail, saved, params);
+  BatchNormRows<T> rows = rows_of(x, tail, saved, params);
   rows.y = y.data();
   rows.end = std::ssize(x) / rows.channels;
-  forward_rows(rows);
+  batch_norm_forward_rows(rows);
 }
 
 template <class T>
 void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
                               const BatchNormTail<T>& tail, const BatchNormParams<T>& params, int thread) {
   const auto channels = std::ssize(saved.mean);
-  Rows<T> rows = rows_of(x, tail, saved, params);
+  BatchNormRows<T> rows = rows_of(x, tail, saved, params);
   rows.dy = dy.data();
   rows.dz = dz.data();
   rows.sums = saved.sums.data() + thread * 3 * channels;
   rows.near = std::ssize(x) * int64_t{sizeof(T)} <= kNearBytes;
   rows.end = std::ssize(x) / channels;
-  backward_sums_rows(rows);
+  batch_norm_backward_sums_rows(rows);
 }
 
 template <class T>
@@ -426,11 +151,11 @@ void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, 
 template <class T>
 void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const BatchNormTail<T>& tail,
                             const BatchNormSaved<T>& saved, const BatchNormParams<T>& params) {
-  Rows<T> rows = rows_of(x, tail, saved, params);
+  BatchNormRows<T> rows = rows_of(x, tail, saved, params);
   rows.dy = dy.data();
   rows.dx = dx.data();
   rows.end = std::ssize(x) / rows.channels;
-  backward_dx_rows(rows);
+  batch_norm_backward_dx_rows(rows);
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                                          \

@@ -1,6 +1,6 @@
-// From one type of storage to another.
+// Converts values from one type to another.
 //   y = To(x), rounded to the nearest
-// Shapes  x, y of any one shape.
+// Shapes  x and y have the same shape, any.
 #pragma once
 
 #include <span>

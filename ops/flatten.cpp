@@ -5,7 +5,7 @@
 namespace pleat {
 namespace {
 
-// `count` matrices of [rows, columns], each transposed.
+// Transposes each of `count` matrices of shape [rows, columns].
 template <class To, class From>
 void transpose(std::span<To> to, std::span<const From> from, int64_t count, int64_t rows, int64_t columns) {
   parallel_for(count, [&](int64_t begin, int64_t end, int) {

@@ -1,6 +1,8 @@
-// Each picture as one row, in PyTorch's order (channel, row, column), so that its classifiers load by name.
-// Shapes  x,dx [N,H,W,C] of type T (double, float, Bf16); y,dy [N,1,1,C*H*W] of compute_t<T>; y[c*H*W + h*W + w] =
-// x[h,w,c]. Grads   dx, overwritten.
+// Makes each picture one row, in PyTorch's order (channel, row, column), so that the weights of PyTorch's classifiers
+// fit without being rearranged.
+//   y[c*H*W + h*W + w] = x[h,w,c]
+// Shapes  x,dx [N,H,W,C] of type T (double, float, Bf16); y,dy [N,1,1,C*H*W] of compute_t<T>.
+// Grads   dx is overwritten.
 #pragma once
 
 #include <span>

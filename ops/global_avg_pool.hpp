@@ -1,6 +1,6 @@
-// Mean over the whole picture, per channel.
+// The mean over the whole picture, for each channel.
 // Shapes  x,dx [N,H,W,C] of type T (double, float, Bf16); y,dy [N,1,1,C] of compute_t<T>.
-// Grads   dx = dy / (H*W) at every pixel, overwritten.
+// Grads   dx = dy / (H*W) at every pixel; it is overwritten.
 #pragma once
 
 #include <span>

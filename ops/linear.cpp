@@ -8,7 +8,7 @@
 namespace pleat {
 namespace {
 
-// gemm, with the longer side of c cut into a part a thread.
+// gemm on all threads: the longer side of c is cut into one part for each.
 template <class T>
 void parallel_gemm(T* c, int64_t ldc, Factor<T> a, Factor<T> b, int64_t m, int64_t n, int64_t k, T beta) {
   const bool by_rows = m >= n;

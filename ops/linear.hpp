@@ -1,7 +1,7 @@
-// The fully connected layer.
+// The linear (fully connected) layer.
 //   y = x W^T + b
-// Shapes  x,dx [n,in]; y,dy [n,out]; weight,dweight [out,in]; bias,dbias [out], empty where the op has none.
-// Grads   dweight, dbias are accumulated; dx is overwritten, or empty where nobody needs it.
+// Shapes  x,dx [n,in]; y,dy [n,out]; weight,dweight [out,in]; bias,dbias [out], or empty if the op has none.
+// Grads   Those of weight and bias are added to dweight and dbias; dx is overwritten, or empty where nobody needs it.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
-// Maximum over a window, per channel; padding never wins, NaN always does.
+// The maximum over a window, for each channel. Padding is never the maximum; a NaN in the window always is.
 // Shapes  x,dx [N,H,W,C]; y,dy [N,H',W',C], H' = floor((H + top + bottom - kernel) / stride) + 1. Every pad is smaller
 //         than the kernel (infer_shapes checks it), so that a window never sees padding alone.
-// Grads   dx, overwritten: each dy goes to the first maximum of its window in row order, as in PyTorch; found again
-// from
-//         x rather than stored.
+// Grads   dx is overwritten. Each dy goes to the first maximum of its window in row order, as in PyTorch; the maximum
+// is
+//         found again from x rather than stored.
 #pragma once
 
 #include <span>

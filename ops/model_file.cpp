@@ -22,7 +22,7 @@ std::string join(const std::vector<std::string>& parts, char separator) {
   return text;
 }
 
-// The parts between separators; none for an empty text.
+// The parts between separators. An empty text has none.
 std::vector<std::string> split_text(const std::string& text, char separator) {
   std::vector<std::string> parts;
   if (text.empty()) return parts;
@@ -63,7 +63,7 @@ std::string take(std::map<std::string, std::string>& metadata, const char* key) 
   return std::move(entry.mapped());
 }
 
-// Older files do not say.
+// Older files lack both entries.
 void read_view(Model& model, std::map<std::string, std::string>& metadata) {
   model.crop = usual_crop(std::get<Input>(model.graph.nodes[0].op));
   if (metadata.contains(kCrop)) {

@@ -1,11 +1,11 @@
-// The one file that holds a network and its weights: a safetensors file with a tensor a parameter, and in
-// `__metadata__`
-//   pleat.graph             the graph's text (core/graph.hpp)
-//   pleat.mean, pleat.std   input normalisation, one number a channel, comma-separated
+// The model file, which holds a network with its weights: a safetensors file with one tensor for each parameter, and in
+// its `__metadata__`
+//   pleat.graph             the graph in its text form (core/graph.hpp)
+//   pleat.mean, pleat.std   the normalisation of the input, one number for each channel, separated by commas
 //   pleat.crop, pleat.interpolation
-//                           what of a picture file is seen, and how it is scaled; older files have neither, and mean
-//                           the usual crop, bilinear
-//   pleat.classes           class names, one a line; empty where unknown
+//                           which part of a picture file is used, and how it is scaled. Older files have neither; then
+//                           the usual crop and bilinear interpolation are meant
+//   pleat.classes           the class names, one on each line; empty if they are unknown
 //   anything else           provenance (Model::notes)
 #pragma once
 
@@ -18,21 +18,22 @@
 
 namespace pleat {
 
-/// Graph and parameters agree (ops/spec.hpp), mean and std are finite and one a channel, std > 0, crop is above 0 and
-/// at most 1, classes are none or one an output, no note takes a key of the format. Throws std::invalid_argument.
+/// Checks that graph and parameters agree (ops/spec.hpp), that there is one finite mean and one finite std above 0 for
+/// each channel, that the crop is above 0 and at most 1, that there are either no class names or one for each output,
+/// and that no note has a key of the format. Throws std::invalid_argument.
 void verify(const Model& model);
 
-/// Decodes and verifies a model file already in memory; `name` is for messages. Throws std::runtime_error.
+/// Decodes and verifies a model file that is in memory; `name` is what messages call it. Throws std::runtime_error.
 Model parse_model(std::span<const std::byte> bytes, const std::string& name);
 
 /// Reads and verifies a model file. Throws std::runtime_error naming the file and the reason.
 Model load_model(const std::string& path);
 
-/// All of a model file but the tensors: what stands in its `__metadata__`.
+/// The `__metadata__` of a model's file, which is all of it but the tensors.
 std::map<std::string, std::string> metadata(const Model& model);
 
-/// Verifies and writes a model file through write_file: a failure leaves an existing file whole. Numbers read back
-/// identically. Throws std::invalid_argument for a bad model, std::runtime_error for a failing disk.
+/// Verifies a model and writes its file by write_file, so that a failure leaves an existing file as it was. Numbers
+/// read back identically. Throws std::invalid_argument for a bad model and std::runtime_error if the disk fails.
 void save_model(const std::string& path, const Model& model);
 
 }  // namespace pleat

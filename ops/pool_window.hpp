@@ -1,4 +1,4 @@
-// The walk over windows that poolings share, every channel by itself.
+// The walk over windows that the poolings share. They treat every channel by itself.
 #pragma once
 
 #include "core/tensor.hpp"
@@ -6,9 +6,9 @@
 
 namespace pleat {
 
-/// Calls visit(pixel of y, first pixel of x, rows, columns) for every output pixel of y's lines [begin, end), counted
-/// over all pictures: what its window sees of x, padding left out, is rows by columns pixels from the first one on.
-/// Either is 0 or less where it sees padding alone. `op` has kernel, stride and pad.
+/// Calls visit(pixel of y, first pixel of x, rows, columns) for every output pixel of y's lines [begin, end), which are
+/// counted over all pictures. Without its padding, the pixel's window is rows by columns pixels of x from the first one
+/// on; if it is padding alone, rows or columns are 0 or less. `op` has the attributes kernel, stride and pad.
 template <class Pool, class Visit>
 void for_each_window(int64_t begin, int64_t end, const Nhwc& y, const Nhwc& x, const Pool& op, const Visit& visit) {
   for (int64_t line = begin; line < end; ++line) {

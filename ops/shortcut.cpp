@@ -9,8 +9,7 @@
 namespace pleat {
 namespace {
 
-// Calls copy(value of y, value of x) with the first channel of both for each pixel of pictures [begin, end) that y
-// keeps.
+// For each pixel of x, of pictures [begin, end), that y keeps: calls copy(index of its first channel in y, in x).
 template <class Copy>
 void for_kept(int64_t begin, int64_t end, const Nhwc& y, const Nhwc& x, const Shortcut& op, const Copy& copy) {
   const int64_t before = (y.c - x.c) / 2;

@@ -1,7 +1,8 @@
-// A skip without parameters: pads or crops, keeps every stride-th pixel, adds zero channels around.
+// A skip connection without parameters: it pads or crops the picture, keeps every stride-th pixel, and adds channels of
+// zeros before and after.
 //   y[i,j, before + c] = x[i*stride - top, j*stride - left, c]     before = (out - C) / 2; zero elsewhere
 // Shapes  x,dx [N,H,W,C]; y,dy [N,H',W',out], H' = floor((H + top + bottom - 1) / stride) + 1; pads may be negative.
-// Grads   dx, overwritten.
+// Grads   dx is overwritten.
 // Source  He et al. 2015, arXiv:1512.03385, section 4.2, option A.
 #pragma once
 

@@ -7,14 +7,15 @@
 #include <utility>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "ops/conv/border_conv2d.hpp"
 #include "ops/conv/window.hpp"
 
 namespace pleat {
 namespace {
 
-// Largest parameter, and largest activation of one picture: far above any network, far below overflow of a product of
-// two.
+// The most values of a parameter, and of a node's output for one picture: far above any network, and so far below
+// overflow that the product of two of them does not overflow either.
 constexpr double kMaxElements = 1 << 28;
 
 void check_size(const Node& node, const char* what, double elements) {
@@ -22,7 +23,7 @@ void check_size(const Node& node, const char* what, double elements) {
               " elements, expected at most ", kMaxElements);
 }
 
-// Output of a window sliding over `x`, with `channels` channels; the window must fit.
+// The output, of so many channels, of a window that slides over `x`. The window must fit.
 Nhwc slide_inside(const Node& node, const Nhwc& x, int64_t channels, int kernel, int stride, const Padding& pad) {
   const int64_t height = x.h + pad.top + pad.bottom, width = x.w + pad.left + pad.right;
   PLEAT_CHECK(height >= kernel && width >= kernel, kind(node.op), " '", node.name, "': window ", kernel, "x", kernel,
@@ -50,7 +51,7 @@ Nhwc border_shape(const Node& node, const Nhwc& x, const BorderConv2d& op) {
 }
 
 Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch) {
-  return std::visit(
+  return visit_op(
       Overloaded{
           [&](const Input& op) {
             return Nhwc{batch, op.height, op.width, op.channels};
@@ -58,8 +59,7 @@ Nhwc output_shape(const Node& node, const Nhwc& a, const Nhwc& b, int64_t batch)
           [&](const Conv2d& op) { return conv_shape(node, a, op.out, op.kernel, op.stride, op.pad, op.groups); },
           [&](const DepthwiseConv2d& op) { return slide_inside(node, a, a.c, op.kernel, op.stride, op.pad); },
           [&](const BorderConv2d& op) { return border_shape(node, a, op); },
-          [&](const BatchNorm&) { return a; },
-          [&](const AlphaAct&) { return a; },
+          [&](const KeepsShape auto&) { return a; },
           [&](const MaxPool2d& op) {
             for (int side : {op.pad.top, op.pad.left, op.pad.bottom, op.pad.right})
               PLEAT_CHECK(side < op.kernel, "max_pool2d '", node.name, "': pad is ", side,
@@ -98,47 +98,41 @@ std::vector<Parameter> node_parameters(const Node& node, int index, const Nhwc& 
   const auto add = [&](const char* suffix, std::vector<int64_t> shape, Role role) {
     all.push_back({node.name + suffix, std::move(shape), role, index});
   };
-  std::visit(Overloaded{
-                 [](const Input&) {},
-                 [&](const Conv2d& op) {
-                   add(".weight", {op.out, channels / op.groups, op.kernel, op.kernel}, Role::weight);
-                   if (op.bias) add(".bias", {op.out}, Role::bias);
-                 },
-                 [&](const DepthwiseConv2d& op) {
-                   add(".weight", {channels, 1, op.kernel, op.kernel}, Role::weight);
-                   if (op.bias) add(".bias", {channels}, Role::bias);
-                 },
-                 [&](const BorderConv2d& op) {
-                   const BorderGeometry g(x, op);
-                   if (g.taps > 0) add(".weight", {g.taps, channels / op.groups, op.out}, Role::weight);
-                   add(".bias", {g.row_classes, g.column_classes, op.out}, Role::bias);
-                 },
-                 [&](const BatchNorm&) {
-                   add(".weight", {channels}, Role::norm_weight);
-                   add(".bias", {channels}, Role::norm_bias);
-                   add(".running_mean", {channels}, Role::running_mean);
-                   add(".running_var", {channels}, Role::running_var);
-                 },
-                 [&](const AlphaAct& op) {
-                   if (!op.alpha.empty()) all.push_back({op.alpha, {1}, Role::alpha, index});
-                 },
-                 [](const MaxPool2d&) {},
-                 [](const AvgPool2d&) {},
-                 [](const GlobalAvgPool&) {},
-                 [](const Flatten&) {},
-                 [&](const Linear& op) {
-                   add(".weight", {op.out, channels}, Role::weight);
-                   if (op.bias) add(".bias", {op.out}, Role::bias);
-                 },
-                 [](const Add&) {},
-                 [](const Shortcut&) {},
-             },
-             node.op);
+  visit_op(Overloaded{
+               [](const WithoutParameters auto&) {},
+               [&](const Conv2d& op) {
+                 add(".weight", {op.out, channels / op.groups, op.kernel, op.kernel}, Role::weight);
+                 if (op.bias) add(".bias", {op.out}, Role::bias);
+               },
+               [&](const DepthwiseConv2d& op) {
+                 add(".weight", {channels, 1, op.kernel, op.kernel}, Role::weight);
+                 if (op.bias) add(".bias", {channels}, Role::bias);
+               },
+               [&](const BorderConv2d& op) {
+                 const BorderGeometry g(x, op);
+                 if (g.taps > 0) add(".weight", {g.taps, channels / op.groups, op.out}, Role::weight);
+                 add(".bias", {g.row_classes, g.column_classes, op.out}, Role::bias);
+               },
+               [&](const BatchNorm&) {
+                 add(".weight", {channels}, Role::norm_weight);
+                 add(".bias", {channels}, Role::norm_bias);
+                 add(".running_mean", {channels}, Role::running_mean);
+                 add(".running_var", {channels}, Role::running_var);
+               },
+               [&](const AlphaAct& op) {
+                 if (!op.alpha.empty()) all.push_back({op.alpha, {1}, Role::alpha, index});
+               },
+               [&](const Linear& op) {
+                 add(".weight", {op.out, channels}, Role::weight);
+                 if (op.bias) add(".bias", {op.out}, Role::bias);
+               },
+           },
+           node.op);
   return all;
 }
 
-// A parameter's own stream of random numbers, by name (FNV-1a), so that other parameters' coming and going leaves its
-// start values alone.
+// A parameter's own stream of random numbers: a hash of its name (FNV-1a), so that its start values do not change when
+// other parameters come or go.
 uint64_t stream_of(const std::string& name) {
   uint64_t hash = 0xcbf29ce484222325;
   for (unsigned char c : name) hash = (hash ^ c) * 0x100000001b3;
@@ -226,22 +220,14 @@ int64_t macs(const Graph& graph, int i, const std::vector<Nhwc>& shapes) {
   const Nhwc& y = shapes[i];
   const int64_t outputs = y.h * y.w * y.c;
   const int64_t channels = node.inputs.empty() ? 0 : shapes[node.inputs[0]].c;
-  return std::visit(Overloaded{
-                        [](const Input&) { return int64_t{0}; },
-                        [&](const Conv2d& op) { return outputs * (channels / op.groups) * op.kernel * op.kernel; },
-                        [&](const DepthwiseConv2d& op) { return outputs * op.kernel * op.kernel; },
-                        [&](const BorderConv2d& op) { return BorderGeometry(shapes[node.inputs[0]], op).macs(op); },
-                        [](const BatchNorm&) { return int64_t{0}; },
-                        [](const AlphaAct&) { return int64_t{0}; },
-                        [](const MaxPool2d&) { return int64_t{0}; },
-                        [](const AvgPool2d&) { return int64_t{0}; },
-                        [](const GlobalAvgPool&) { return int64_t{0}; },
-                        [](const Flatten&) { return int64_t{0}; },
-                        [&](const Linear&) { return outputs * channels; },
-                        [](const Add&) { return int64_t{0}; },
-                        [](const Shortcut&) { return int64_t{0}; },
-                    },
-                    node.op);
+  return visit_op(Overloaded{
+                      [](const Cheap auto&) { return int64_t{0}; },
+                      [&](const Conv2d& op) { return outputs * (channels / op.groups) * op.kernel * op.kernel; },
+                      [&](const DepthwiseConv2d& op) { return outputs * op.kernel * op.kernel; },
+                      [&](const BorderConv2d& op) { return BorderGeometry(shapes[node.inputs[0]], op).macs(op); },
+                      [&](const Linear&) { return outputs * channels; },
+                  },
+                  node.op);
 }
 
 int64_t macs(const Graph& graph) {
@@ -264,8 +250,7 @@ int64_t parameter_count(const Graph& graph) {
 
 int conv_count(const Graph& graph) {
   int count = 0;
-  for (const Node& node : graph.nodes)
-    count += std::holds_alternative<Conv2d>(node.op) || std::holds_alternative<DepthwiseConv2d>(node.op);
+  for (const Node& node : graph.nodes) count += traits(node.op).convolution;
   return count;
 }
 
@@ -277,7 +262,7 @@ int depth(const Graph& graph) {
     const AlphaAct& act = std::get<AlphaAct>(node.op);
     if (!act.alpha.empty())
       alphas.insert(act.alpha);
-    else if (act.s != Nonlinearity::relu6)
+    else if (row(act.s).counts_without_alpha)
       ++unnamed;
   }
   return unnamed + static_cast<int>(alphas.size()) + 1;

@@ -200,7 +200,7 @@ Graph random_graph(uint64_t seed) {
         break;
       case 4:
       case 5:
-        add(AlphaAct{rng.below(3) == 0 ? Nonlinearity::relu6 : Nonlinearity::relu,
+        add(AlphaAct{kNonlinearities[rng.below(kNonlinearities.size())].s,
                      rng.below(2) == 0 ? concat("alpha", step) : ""},
             {x});
         break;

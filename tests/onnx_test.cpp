@@ -4,7 +4,11 @@
 #include <onnx/checker.h>
 #include <onnx/shape_inference/implementation.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <map>
 
 #include "core/check.hpp"
 #include "core/safetensors.hpp"
@@ -12,6 +16,7 @@
 #include "models/models.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
+#include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/fold_models.hpp"
 #include "tests/op_cases.hpp"
@@ -66,6 +71,45 @@ std::string metadata_of(const onnx::ModelProto& model, const std::string& key) {
   return "none";
 }
 
+// ONNX's definitions of the operators that an activation may be exported as.
+std::vector<double> evaluate(const onnx::NodeProto& node, const std::map<std::string, std::vector<double>>& values) {
+  const std::vector<double>& x = values.at(node.input(0));
+  const auto input = [&](int i, std::size_t at) {
+    const std::vector<double>& all = values.at(node.input(i));
+    return all.size() == 1 ? all[0] : all.at(at);
+  };
+  const auto attribute = [&](const std::string& name) {
+    for (const auto& a : node.attribute())
+      if (a.name() == name) return double{a.f()};
+    FAIL("no attribute " << name);
+    return 0.0;
+  };
+  std::vector<double> y;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double v = x[i];
+    const std::string& op = node.op_type();
+    if (op == "Relu")
+      y.push_back(std::max(v, 0.0));
+    else if (op == "LeakyRelu")
+      y.push_back(v < 0 ? attribute("alpha") * v : v);
+    else if (op == "Clip")
+      y.push_back(std::clamp(v, input(1, 0), input(2, 0)));
+    else if (op == "Sigmoid")
+      y.push_back(1 / (1 + std::exp(-v)));
+    else if (op == "HardSigmoid")
+      y.push_back(std::clamp(attribute("alpha") * v + attribute("beta"), 0.0, 1.0));
+    else if (op == "Erf")
+      y.push_back(std::erf(v));
+    else if (op == "Mul")
+      y.push_back(v * input(1, i));
+    else if (op == "Add")
+      y.push_back(v + input(1, i));
+    else
+      FAIL("operator " << op);
+  }
+  return y;
+}
+
 }  // namespace
 
 TEST_CASE("onnx: every op passes ONNX's checker and has the right shape") {
@@ -90,6 +134,33 @@ TEST_CASE("onnx: every op passes ONNX's checker and has the right shape") {
     CHECK(elements == y.size());
     if (folder) save_model(concat(folder, "/op", written++, ".safetensors"), model);
   }
+}
+
+TEST_CASE("onnx: the operators of activations, by their definitions, compute every alpha form") {
+  for (const NonlinearityRow& s : kNonlinearities)
+    for (const double alpha : {0.0, 0.3, 1.0}) {
+      CAPTURE(s.name);
+      CAPTURE(alpha);
+      Model model = real_numbers(
+          parse_graph(concat("input x : channels=1 height=16 width=16\nalpha_act y <- x : s=", s.name, " alpha=a\n")),
+          1);
+      model.tensors.at("a").values = {static_cast<float>(alpha)};
+      model.mean.assign(1, 0.0f), model.std.assign(1, 1.0f);
+      const onnx::ModelProto onnx = parse(to_onnx(model));
+      std::map<std::string, std::vector<double>> values;
+      for (const auto& tensor : onnx.graph().initializer()) {
+        REQUIRE(tensor.raw_data().size() == sizeof(float));
+        float value = 0;
+        std::memcpy(&value, tensor.raw_data().data(), sizeof value);
+        values[tensor.name()] = {double{value}};
+      }
+      Values& x = values["x"];
+      for (int i = 0; i < 256; ++i) x.push_back(0.0625 * (i - 128));
+      for (const auto& node : onnx.graph().node()) values[node.output(0)] = evaluate(node, values);
+      const Values expected =
+          reference_forward(model.graph.nodes[1].op, {x}, {{1, 16, 16, 1}}, {.alpha = static_cast<float>(alpha)});
+      CHECK(difference(values.at("y"), expected) < 1e-6);
+    }
 }
 
 TEST_CASE("onnx: names, constants and metadata are the model's") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/op_traits.hpp"
 #include "ops/add.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
@@ -35,11 +36,30 @@ std::optional<Conv2d> as_conv2d(const OpCase& c) {
   return Conv2d{channels, op->kernel, op->stride, op->pad, channels, op->bias};
 }
 
+// Every nonlinearity with every kind of alpha, by itself and behind a batch norm (a register, half of one, and less).
+std::vector<OpCase> activation_cases() {
+  std::vector<OpCase> cases;
+  for (const NonlinearityRow& s : kNonlinearities)
+    for (const double alpha : {0.0, 0.3125, 1.0}) {
+      const AlphaAct act{.s = s.s, .alpha = alpha == 0 ? "" : "a"};
+      const Nhwc shape{2, 3, 2, 27};
+      cases.push_back({.op = act, .inputs = {{2, 3, 5, 7}}, .alpha = alpha});
+      cases.push_back({.op = BatchNorm{}, .inputs = {shape}, .act = act, .alpha = alpha});
+      cases.push_back({.op = BatchNorm{}, .inputs = {shape, shape}, .act = act, .alpha = alpha});
+    }
+  return cases;
+}
+
+std::vector<OpCase> joined(std::vector<OpCase> cases, const std::vector<OpCase>& more) {
+  cases.insert(cases.end(), more.begin(), more.end());
+  return cases;
+}
+
 }  // namespace
 
 const std::vector<OpCase>& small_cases() {
   static const Nonlinearity relu = Nonlinearity::relu, relu6 = Nonlinearity::relu6;
-  static const std::vector<OpCase> cases = {
+  static const std::vector<OpCase> rows = {
       // out, kernel, stride, pad, groups, bias
       {Conv2d{5, 1, 1, {}, 1, true}, {{2, 5, 3, 7}}},
       {Conv2d{6, 1, 1, {}, 2, true}, {{3, 4, 5, 4}}},
@@ -91,9 +111,6 @@ const std::vector<OpCase>& small_cases() {
       {BatchNorm{}, {{2, 3, 3, 6}, {2, 3, 3, 6}}, AlphaAct{relu6, "a"}},
       {BatchNorm{}, {{2, 3, 5, 7}}, {}, true},
       {BatchNorm{}, {{2, 3, 3, 6}, {2, 3, 3, 6}}, AlphaAct{relu, "a"}, true},
-      {AlphaAct{relu, "a"}, {{2, 3, 5, 7}}},
-      {AlphaAct{relu6, "a"}, {{2, 3, 5, 7}}},
-      {AlphaAct{relu, ""}, {{1, 3, 5, 3}}},
       {MaxPool2d{2, 2, {}}, {{2, 5, 6, 3}}},
       {MaxPool2d{3, 2, pad(1)}, {{2, 7, 5, 5}}},
       {MaxPool2d{3, 1, {0, 2, 1, 0}}, {{1, 4, 5, 17}}},
@@ -109,12 +126,13 @@ const std::vector<OpCase>& small_cases() {
       {Shortcut{4, 1, {1, 2, 0, 1}}, {{2, 3, 4, 4}}},
       {Shortcut{6, 2, {-1, -1, -2, 0}}, {{2, 7, 6, 3}}},
   };
+  static const std::vector<OpCase> cases = joined(rows, activation_cases());
   return cases;
 }
 
 const std::vector<OpCase>& bench_cases() {
   static const AlphaAct act{Nonlinearity::relu, "a"};
-  static const std::vector<OpCase> cases = {
+  static const std::vector<OpCase> rows = {
       {Conv2d{16, 3, 1, pad(1), 1, false}, {{128, 32, 32, 3}}},  // ResNet-20 on CIFAR-10
       {Conv2d{16, 3, 1, pad(1), 1, false}, {{128, 32, 32, 16}}},
       {Conv2d{32, 3, 2, pad(1), 1, false}, {{128, 32, 32, 16}}},
@@ -133,7 +151,6 @@ const std::vector<OpCase>& bench_cases() {
       {Conv2d{96, 3, 1, pad(1), 1, false}, {{1, 14, 14, 96}}},
       {BatchNorm{}, {{128, 32, 32, 16}}},
       {BatchNorm{}, {{128, 32, 32, 16}, {128, 32, 32, 16}}, act},
-      {act, {{128, 32, 32, 16}}},
       {MaxPool2d{2, 2, {}}, {{128, 32, 32, 64}}},
       {AvgPool2d{2, 2, {}}, {{128, 32, 32, 64}}},
       {GlobalAvgPool{}, {{128, 8, 8, 64}}},
@@ -141,6 +158,12 @@ const std::vector<OpCase>& bench_cases() {
       {Add{}, {{128, 32, 32, 16}, {128, 32, 32, 16}}},
       {Linear{10, true}, {{128, 1, 1, 64}}},
   };
+  static const std::vector<OpCase> cases = [] {
+    std::vector<OpCase> all = rows;
+    for (const NonlinearityRow& s : kNonlinearities)
+      all.push_back({.op = AlphaAct{s.s, "a"}, .inputs = {{128, 32, 32, 16}}});
+    return all;
+  }();
   return cases;
 }
 
@@ -155,7 +178,8 @@ Graph graph_of(const OpCase& c) {
 std::string describe(const OpCase& c) {
   std::string text = to_text(graph_of(c), 1) + " on " + to_string(c.inputs[0]);
   if (c.inputs.size() == 2 && !std::holds_alternative<Add>(c.op)) text += " + residual";
-  if (c.act) text += std::string(c.act->s == Nonlinearity::relu ? " + relu" : " + relu6") + " " + c.act->alpha;
+  if (c.act) text += std::string(" + ") + row(c.act->s).name + " " + c.act->alpha;
+  if (c.alpha == 1) text += ", alpha 1";
   if (c.evaluation) text += ", evaluation";
   return text;
 }
@@ -267,7 +291,7 @@ void OpRun<T>::forward() {
       onednn_->begin_forward(p.weight);
       return onednn_->forward(y, x, p.bias, {});
     }
-  std::visit(
+  visit_op(
       Overloaded{
           [&](const Input&) { y = x; },
           [&](const Conv2d& op) {
@@ -316,52 +340,52 @@ void OpRun<T>::backward() {
       onednn_->backward_weights(dy, x, {});
       return onednn_->end_backward();
     }
-  std::visit(Overloaded{
-                 [&](const Input&) { dx = dy; },
-                 [&](const Conv2d& op) {
-                   if constexpr (kHasNative<T>) {
-                     conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
-                     conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
-                   }
-                 },
-                 [&](const DepthwiseConv2d& op) {
-                   depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
-                   depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
-                 },
-                 [&](const BorderConv2d& op) {
-                   border_conv2d_backward_data<T>(dx, dy, p.weight, shape, op);
-                   border_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op);
-                 },
-                 [&](const BatchNorm&) {
-                   const bool residual = dinputs.size() == 2;
-                   const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
-                   const std::span<const T> all = x, all_dy = dy;
-                   const BatchNormParams<T> norm{p.weight, p.bias};
-                   for_rows([&](const auto& rows, int thread) {
-                     batch_norm_backward_sums<T>(*saved_, rows(dz), rows(all_dy), rows(all), tail(rows), norm, thread);
-                   });
-                   batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
-                                                 dparams.bias, norm, shape);
-                   for_rows([&](const auto& rows, int) {
-                     batch_norm_backward_dx<T>(rows(std::span(dx)), rows(residual ? std::span<const T>(dz) : all_dy),
-                                               rows(all), residual ? BatchNormTail<T>{} : tail(rows), *saved_, norm);
-                   });
-                 },
-                 [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
-                 [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },
-                 [&](const AvgPool2d& op) { avg_pool2d_backward<T>(dx, dy, shape, op); },
-                 [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, computed(dy), shape); },
-                 [&](const Flatten&) { flatten_backward<T>(dx, computed(dy), shape); },
-                 [&](const Linear& op) {
-                   if constexpr (kHasNative<T>)
-                     linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
-                 },
-                 [&](const Add&) {
-                   dinputs = {dy, dy};
-                 },  // the executor passes dy on: there is no kernel
-                 [&](const Shortcut& op) { shortcut_backward<T>(dx, dy, shape, op); },
-             },
-             case_.op);
+  visit_op(Overloaded{
+               [&](const Input&) { dx = dy; },
+               [&](const Conv2d& op) {
+                 if constexpr (kHasNative<T>) {
+                   conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                   conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+                 }
+               },
+               [&](const DepthwiseConv2d& op) {
+                 depthwise_conv2d_backward_data<T>(dx, dy, p.weight, shape, op, workspace_);
+                 depthwise_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op, workspace_);
+               },
+               [&](const BorderConv2d& op) {
+                 border_conv2d_backward_data<T>(dx, dy, p.weight, shape, op);
+                 border_conv2d_backward_weights<T>(dparams.weight, dparams.bias, dy, x, shape, op);
+               },
+               [&](const BatchNorm&) {
+                 const bool residual = dinputs.size() == 2;
+                 const std::span<T> dz = residual ? std::span<T>(dinputs[1]) : std::span<T>{};
+                 const std::span<const T> all = x, all_dy = dy;
+                 const BatchNormParams<T> norm{p.weight, p.bias};
+                 for_rows([&](const auto& rows, int thread) {
+                   batch_norm_backward_sums<T>(*saved_, rows(dz), rows(all_dy), rows(all), tail(rows), norm, thread);
+                 });
+                 batch_norm_backward_finish<T>(*saved_, case_.act ? &dparams.alpha : nullptr, dparams.weight,
+                                               dparams.bias, norm, shape);
+                 for_rows([&](const auto& rows, int) {
+                   batch_norm_backward_dx<T>(rows(std::span(dx)), rows(residual ? std::span<const T>(dz) : all_dy),
+                                             rows(all), residual ? BatchNormTail<T>{} : tail(rows), *saved_, norm);
+                 });
+               },
+               [&](const AlphaAct& op) { alpha_act_backward<T>(dx, dparams.alpha, dy, x, p.alpha, op.s); },
+               [&](const MaxPool2d& op) { max_pool2d_backward<T>(dx, dy, x, shape, op); },
+               [&](const AvgPool2d& op) { avg_pool2d_backward<T>(dx, dy, shape, op); },
+               [&](const GlobalAvgPool&) { global_avg_pool_backward<T>(dx, computed(dy), shape); },
+               [&](const Flatten&) { flatten_backward<T>(dx, computed(dy), shape); },
+               [&](const Linear& op) {
+                 if constexpr (kHasNative<T>)
+                   linear_backward<T>(dx, dparams.weight, dparams.bias, dy, x, p.weight, shape.n, shape.c, op);
+               },
+               [&](const Add&) {
+                 dinputs = {dy, dy};
+               },  // the executor passes dy on: there is no kernel
+               [&](const Shortcut& op) { shortcut_backward<T>(dx, dy, shape, op); },
+           },
+           case_.op);
 }
 
 template class OpRun<float>;

@@ -21,6 +21,7 @@ struct OpCase {
   // Batch norm alone. It can be fused with an activation, and with a residual: then there are two inputs.
   std::optional<AlphaAct> act = {};
   bool evaluation = false;  // running statistics; forward only
+  double alpha = 0.3125;    // of an activation that has one
 };
 
 /// Small and awkward: odd sizes, strides, groups, batch 1, asymmetric padding, more than one tile.

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
 #include "core/clock.hpp"
@@ -55,12 +56,31 @@ Values expected_forward(const OpCase& c, const OpRun<double>& run, bool with_act
   return y;
 }
 
+// Where a nonlinearity has no derivative.
+std::vector<double> kinks(Nonlinearity s) {
+  switch (s) {
+    case Nonlinearity::relu:
+    case Nonlinearity::leaky_relu:
+      return {0};
+    case Nonlinearity::relu6:
+      return {0, 6};
+    case Nonlinearity::hard_swish:
+      return {-3, 3};
+    case Nonlinearity::silu:
+    case Nonlinearity::sigmoid:
+    case Nonlinearity::gelu:
+      return {};
+  }
+  throw std::logic_error("tests/ops_test.cpp lacks a nonlinearity");
+}
+
 bool near_kink(const OpCase& c, const OpRun<double>& run) {
   const AlphaAct* act = activation(c);
   if (act == nullptr) return false;
   const Values x = c.act ? expected_forward(c, run, /*with_act=*/false) : run.inputs[0];
-  return std::any_of(x.begin(), x.end(), [&](double v) {
-    return std::abs(v) < kKinkMargin || (act->s == Nonlinearity::relu6 && std::abs(v - 6) < kKinkMargin);
+  const std::vector<double> all = kinks(act->s);
+  return std::ranges::any_of(x, [&](double v) {
+    return std::ranges::any_of(all, [&](double kink) { return std::abs(v - kink) < kKinkMargin; });
   });
 }
 
@@ -82,7 +102,7 @@ void draw(OpRun<double>& run, const OpCase& c, uint64_t seed) {
   fill(run.params.bias, 1);
   fill(run.params.running_mean, 1);
   for (double& v : run.params.running_var) v = static_cast<float>(0.5 + rng.uniform());
-  run.params.alpha = act != nullptr && !act->alpha.empty() ? 0.3125 : 0;
+  run.params.alpha = act != nullptr && !act->alpha.empty() ? c.alpha : 0;
   fill(run.dy, 1);
 }
 

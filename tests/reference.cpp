@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 
 namespace pleat::testing {
 namespace {
@@ -116,7 +118,23 @@ Values border(const Values& x, const Nhwc& xs, const Nhwc& ys, const ReferencePa
 }
 
 double nonlinear(Nonlinearity s, double x) {
-  return s == Nonlinearity::relu ? std::max(x, 0.0) : std::clamp(x, 0.0, 6.0);
+  switch (s) {
+    case Nonlinearity::relu:
+      return std::max(x, 0.0);
+    case Nonlinearity::relu6:
+      return std::clamp(x, 0.0, 6.0);
+    case Nonlinearity::leaky_relu:
+      return x > 0 ? x : 0.01 * x;
+    case Nonlinearity::silu:
+      return x / (1 + std::exp(-x));
+    case Nonlinearity::hard_swish:
+      return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6;
+    case Nonlinearity::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Nonlinearity::gelu:
+      return x * (1 + std::erf(x / std::sqrt(2.0))) / 2;
+  }
+  throw std::logic_error("tests/reference.cpp lacks a nonlinearity");
 }
 
 Values widened(const Tensor& tensor) {
@@ -127,30 +145,30 @@ Values widened(const Tensor& tensor) {
 
 Nhwc reference_shape(const Op& op, const std::vector<Nhwc>& input_shapes) {
   const Nhwc& x = input_shapes.at(0);
-  return std::visit(Overloaded{
-                        [&](const Input& o) {
-                          return Nhwc{x.n, o.height, o.width, o.channels};
-                        },
-                        [&](const Conv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
-                        [&](const DepthwiseConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
-                        [&](const BorderConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
-                        [&](const MaxPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
-                        [&](const AvgPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
-                        [&](const Shortcut& o) { return windowed(x, 1, o.stride, o.pad, o.out); },
-                        [&](const GlobalAvgPool&) {
-                          return Nhwc{x.n, 1, 1, x.c};
-                        },
-                        [&](const Flatten&) {
-                          return Nhwc{x.n, 1, 1, x.h * x.w * x.c};
-                        },
-                        [&](const Linear& o) {
-                          return Nhwc{x.n, 1, 1, o.out};
-                        },
-                        [&](const BatchNorm&) { return x; },
-                        [&](const AlphaAct&) { return x; },
-                        [&](const Add&) { return x; },
-                    },
-                    op);
+  return visit_op(Overloaded{
+                      [&](const Input& o) {
+                        return Nhwc{x.n, o.height, o.width, o.channels};
+                      },
+                      [&](const Conv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
+                      [&](const DepthwiseConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                      [&](const BorderConv2d& o) { return windowed(x, o.kernel, o.stride, o.pad, o.out); },
+                      [&](const MaxPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                      [&](const AvgPool2d& o) { return windowed(x, o.kernel, o.stride, o.pad, x.c); },
+                      [&](const Shortcut& o) { return windowed(x, 1, o.stride, o.pad, o.out); },
+                      [&](const GlobalAvgPool&) {
+                        return Nhwc{x.n, 1, 1, x.c};
+                      },
+                      [&](const Flatten&) {
+                        return Nhwc{x.n, 1, 1, x.h * x.w * x.c};
+                      },
+                      [&](const Linear& o) {
+                        return Nhwc{x.n, 1, 1, o.out};
+                      },
+                      [&](const BatchNorm&) { return x; },
+                      [&](const AlphaAct&) { return x; },
+                      [&](const Add&) { return x; },
+                  },
+                  op);
 }
 
 std::vector<double> reference_forward(const Op& op, const std::vector<std::vector<double>>& inputs,
@@ -159,7 +177,7 @@ std::vector<double> reference_forward(const Op& op, const std::vector<std::vecto
   const Nhwc xs = input_shapes.at(0), ys = reference_shape(op, input_shapes);
   PLEAT_CHECK(static_cast<int64_t>(x.size()) == xs.size(), "reference: ", x.size(), " values for shape ",
               to_string(xs));
-  return std::visit(
+  return visit_op(
       Overloaded{
           [&](const Input&) { return x; },
           [&](const Conv2d& o) { return convolve(x, xs, ys, p, o.kernel, o.stride, o.pad, o.groups); },

@@ -18,13 +18,19 @@ struct Way {
   std::function<std::vector<EngineStep>()> make;
 };
 
+// True if the kernel of a block can compute all its activations.
+bool activates_in_epilogues(const EngineNetwork& network, const Task& block) {
+  const auto can = [&](const Task& task) { return is_epilogue(network, task.activation); };
+  return can(block) && std::ranges::all_of(block.before, can);
+}
+
 // The block of which task `at` is the first.
 std::optional<Task> block_from(const EngineNetwork& network, const std::vector<Task>& tasks, std::size_t at) {
   for (const std::size_t size : {3, 2}) {
     if (at + size > tasks.size()) continue;
     std::optional<Task> block = join_block(network.graph, tasks, at + size - 1);
-    if (block && block->before.size() == size - 1 && inverted_residual(network, *block).is_supported() &&
-        network.types[block->result] == network.types[0])
+    if (block && block->before.size() == size - 1 && activates_in_epilogues(network, *block) &&
+        inverted_residual(network, *block).is_supported() && network.types[block->result] == network.types[0])
       return block;
   }
   return std::nullopt;
@@ -50,6 +56,13 @@ std::vector<Way> ways_of_block(const EngineNetwork& network, const Task& block) 
   return ways;
 }
 
+// make(task), and an activation that the kernel's epilogue cannot compute as a step behind it.
+template <class Make>
+std::vector<EngineStep> with_activation_behind(const EngineNetwork& network, const Task& task, const Make& make) {
+  if (is_epilogue(network, task.activation)) return {make(task)};
+  return {make(without_activation(task)), make_activation_step(network, task)};
+}
+
 std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& task) {
   // By measurements: Winograd wants channels and work enough, in bfloat16 half as many, and its weights, 1.8 or 4 times
   // as many, want pixels enough to be read for; where hardly any are, weights are all that counts.
@@ -60,19 +73,24 @@ std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& t
   // Timed alone it may win there, too, but in the network its weights drive those of other layers from the cache.
   if (y.pixels() > kFew)
     for (const int tile : winograd_tiles(network, task))
-      ways.push_back(
-          {concat("winograd ", tile), [&, tile] { return std::vector{make_winograd_step(network, task, tile)}; }});
+      ways.push_back({concat("winograd ", tile), [&, tile] {
+                        return with_activation_behind(network, task, [&](const Task& kernel) {
+                          return make_winograd_step(network, kernel, tile);
+                        });
+                      }});
   if (ways.size() > 1) {
     const int64_t channels = std::min(x.c, y.c), gain = network.types[task.result] == Dtype::f32 ? 1 : 2;
     if (gain * channels >= kEnough && gain * y.pixels() * channels >= kEnoughWork)
       usual = y.pixels() < kEnoughFor4 ? 1 : ways.size() - 1;
   }
   if (is_product(network, task)) {
-    const std::vector<ProductCut> cuts = product_cuts(product_conv(network, task));
+    const std::vector<ProductCut> cuts = product_cuts(product_conv(network, without_activation(task)));
     if (y.pixels() <= kFew && !cuts.empty()) usual = ways.size();
     for (const ProductCut& cut : cuts)
-      ways.push_back({concat("product lines ", cut.lines, " splits ", cut.splits),
-                      [&, cut] { return std::vector{make_product_step(network, task, cut)}; }});
+      ways.push_back({concat("product lines ", cut.lines, " splits ", cut.splits), [&, cut] {
+                        return with_activation_behind(
+                            network, task, [&](const Task& kernel) { return make_product_step(network, kernel, cut); });
+                      }});
   }
   std::swap(ways.front(), ways[usual]);
   return ways;
@@ -87,7 +105,11 @@ std::string describe(const EngineNetwork& network, const Task& task) {
     const std::string line = to_text(network.graph, part.op);
     text += concat(", ", kind(node.op), line.substr(line.find(" :")));
     if (part.residual >= 0) text += " + skip";
-    if (part.activation >= 0) text += " + alpha_act";
+    if (part.activation < 0) return;
+    text += " + ";
+    text += is_epilogue(network, part.activation)
+                ? "alpha_act"
+                : row(std::get<AlphaAct>(network.graph.nodes[part.activation].op).s).name;
   };
   for (const Task& part : task.before) add(part);
   add(task);

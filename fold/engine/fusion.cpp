@@ -2,43 +2,24 @@
 
 #include <algorithm>
 
+#include "core/op_traits.hpp"
 #include "ops/conv/window.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
 namespace {
 
-/// True for what becomes a oneDNN primitive that sums and activates as it stores.
-bool takes_along(const Op& op) {
-  return std::visit(Overloaded{[](const Input&) { return false; }, [](const Conv2d&) { return true; },
-                               [](const DepthwiseConv2d&) { return true; }, [](const BorderConv2d&) { return false; },
-                               [](const BatchNorm&) { return true; }, [](const AlphaAct&) { return false; },
-                               [](const MaxPool2d&) { return false; }, [](const AvgPool2d&) { return false; },
-                               [](const GlobalAvgPool&) { return false; }, [](const Flatten&) { return false; },
-                               [](const Linear&) { return true; }, [](const Add&) { return false; },
-                               [](const Shortcut&) { return false; }},
-                    op);
-}
-
-/// The padding and kernel of a convolution, so that both kinds are padded by the same code.
+/// The padding and kernel of a convolution, so that both kinds are padded by the same code; else nullptr and 0.
 struct Window {
   Padding* pad;
   int kernel;
 };
-Window window(Op& op) {
-  return std::visit(
-      Overloaded{[](Conv2d& c) {
-                   return Window{&c.pad, c.kernel};
-                 },
-                 [](DepthwiseConv2d& c) {
-                   return Window{&c.pad, c.kernel};
-                 },
-                 [](Input&) { return Window{}; }, [](BorderConv2d&) { return Window{}; },
-                 [](BatchNorm&) { return Window{}; }, [](AlphaAct&) { return Window{}; },
-                 [](MaxPool2d&) { return Window{}; }, [](AvgPool2d&) { return Window{}; },
-                 [](GlobalAvgPool&) { return Window{}; }, [](Flatten&) { return Window{}; },
-                 [](Linear&) { return Window{}; }, [](Add&) { return Window{}; }, [](Shortcut&) { return Window{}; }},
-      op);
+Window convolution_window(Op& op) {
+  return visit_op(Overloaded{[](IsConvolution auto& convolution) {
+                               return Window{&convolution.pad, convolution.kernel};
+                             },
+                             [](auto&) { return Window{}; }},
+                  op);
 }
 
 class Fuser {
@@ -51,7 +32,7 @@ class Fuser {
     if (is<AlphaAct>(node)) {
       const int before = graph_.nodes[node].inputs[0];
       if (sole_reader(before) != node) return task;
-      if (takes_along(graph_.nodes[before].op)) return {before, -1, node, node};
+      if (traits(graph_.nodes[before].op).takes_epilogue) return {before, -1, node, node};
       take_sum(task, before);
       if (task.residual >= 0) task.activation = node;
     } else {
@@ -75,7 +56,7 @@ class Fuser {
     if (!is<Add>(add)) return;
     const auto [first, last] = std::minmax(graph_.nodes[add].inputs[0], graph_.nodes[add].inputs[1]);
     for (const auto& [op, residual] : {std::pair(last, first), std::pair(first, last)})
-      if (takes_along(graph_.nodes[op].op) && sole_reader(op) == add && may_overwrite(residual, add)) {
+      if (traits(graph_.nodes[op].op).takes_epilogue && sole_reader(op) == add && may_overwrite(residual, add)) {
         task.op = op, task.residual = residual;
         return;
       }
@@ -91,7 +72,7 @@ class Fuser {
 
   /// An upper bound of when `node` runs: the result of the largest task that could take it along.
   int latest_run(int node) const {
-    while (takes_along(graph_.nodes[node].op) || is<Add>(node)) {
+    while (traits(graph_.nodes[node].op).takes_epilogue || is<Add>(node)) {
       const int reader = sole_reader(node);
       if (reader < 0 || !(is<Add>(reader) || is<AlphaAct>(reader))) break;
       node = reader;
@@ -111,7 +92,7 @@ Graph pad_explicitly(const Graph& graph) {
   std::vector<int> new_index;
   for (Node node : graph.nodes) {
     for (int& input : node.inputs) input = new_index[input];
-    if (const Window w = window(node.op); w.pad != nullptr) {
+    if (const Window w = convolution_window(node.op); w.pad != nullptr) {
       const auto [top, left, bottom, right] = *w.pad;
       if (std::max({top, left, bottom, right}) >= w.kernel) {
         const int64_t channels = shapes[graph.nodes[new_index.size()].inputs[0]].c;

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "core/check.hpp"
 #include "core/onednn.hpp"
+#include "core/op_traits.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine/steps.hpp"
 #include "ops/add.hpp"
@@ -54,47 +57,52 @@ class Maker {
   Maker(const EngineNetwork& network, const Task& task)
       : net_(network), graph_(network.graph), task_(task), input_(graph_.nodes[task.first()].inputs[0]) {}
 
+  /// The task's activation as a step behind the others.
+  EngineStep activation_behind() {
+    activation(task_.activation, task_.result);
+    return std::move(steps_.front());
+  }
+
   std::vector<EngineStep> make() {
     const Nhwc &x = net_.shapes[input_], &y = net_.shapes[task_.op];
-    std::visit(
-        Overloaded{[](const Input&) {},
-                   [&](const Conv2d& op) {
-                     convolution({x, y, op.kernel, op.stride, op.pad, op.groups, op.bias}, parameter(".weight"),
-                                 bias(op.bias));
-                   },
-                   [&](const DepthwiseConv2d& op) {
-                     convolution({x, y, op.kernel, op.stride, op.pad, static_cast<int>(x.c), op.bias},
-                                 parameter(".weight"), bias(op.bias));
-                   },
-                   [&](const BorderConv2d& op) { border(op); }, [&](const BatchNorm& op) { batch_norm(op.eps); },
-                   [&](const AlphaAct&) { activation(task_.op, input_); },
-                   [&](const MaxPool2d& op) {
-                     pooling(dnnl::algorithm::pooling_max, {op.kernel, op.kernel}, {op.stride, op.stride}, op.pad);
-                   },
-                   [&](const AvgPool2d& op) {
-                     pooling(dnnl::algorithm::pooling_avg_include_padding, {op.kernel, op.kernel},
-                             {op.stride, op.stride}, op.pad);
-                   },
-                   [&](const GlobalAvgPool&) {
-                     pooling(dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
-                   },
-                   [&](const Flatten&) {
-                     plain("flatten",
-                           [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
-                   },
-                   [&](const Linear& op) {
-                     // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product, which
-                     // besides asks the system for memory at every call on some machines.
-                     convolution({{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias}, parameter(".weight"),
-                                 bias(op.bias));
-                   },
-                   [&](const Add&) { sum(); },
-                   [&](const Shortcut& op) {
-                     plain("shortcut", [x, op]<class T>(std::span<T> to, std::span<const T> from) {
-                       shortcut_forward<T>(to, from, x, op);
-                     });
-                   }},
-        graph_.nodes[task_.op].op);
+    visit_op(Overloaded{[](const Input&) {},
+                        [&](const Conv2d& op) {
+                          convolution({x, y, op.kernel, op.stride, op.pad, op.groups, op.bias}, parameter(".weight"),
+                                      bias(op.bias));
+                        },
+                        [&](const DepthwiseConv2d& op) {
+                          convolution({x, y, op.kernel, op.stride, op.pad, static_cast<int>(x.c), op.bias},
+                                      parameter(".weight"), bias(op.bias));
+                        },
+                        [&](const BorderConv2d& op) { border(op); }, [&](const BatchNorm& op) { batch_norm(op.eps); },
+                        [&](const AlphaAct&) { activation(task_.op, input_); },
+                        [&](const MaxPool2d& op) {
+                          pooling(dnnl::algorithm::pooling_max, {op.kernel, op.kernel}, {op.stride, op.stride}, op.pad);
+                        },
+                        [&](const AvgPool2d& op) {
+                          pooling(dnnl::algorithm::pooling_avg_include_padding, {op.kernel, op.kernel},
+                                  {op.stride, op.stride}, op.pad);
+                        },
+                        [&](const GlobalAvgPool&) {
+                          pooling(dnnl::algorithm::pooling_avg_include_padding, {x.h, x.w}, {1, 1}, {});
+                        },
+                        [&](const Flatten&) {
+                          plain("flatten",
+                                [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
+                        },
+                        [&](const Linear& op) {
+                          // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product,
+                          // which besides asks the system for memory at every call on some machines.
+                          convolution({{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias}, parameter(".weight"),
+                                      bias(op.bias));
+                        },
+                        [&](const Add&) { sum(); },
+                        [&](const Shortcut& op) {
+                          plain("shortcut", [x, op]<class T>(std::span<T> to, std::span<const T> from) {
+                            shortcut_forward<T>(to, from, x, op);
+                          });
+                        }},
+             graph_.nodes[task_.op].op);
     return std::move(steps_);
   }
 
@@ -155,8 +163,7 @@ class Maker {
 
   // The activation `node` of the value `from` as a pass of its own; both may share memory.
   void activation(int node, int from) {
-    const float alpha = engine_activation(net_, node).alpha;
-    const Nonlinearity s = std::get<AlphaAct>(graph_.nodes[node].op).s;
+    const auto [s, alpha] = alpha_act(node);
     const int64_t size = net_.shapes[node].size();
     add_typed("alpha_act", [=]<class T>() {
       return [=](const Memory& m) -> Work {
@@ -174,10 +181,10 @@ class Maker {
                                                       descriptor.weights_desc()));
     if (sizes.bias) constants.emplace_back(DNNL_ARG_BIAS, constant(bias, onednn::bias(sizes), descriptor.bias_desc()));
     Task primitive = task_;
-    if (!activates_in_primitive()) primitive.activation = -1;
+    if (!fused_activation()) primitive.activation = -1;
     add_primitive(with_epilogue(pleat::kind(graph_.nodes[task_.op].op), primitive), descriptor,
                   dnnl::convolution_forward(descriptor), std::move(constants));
-    if (task_.activation >= 0 && !activates_in_primitive()) activation(task_.activation, task_.result);
+    if (task_.activation >= 0 && !fused_activation()) activation(task_.activation, task_.result);
   }
 
   /// What is left of batch norms after folding is a depthwise 1x1 convolution.
@@ -218,23 +225,26 @@ class Maker {
   dnnl::primitive_attr attributes() const {
     dnnl::post_ops ops;
     if (task_.residual >= 0) ops.append_sum(1.0f);
-    if (activates_in_primitive()) {
-      const Activation act = engine_activation(net_, task_.activation);
-      if (std::isinf(act.limit))
-        onednn::append_eltwise(ops, dnnl::algorithm::eltwise_relu, act.alpha, 0);
-      else
-        onednn::append_eltwise(ops, dnnl::algorithm::eltwise_clip, 0, act.limit);
-    }
+    if (const auto activation = fused_activation()) onednn::append_eltwise(ops, *activation);
     dnnl::primitive_attr attr = onednn::user_scratchpad();
     attr.set_post_ops(ops);
     return attr;
   }
 
-  /// ReLU's alpha form is a leaky ReLU; ReLU6's has no counterpart in oneDNN unless alpha is 0.
-  bool activates_in_primitive() const {
-    if (task_.activation < 0) return false;
-    const Activation act = engine_activation(net_, task_.activation);
-    return std::isinf(act.limit) || act.alpha == 0;
+  /// The activation as an operation of oneDNN's. The alpha forms of ReLU and leaky ReLU are leaky ReLUs; others have no
+  /// counterpart unless alpha is 0.
+  std::optional<onednn::Eltwise> fused_activation() const {
+    if (task_.activation < 0) return std::nullopt;
+    const auto [s, alpha] = alpha_act(task_.activation);
+    const auto& clamp = row(s).clamp;
+    if (clamp && std::isinf(clamp->limit)) return onednn::Eltwise{dnnl::algorithm::eltwise_relu, clamp->leak_at(alpha)};
+    if (alpha == 0) return onednn::eltwise(s);
+    return std::nullopt;
+  }
+
+  std::pair<Nonlinearity, float> alpha_act(int node) const {
+    const AlphaAct& act = std::get<AlphaAct>(graph_.nodes[node].op);
+    return {act.s, act.alpha.empty() ? 0 : net_.tensors.at(act.alpha).values[0]};
   }
 
   const EngineNetwork& net_;
@@ -246,11 +256,22 @@ class Maker {
 
 }  // namespace
 
+bool is_epilogue(const EngineNetwork& network, int node) {
+  return node < 0 || row(std::get<AlphaAct>(network.graph.nodes[node].op).s).clamp.has_value();
+}
+
 Activation engine_activation(const EngineNetwork& network, int node) {
   if (node < 0) return {};
   const AlphaAct& act = std::get<AlphaAct>(network.graph.nodes[node].op);
-  return {act.alpha.empty() ? 0 : network.tensors.at(act.alpha).values[0],
-          act.s == Nonlinearity::relu6 ? 6.0f : INFINITY};
+  PLEAT_CHECK(is_epilogue(network, node), "engine: alpha_act '", network.graph.nodes[node].name, "': ", row(act.s).name,
+              " is no clamp, which the kernel before it could apply");
+  const LeakyClamp& clamp = *row(act.s).clamp;
+  const float alpha = act.alpha.empty() ? 0 : network.tensors.at(act.alpha).values[0];
+  return {clamp.leak_at(alpha), static_cast<float>(clamp.limit)};
+}
+
+EngineStep make_activation_step(const EngineNetwork& network, const Task& task) {
+  return Maker(network, task).activation_behind();
 }
 
 std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix) {

@@ -52,8 +52,20 @@ struct EngineNetwork {
   int64_t bytes(int node) const { return shapes[node].size() * (types[node] == Dtype::f32 ? 4 : 2); }
 };
 
-/// The activation `node`, or none for -1.
+/// True if kernels can apply the activation `node` to their sums: it is a clamp, or none (-1).
+bool is_epilogue(const EngineNetwork& network, int node);
+
+/// The task but for its activation, which writes to the same result.
+inline Task without_activation(Task task) {
+  task.activation = -1;
+  return task;
+}
+
+/// The activation `node` as kernels apply it; -1 gives none. Throws std::invalid_argument unless is_epilogue.
 Activation engine_activation(const EngineNetwork& network, int node);
+
+/// A task's activation as a step of its own, which works in place on the task's result.
+EngineStep make_activation_step(const EngineNetwork& network, const Task& task);
 
 /// A parameter of the task's own op by its suffix, ".bias"; empty if it has none.
 std::span<const float> engine_parameter(const EngineNetwork& network, const Task& task, const char* suffix);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/conv/border_conv2d.hpp"
@@ -33,9 +34,8 @@ class Recorder {
     // Kernels come first, because which work batch norms are left with depends on which hooks the kernels take.
     for (const PlannedStep& step : values_.steps())
       if (step.batch_norm < 0)
-        std::visit(Overloaded{[&](const Conv2d& op) { build(op, step); },
-                              [&](const DepthwiseConv2d& op) { build(op, step); }, [](const auto&) {}},
-                   parts_.graph.nodes[step.node].op);
+        visit_op(Overloaded{[&](const IsConvolution auto& op) { build(op, step); }, [](const auto&) {}},
+                 parts_.graph.nodes[step.node].op);
   }
 
   void record(Tape& tape) {
@@ -45,7 +45,7 @@ class Recorder {
     for (const PlannedStep& step : plan.steps) {
       const Op& op = parts_.graph.nodes[step.batch_norm >= 0 ? step.batch_norm : step.node].op;
       values_.use_values(op, step);
-      TapeStep recorded = std::visit([&](const auto& o) { return visit(o, step); }, op);
+      TapeStep recorded = visit_op([&](const auto& o) -> decltype(visit(o, step)) { return visit(o, step); }, op);
       recorded.index = step.index;
       recorded.name = parts_.graph.nodes[step.node].name;
       recorded.kind = kind(op);

@@ -16,7 +16,4 @@ std::vector<bool> choose_bf16(const Graph& graph, bool bf16);
 /// Node -> its value is computed again. `plan` has its steps and types.
 std::vector<bool> choose_recomputed(const Graph& graph, const ExecPlan& plan, const ExecPlanOptions& options);
 
-/// True for ops whose backward pass reads the values that the forward pass read.
-bool backward_reads_inputs(const Op& op);
-
 }  // namespace pleat

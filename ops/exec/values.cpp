@@ -1,6 +1,6 @@
 #include "ops/exec/values.hpp"
 
-#include "ops/exec/stored_values.hpp"
+#include "core/op_traits.hpp"
 
 namespace pleat {
 
@@ -25,7 +25,7 @@ void ExecValues::use_values(const Op& op, const PlannedStep& step) {
     parts_.memory.expect_recomputed(buffers_.values[step.node]);
   }
   if (!training()) return;
-  if (backward_reads_inputs(op))
+  if (traits(op).backward_reads_inputs)
     for (int input : step.inputs) use(step, buffers_.values[input], BufferUse::backward);
   if (!step.statistics && buffers_.gradients[step.node] >= 0)
     use(step, buffers_.gradients[step.node], BufferUse::backward);

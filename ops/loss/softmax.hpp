@@ -1,4 +1,4 @@
-// Softmax of one row of logits, by its normaliser.
+// The softmax of one row of logits, by its normaliser.
 #pragma once
 
 #include <cmath>
@@ -6,8 +6,8 @@
 
 namespace pleat {
 
-/// log sum_j exp(scale * row[j]) in double: the largest term is taken out, so nothing overflows. Then
-/// log softmax(scale * row)[j] = scale * row[j] - the result.
+/// log sum_j exp(scale * row[j]), in double. The largest term is taken out, so that nothing overflows. With the result,
+/// log softmax(scale * row)[j] = scale * row[j] - result.
 template <class T>
 double log_sum_exp(std::span<const T> row, double scale = 1) {
   double largest = scale * row[0], sum = 0;

@@ -1,8 +1,10 @@
 #include "tools/onnx/onnx_export.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/check.hpp"
+#include "core/op_traits.hpp"
 #include "core/version.hpp"
 #include "fold/merge.hpp"
 #include "ops/conv/border_conv2d.hpp"
@@ -51,6 +53,8 @@ class Exporter {
   Value add_convolution(const Node& node, int kernel, int stride, const Padding& pad, int64_t groups, bool bias);
   Value add_border(const Node& node, const BorderConv2d& op);
   std::string add_patch(const Node& node, const BorderConv2d& op, const BorderGeometry& g, const BorderPatch& patch);
+  std::string add_nonlinearity(const std::string& last, const std::string& name, const std::string& x,
+                               const NonlinearityRow& s);
   Value add_activation(const Node& node, const AlphaAct& op);
   Value add_pool(const Node& node, const char* op, int kernel, int stride, const Padding& pad,
                  OnnxAttributes attributes = {});
@@ -99,7 +103,7 @@ class Exporter {
 };
 
 Value Exporter::add(const Node& node, int index) {
-  return std::visit(
+  return visit_op(
       Overloaded{
           [&](const Input& op) {
             writer_.input(node.name, {op.channels, op.height, op.width});
@@ -239,26 +243,43 @@ std::string Exporter::add_patch(const Node& node, const BorderConv2d& op, const 
              {static_cast<int>(rows.first), static_cast<int>(columns.first), rest(rows, g.y.h), rest(columns, g.y.w)});
 }
 
-// a*x + (1-a)*max(x, 0) is a leaky ReLU; with ReLU6 it has no operator of its own.
+// The operators of the nonlinearity's row, the last of them called as the node if nothing follows; `name` is a prefix
+// for the others.
+std::string Exporter::add_nonlinearity(const std::string& last, const std::string& name, const std::string& x,
+                                       const NonlinearityRow& s) {
+  const auto count = std::ranges::find(s.onnx, nullptr, &OnnxOperator::type) - s.onnx.begin();
+  std::string value = x;
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const OnnxOperator& op = s.onnx[i];
+    const bool is_last = i + 1 == count && !s.onnx_times_x;
+    const std::string step = is_last ? last : concat(name, '/', s.name, i);
+    std::vector<std::string> inputs = {value};
+    for (int c = 0; c < op.constant_count; ++c)
+      inputs.push_back(writer_.constant(concat(step, ".constant", c), op.constants[c]));
+    OnnxAttributes attributes;
+    for (const auto& [attribute, number] : op.attributes)
+      if (attribute) attributes.emplace_back(attribute, number);
+    value = writer_.node(step, op.type, inputs, attributes);
+  }
+  return s.onnx_times_x ? writer_.node(last, "Mul", {value, x}) : value;
+}
+
+// The alpha forms of ReLU and leaky ReLU are leaky ReLUs; for others ONNX has no operator.
 Value Exporter::add_activation(const Node& node, const AlphaAct& op) {
   const float alpha = op.alpha.empty() ? 0.0f : model_.tensors.at(op.alpha).values[0];
   const int input = node.inputs[0];
   const std::string& x = as_it_is(input);
-  switch (op.s) {
-    case Nonlinearity::relu:
-      if (alpha == 0) return like(input, writer_.node(node.name, "Relu", {x}));
-      return like(input, writer_.node(node.name, "LeakyRelu", {x}, {{"alpha", alpha}}));
-    case Nonlinearity::relu6:
-      break;
-  }
-  const std::string clip = alpha == 0 ? node.name : node.name + "/clip";
-  writer_.node(clip, "Clip", {x, writer_.constant(clip + ".min", 0.0f), writer_.constant(clip + ".max", 6.0f)});
-  if (alpha == 0) return like(input, clip);
+  const NonlinearityRow& s = row(op.s);
+  if (alpha == 0) return like(input, add_nonlinearity(node.name, node.name, x, s));
+  if (s.clamp && std::isinf(s.clamp->limit))
+    return like(input, writer_.node(node.name, "LeakyRelu", {x}, {{"alpha", s.clamp->leak_at(alpha)}}));
+  const std::string nonlinear = add_nonlinearity(node.name + "/nonlinear", node.name, x, s);
   const auto times = [&](const char* suffix, const std::string& value, float factor) {
     const std::string name = node.name + suffix;
     return writer_.node(name, "Mul", {value, writer_.constant(name + ".factor", factor)});
   };
-  return like(input, writer_.node(node.name, "Add", {times("/linear", x, alpha), times("/clipped", clip, 1 - alpha)}));
+  const std::string linear = times("/linear", x, alpha), rest = times("/rest", nonlinear, 1 - alpha);
+  return like(input, writer_.node(node.name, "Add", {linear, rest}));
 }
 
 Value Exporter::add_pool(const Node& node, const char* op, int kernel, int stride, const Padding& p,
