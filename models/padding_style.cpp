@@ -1,4 +1,4 @@
-#include "models/padding.hpp"
+#include "models/padding_style.hpp"
 
 #include <algorithm>
 
@@ -26,7 +26,8 @@ void set_padding(Graph& graph, PaddingStyle style) {
     };
     visit_op(Overloaded{[&](Windowed auto& op) { pad(op); }, [](auto&) {}}, node.op);
   }
-  PLEAT_CHECK(infer_shapes(graph) == shapes, "padding: this style would change the shapes of this network");
+  PLEAT_CHECK(infer_shapes(graph) == shapes,
+              "padding: the other padding style would change the shapes of this network");
 }
 
 }  // namespace pleat
