@@ -99,7 +99,7 @@ int run(int argc, char** argv) {
           "pleat-run folded.safetensors --bench --batch 1 --profile");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
-  cli.argument("[PICTURE...]", "JPEG or PNG files to classify");
+  cli.argument("[PICTURE...]", "picture files (JPEG, PNG, BMP, PPM or PGM) to classify");
   cli.option("data", "NAME|DIR", "data set whose test split to score");
   cli.flag("bench", "time calls on synthetic pictures");
   cli.option("batch", "N", "pictures a call (default: 50 with --data, else 1)");

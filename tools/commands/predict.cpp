@@ -1,4 +1,4 @@
-// `pleat predict MODEL PICTURE...`: classes of JPEG and PNG files; or outputs for numbers.
+// `pleat predict MODEL PICTURE...`: classes of picture files; or outputs for numbers.
 #include <algorithm>
 #include <ostream>
 
@@ -68,12 +68,12 @@ Json run_numbers(const Cli& cli) {
 }  // namespace
 
 int predict_command(int argc, char** argv) {
-  Cli cli("pleat predict", "Classes of JPEG and PNG files, by the inference engine; or its outputs for given numbers.",
+  Cli cli("pleat predict", "Classes of picture files, by the inference engine; or its outputs for given numbers.",
           "pleat predict mobilenet.safetensors cat.jpg dog.png --top 3\n"
           "pleat predict mobilenet.safetensors --input pictures.safetensors --output logits.safetensors");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
-  cli.argument("[PICTURE...]", "JPEG or PNG files");
+  cli.argument("[PICTURE...]", "picture files (JPEG, PNG, BMP, PPM or PGM)");
   cli.option("top", "N", "classes to print for each picture", "5");
   cli.option("input", "FILE", "safetensors file with a tensor `input` [N,C,H,W], normalised, instead of pictures");
   cli.option("output", "FILE", "safetensors file to write, with a tensor `output`: logits [N,classes], with --input");
