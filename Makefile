@@ -76,7 +76,9 @@ $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
 RUN_PARTS = $(call objects,tools/commands/pleat_run.cpp) $(ARCHIVES)
 # libjpeg's table of vector kernels names the encoder's, which are never called here but would pull in 150 kB.
 ENCODER = huff_encode_one_block_sse2 encode_mcu_AC_first_prepare_sse2 encode_mcu_AC_refine_prepare_sse2
-RUN_LINK = $(ENCODER:%=-Wl,--defsym=jsimd_%=0) -Wl,--defsym=jconst_huff_encode_one_block=0 -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,pack-relative-relocs $(DNNL_LIBS) -l:libjpeg.a -l:libz.a
+RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,pack-relative-relocs \
+           $(ENCODER:%=-Wl,--defsym=jsimd_%=0) -Wl,--defsym=jconst_huff_encode_one_block=0 \
+           $(DNNL_LIBS) -l:libjpeg.a -l:libz.a
 $(BUILD)/pleat-run: $(RUN_PARTS)
 	$(Q)$(link) $(RUN_LINK)
 $(SHARED): $(call objects,fold/engine/c_api.cpp) $(BUILD)/libpleat.a | fold/engine/pleat.map
