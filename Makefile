@@ -64,17 +64,21 @@ $(BUILD)/%.a:
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-ALL_LIBS = -lopenblas $(DNNL_LIBS) -lz $(ONNX_LIBS)
+ALL_LIBS = -lopenblas $(DNNL_LIBS) -ljpeg -lz $(ONNX_LIBS)
 $(BUILD)/pleat: $(call objects,$(filter-out %/pleat_run.cpp,$(COMMANDS))) $(ARCHIVES)
 	$(Q)$(link) $(ALL_LIBS)
 $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
 	$(Q)$(link) $(ALL_LIBS)
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
-	$(Q)$(link) $(DNNL_LIBS)
-# Copied to a bare machine, pleat-run needs oneDNN and the C++ and OpenMP runtimes alone. The linker drops what nothing
-# calls, such as the backward halves of the ops.
+	$(Q)$(link) $(DNNL_LIBS) -ljpeg -lz
+# Copied to a bare machine, pleat-run needs oneDNN and the C++ and OpenMP runtimes alone: it holds the decoders of
+# pictures. The linker drops what nothing calls, such as the backward halves of the ops.
 RUN_PARTS = $(call objects,tools/commands/pleat_run.cpp) $(ARCHIVES)
-RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,pack-relative-relocs $(DNNL_LIBS) -l:libz.a
+# libjpeg's table of vector kernels names the encoder's, which are never called here but would pull in 150 kB.
+ENCODER = huff_encode_one_block_sse2 encode_mcu_AC_first_prepare_sse2 encode_mcu_AC_refine_prepare_sse2
+RUN_LINK = -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,pack-relative-relocs \
+           $(ENCODER:%=-Wl,--defsym=jsimd_%=0) -Wl,--defsym=jconst_huff_encode_one_block=0 \
+           $(DNNL_LIBS) -l:libjpeg.a -l:libz.a
 $(BUILD)/pleat-run: $(RUN_PARTS)
 	$(Q)$(link) $(RUN_LINK)
 $(SHARED): $(call objects,fold/engine/c_api.cpp) $(BUILD)/libpleat.a | fold/engine/pleat.map

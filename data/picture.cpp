@@ -1,30 +1,57 @@
 #include "data/picture.hpp"
 
 #include <algorithm>
-#include <cstdlib>
+#include <cstring>
 #include <filesystem>
-#include <memory>
+#include <string_view>
 
 #include "core/check.hpp"
 #include "core/file.hpp"
-#include "data/jpeg.hpp"
+#include "data/decoders.hpp"
 #include "data/resample.hpp"
-
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_ONLY_JPEG
-#define STBI_ONLY_PNG
-#define STBI_NO_STDIO
-// Zeroed: version 2.27 (Debian 12's) decodes by tables that a broken file has not filled.
-#define STBI_MALLOC(size) std::calloc(1, size)
-#define STBI_REALLOC(memory, size) std::realloc(memory, size)
-#define STBI_FREE(memory) std::free(memory)
-#include <stb_image.h>
 
 namespace pleat {
 namespace {
 
+using Bytes = std::span<const uint8_t>;
+
 constexpr std::uintmax_t kMaxFileBytes = 256 << 20;
+
+struct Format {
+  bool (*is_it)(Bytes bytes);
+  DecodedPicture (*decode)(const PictureBytes& file);
+};
+constexpr Format kFormats[] = {
+    {is_jpeg, decode_jpeg}, {is_png, decode_png}, {is_bmp, decode_bmp}, {is_pnm, decode_pnm}};
+
+// What else may stand in a folder of pictures, told by bytes at an offset, so that it is refused by name.
+struct OtherFormat {
+  const char* name;
+  std::size_t offset;
+  std::string_view bytes;
+};
+using std::string_view_literals::operator""sv;
+constexpr OtherFormat kOtherFormats[] = {
+    {"WebP", 8, "WEBP"},        {"GIF", 0, "GIF8"},
+    {"TIFF", 0, "II*\0"sv},     {"TIFF", 0, "MM\0*"sv},
+    {"AVIF", 4, "ftypavif"},    {"HEIF", 4, "ftyp"},
+    {"JPEG XL", 0, "\xFF\x0A"}, {"JPEG XL", 4, "JXL "},
+    {"JPEG 2000", 4, "jP  "},   {"JPEG 2000", 0, "\xFF\x4F\xFF\x51"},
+    {"Photoshop", 0, "8BPS"},   {"PDF", 0, "%PDF"},
+    {"SVG", 0, "<svg"},         {"PNM (P1)", 0, "P1"},
+    {"PNM (P2)", 0, "P2"},      {"PNM (P3)", 0, "P3"},
+    {"PNM (P4)", 0, "P4"},
+};
+
+[[noreturn]] void refuse_unknown(const std::string& name, Bytes bytes) {
+  constexpr const char* kExpected = "JPEG, PNG, BMP, PPM or PGM";
+  for (const OtherFormat& other : kOtherFormats)
+    PLEAT_CHECK_FILE(bytes.size() < other.offset + other.bytes.size() ||
+                         std::memcmp(bytes.data() + other.offset, other.bytes.data(), other.bytes.size()) != 0,
+                     name, "is a ", other.name, " file, which is not supported, expected a ", kExpected, " picture");
+  PLEAT_CHECK_FILE(!bytes.empty(), name, "is empty, expected a ", kExpected, " picture");
+  throw std::runtime_error(concat(name, ": not a ", kExpected, " picture"));
+}
 
 // EXIF's eight: from 5 on rows and columns change places, and then both may be mirrored.
 Picture upright(const Picture& picture, int orientation) {
@@ -44,12 +71,14 @@ Picture upright(const Picture& picture, int orientation) {
   return out;
 }
 
-// The decoder's reason, which may quote the file's bytes.
-std::string failure() {
-  std::string reason = stbi_failure_reason();
-  std::replace_if(
-      reason.begin(), reason.end(), [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
-  return reason;
+// Four bytes a pixel to one, its brightness as Pillow computes it.
+Picture to_grey(const Picture& picture) {
+  Picture grey{picture.height, picture.width, 1, {}};
+  for (std::size_t i = 0; i < picture.bytes.size(); i += picture.step) {
+    const uint32_t red = picture.bytes[i], green = picture.bytes[i + 1], blue = picture.bytes[i + 2];
+    grey.bytes.push_back(static_cast<uint8_t>((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16));
+  }
+  return grey;
 }
 
 }  // namespace
@@ -64,25 +93,21 @@ Picture load_picture(const std::string& path, int channels) {
 
 Picture decode_picture(std::span<const std::byte> file, const std::string& name, int channels, int64_t most_pixels) {
   PLEAT_CHECK(channels == 1 || channels == 3, "picture '", name, "': ", channels, " channels wanted, expected 1 or 3");
-  const auto* const bytes = reinterpret_cast<const stbi_uc*>(file.data());
-  const int size = static_cast<int>(file.size());
+  const Bytes bytes(reinterpret_cast<const uint8_t*>(file.data()), file.size());
+  const auto* const format =
+      std::find_if(std::begin(kFormats), std::end(kFormats), [&](const Format& f) { return f.is_it(bytes); });
+  if (format == std::end(kFormats)) refuse_unknown(name, bytes);
+  auto [picture, orientation] = format->decode({bytes, name, most_pixels});
+  if (orientation != 1) picture = upright(picture, orientation);
+  return channels == 1 ? to_grey(picture) : std::move(picture);
+}
 
-  // Before the decoder sees any of it.
-  const JpegFile jpeg = is_jpeg({bytes, file.size()}) ? scan_jpeg({bytes, file.size()}) : JpegFile{};
-  PLEAT_CHECK_FILE(jpeg.fault.empty(), name, "is a JPEG file that ", jpeg.fault, " (it has ", size, " bytes)");
-  int height = 0, width = 0, own_channels = 0;
-  PLEAT_CHECK_FILE(stbi_info_from_memory(bytes, size, &width, &height, &own_channels), name,
-                   "not a JPEG or PNG picture (", failure(), ")");
-  PLEAT_CHECK_FILE(int64_t{height} * width <= most_pixels, name, "picture is ", width, "x", height,
-                   ", expected at most ", most_pixels, " pixels");
-  PLEAT_CHECK_FILE(std::max(height, width) <= kMaxSide, name, "picture is ", width, "x", height, ", expected at most ",
-                   kMaxSide, " a side");
-  const int step = channels == 1 ? 1 : 4;
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(bytes, size, &width, &height, &own_channels, step), stbi_image_free);
-  PLEAT_CHECK_FILE(pixels != nullptr, name, "cannot be decoded: ", failure());
-  Picture picture{height, width, step, {pixels.get(), pixels.get() + int64_t{height} * width * step}};
-  return jpeg.orientation == 1 ? picture : upright(picture, jpeg.orientation);
+void check_picture_size(const PictureBytes& file, int64_t width, int64_t height) {
+  PLEAT_CHECK_FILE(width > 0 && height > 0, file.name, "picture is ", width, "x", height, ", it has no pixels");
+  PLEAT_CHECK_FILE(std::max(height, width) <= kMaxSide, file.name, "picture is ", width, "x", height,
+                   ", expected at most ", kMaxSide, " a side");
+  PLEAT_CHECK_FILE(height * width <= file.most_pixels, file.name, "picture is ", width, "x", height,
+                   ", expected at most ", file.most_pixels, " pixels");
 }
 
 }  // namespace pleat

@@ -1,4 +1,4 @@
-// Pictures from JPEG and PNG files.
+// Pictures from JPEG, PNG, BMP, PPM and PGM files.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +24,10 @@ struct Picture {
 
 inline constexpr int64_t kMostPixels = 64'000'000;  ///< Of a picture.
 
-/// Decodes a JPEG or PNG file as it is meant to be seen (EXIF's orientation applied): `channels` 1 gives grey of step
-/// 1, 3 gives colour of step 4, which vectors like better; transparency is dropped. Throws std::runtime_error naming
-/// the file and the reason; files beyond 256 MB and pictures beyond kMostPixels or 65536 a side are refused before they
-/// are decoded, and so are JPEG files with a fault (data/jpeg.hpp).
+/// Decodes a picture file as it is meant to be seen, turned as its Exif or XMP data say: `channels` 1 gives grey of
+/// step 1, 3 gives colour of step 4, which vectors like better; transparency is dropped, and so is the lower byte of 16
+/// bits. Throws std::runtime_error naming the file and the reason: for other formats, files that are damaged or end too
+/// early, files beyond 256 MB, and pictures beyond kMostPixels or 65536 a side, before they are decoded.
 Picture load_picture(const std::string& path, int channels);
 
 /// The same from a file's bytes; `name` stands for the file in errors.

@@ -2,6 +2,7 @@
 #include "data/picture.hpp"
 
 #include <doctest/doctest.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -10,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "data/jpeg.hpp"
+#include "core/file.hpp"
+#include "data/decoders.hpp"
 #include "data/resample.hpp"
 #include "data/transform.hpp"
 #include "tests/error_of.hpp"
@@ -43,6 +45,34 @@ std::vector<uint8_t> scaled(const Picture& picture, const View& view,
 // All of `box`, scaled to height x width.
 View whole(const Box& box, int height, int width) {
   return {box, height, width, {0, 0, height, width}};
+}
+
+std::string slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+Picture decode(const std::string& bytes, int channels = 3) {
+  return decode_picture(std::as_bytes(std::span(bytes)), "x", channels);
+}
+
+std::string decode_error(const std::string& bytes) {
+  return error_of<std::runtime_error>([&] { decode(bytes); });
+}
+
+std::string little(uint32_t value, int size) {
+  std::string bytes;
+  for (int i = 0; i < size; ++i) bytes += static_cast<char>(i < 4 ? value >> 8 * i : 0);
+  return bytes;
+}
+
+// The PNG file with one more part, at a byte, or behind its header.
+std::string with_chunk(const std::string& png, const std::string& kind, const std::string& data, std::size_t at = 33) {
+  const auto word = [](uint32_t n) { return std::string{char(n >> 24), char(n >> 16), char(n >> 8), char(n)}; };
+  const std::string body = kind + data;
+  const uLong checksum = crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
+  return png.substr(0, at) + word(static_cast<uint32_t>(data.size())) + body + word(static_cast<uint32_t>(checksum)) +
+         png.substr(at);
 }
 
 std::string load_error(const std::string& path) {
@@ -81,14 +111,15 @@ TEST_CASE("files that are no pictures are refused") {
   CHECK(load_error(dir.path()).find(dir.path() + ":") == 0);
 
   std::ofstream(dir.path("text.png")) << "not a picture";
-  CHECK(load_error(dir.path("text.png")).find("text.png: not a JPEG or PNG picture") != std::string::npos);
+  CHECK(load_error(dir.path("text.png")).find("text.png: not a JPEG, PNG, BMP, PPM or PGM picture") !=
+        std::string::npos);
   std::ofstream(dir.path("empty.png")) << "";
   CHECK(load_error(dir.path("empty.png")).find("empty.png: ") != std::string::npos);
 
   std::ifstream whole(kFixtures + "/sharp.png", std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(whole), {}};
   std::ofstream(dir.path("cut.png"), std::ios::binary) << bytes.substr(0, bytes.size() / 2);
-  CHECK(load_error(dir.path("cut.png")).find("cut.png: cannot be decoded") != std::string::npos);
+  CHECK(load_error(dir.path("cut.png")).find("cut.png: is a PNG file that ends too early") != std::string::npos);
   bytes.replace(16, 8, std::string("\0\0\x40\0\0\0\x40\0", 8));  // the header claims 16384x16384
   std::ofstream(dir.path("large.png"), std::ios::binary) << bytes;
   CHECK(load_error(dir.path("large.png")).find("picture is 16384x16384, expected at most") != std::string::npos);
@@ -97,8 +128,8 @@ TEST_CASE("files that are no pictures are refused") {
 }
 
 TEST_CASE("JPEG files of every kind look as Pillow's, upright") {
-  for (const char* name : {"baseline", "progressive", "grey", "cmyk", "turned2", "turned3", "turned4", "turned5",
-                           "turned6", "turned7", "turned8"}) {
+  for (const char* name : {"baseline", "progressive", "grey", "cmyk", "cmyk_plain", "turned2", "turned3", "turned4",
+                           "turned5", "turned6", "turned7", "turned8"}) {
     CAPTURE(name);
     const Picture got = load("kinds/" + std::string(name) + ".jpg"),
                   wanted = load("kinds/" + std::string(name) + ".png");
@@ -127,44 +158,177 @@ TEST_CASE("a JPEG file that ends too early is refused, wherever it ends") {
   }
 }
 
-TEST_CASE("a JPEG file with more Huffman codes than there can be is refused before it is decoded") {
-  std::ifstream file(kFixtures + "/kinds/baseline.jpg", std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+TEST_CASE("a JPEG file with a bad table, which a decoder might trust, is refused") {
+  const std::string bytes = slurp(kFixtures + "/kinds/baseline.jpg");
   const std::size_t table = bytes.find("\xff\xc4");
   REQUIRE(table != std::string::npos);
-  const auto fault = [&](std::size_t at, char put) {
+  const auto error = [&](std::size_t at, char put) {
     std::string changed = bytes;
     changed[table + at] = put;
-    return std::string(scan_jpeg({reinterpret_cast<const uint8_t*>(changed.data()), changed.size()}).fault);
+    return decode_error(changed);
   };
-  CHECK(fault(4, bytes[table + 4]).empty());
-  CHECK(fault(20, '\xff') == "has a bad Huffman table");  // 255 codes of 16 bits, besides the others
-  CHECK(fault(3, 16) == "has a bad Huffman table");       // the segment ends within the counts
-  CHECK(fault(2, '\x7f') == "ends too early");
+  CHECK(error(4, bytes[table + 4]) == "no error");
+  CHECK(
+      holds(error(20, '\xff'), "is a JPEG file that cannot be decoded: Bogus Huffman table"));  // 255 codes of 16 bits
+  CHECK(holds(error(3, 16), "is a JPEG file that cannot be decoded: Bogus"));  // the segment ends within the counts
 }
 
 TEST_CASE("a broken picture's reason is one printable line, whatever the file's bytes") {
-  std::ifstream file(kFixtures + "/sharp.png", std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  bytes.replace(bytes.find("IDAT"), 4, "\nD\xff\x01");
-  CHECK(error_of<std::runtime_error>([&] { decode_picture(std::as_bytes(std::span(bytes)), "x.png", 3); }) ==
-        "x.png: cannot be decoded: ?D?? PNG chunk not known");
+  const std::string png = with_chunk(slurp(kFixtures + "/sharp.png"), "\nD\xff\x01", "");
+  CHECK(holds(decode_error(png), "x: is a PNG file that has a part ?D??, which is not known"));
 }
 
-TEST_CASE("EXIF that leads nowhere leaves a picture as it is") {
-  std::ifstream file(kFixtures + "/kinds/turned6.jpg", std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+TEST_CASE("JPEG files with more than they need before their end are read as Pillow reads them") {
+  const std::string bytes = slurp(kFixtures + "/kinds/baseline.jpg");
+  const std::size_t end = bytes.size() - 2;
+  REQUIRE(bytes.substr(end) == "\xff\xd9");
+  const std::vector<uint8_t> wanted = packed(decode(bytes));
+  for (const std::string& more : {std::string("\x12\x34\x56"), std::string("\xff\xd0"),
+                                  std::string("\0\0\xff\xd7\0", 5), std::string("\xff\xff\xff")})
+    CHECK(packed(decode(bytes.substr(0, end) + more + "\xff\xd9")) == wanted);
+}
+
+TEST_CASE("JPEG files of kinds that are not supported, or without all their scans, are refused by name") {
+  const std::string bytes = slurp(kFixtures + "/kinds/baseline.jpg");
+  const std::size_t frame = bytes.find("\xff\xc0"), scan = bytes.find("\xff\xda");
+  REQUIRE((frame != std::string::npos && scan != std::string::npos));
+  const auto error = [&](std::size_t at, char put) {
+    std::string changed = bytes;
+    changed[frame + at] = put;
+    return decode_error(changed);
+  };
+  CHECK(holds(error(1, '\xc9'), "x: is a JPEG file that is arithmetic-coded, which is not supported"));
+  CHECK(holds(error(1, '\xc3'), "x: is a JPEG file that is lossless or hierarchical, which is not supported"));
+  CHECK(holds(error(4, 12), "x: is a JPEG file that has 12 bits a sample, which is not supported (expected 8)"));
+  CHECK(holds(decode_error(bytes.substr(0, scan) + "\xff\xd9"), "x: is a JPEG file that cannot be decoded: "));
+
+  const std::string progressive = slurp(kFixtures + "/kinds/progressive.jpg");
+  // Its first scan, which is the coarsest part of all colours, once more and more, or not at all.
+  const std::size_t first = progressive.find("\xff\xda"), next = progressive.find("\xff\xc4", first);
+  REQUIRE((first != std::string::npos && next != std::string::npos));
+  std::string scans;
+  for (int i = 0; i < 600; ++i) scans += progressive.substr(first, next - first);
+  CHECK(holds(decode_error(progressive.substr(0, first) + scans + progressive.substr(next)),
+              "x: is a JPEG file that has more than 500 scans"));
+  CHECK(holds(decode_error(progressive.substr(0, first) + progressive.substr(next)),
+              "lacks the scan of one of its colours"));
+}
+
+TEST_CASE("a JPEG file with damaged pixels is refused, not shown in stripes") {
+  const std::string bytes = slurp(kFixtures + "/kinds/baseline.jpg");
+  const std::size_t pixels = bytes.find("\xff\xda") + 14;
+  CHECK(holds(decode_error(bytes.substr(0, pixels + 300) + "\xff\xd9"), "ends too early"));
+  std::string changed = bytes, ones;
+  for (int i = 0; i < 100; ++i) ones += std::string("\xff\0", 2);
+  changed.replace(pixels + 100, 200, ones);  // no code is all ones
+  CHECK(holds(decode_error(changed), "x: is a JPEG file that "));
+}
+
+TEST_CASE("PNG files are turned as they say, in each of the ways to say it") {
+  const std::string png = slurp(kFixtures + "/scene.png");
+  const std::string tiff("MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", 26);
+  std::string digits;
+  for (const unsigned char c : "Exif" + std::string(2, '\0') + tiff)
+    for (const int nibble : {c >> 4, c & 15}) digits += "0123456789abcdef"[nibble];
+  const std::string raw = "Raw profile type exif" + std::string(1, '\0') + "\nexif\n  32\n" + digits + "\n";
+  const std::string xmp = "XML:com.adobe.xmp" + std::string(5, '\0') + "<x tiff:Orientation=\"6\"/>";
+  const Picture upright = decode(png);
+  for (const auto& [kind, data] : {std::pair<std::string, std::string>{"eXIf", tiff}, {"tEXt", raw}, {"iTXt", xmp}}) {
+    CAPTURE(kind);
+    const Picture turned = decode(with_chunk(png, kind, data));
+    REQUIRE((turned.height == upright.width && turned.width == upright.height));
+    int wrong = 0;
+    for (int y = 0; y < turned.height; ++y)  // a quarter clockwise
+      for (int x = 0; x < turned.width; ++x)
+        wrong += turned.bytes[(y * turned.width + x) * 4] !=
+                 upright.bytes[((upright.height - 1 - x) * upright.width + y) * 4];
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("PNG files with a wrong checksum, of Apple's kind or with far more data than pixels are refused") {
+  const std::string png = slurp(kFixtures + "/scene.png");
+  std::string flipped = png;
+  const std::size_t data = png.find("IDAT");
+  flipped[data + 50] = static_cast<char>(flipped[data + 50] ^ 4);
+  CHECK(holds(decode_error(flipped), "x: is a PNG file that has a wrong checksum at byte "));
+  const std::string apple = with_chunk(png, "CgBI", std::string("\x50\0\x20\x02", 4), 8);
+  CHECK(holds(decode_error(apple), "which is not supported"));
+  CHECK(holds(decode_error(apple), "CgBI"));
+  CHECK(
+      holds(decode_error(with_chunk(png, "IDAT", std::string(200'000, 'x'))), "bytes of packed pixels, but all 60x44"));
+  CHECK(packed(decode(with_chunk(png, "teXt", "what nobody needs"))) == packed(decode(png)));
+}
+
+TEST_CASE("BMP, PPM and PGM files are read; others are refused by the name of their kind") {
+  const Picture sharp = load("sharp.png");
+  CHECK(packed(load("sharp.ppm")) == packed(sharp));
+  std::string bmp = "BM" + little(54 + 32 * 96, 4) + little(0, 4) + little(54, 4) + little(40, 4) + little(32, 4) +
+                    little(32, 4) + little(1, 2) + little(24, 2) + little(0, 24);
+  for (int y = 31; y >= 0; --y)
+    for (int x = 0; x < 32; ++x)
+      for (int c = 2; c >= 0; --c) bmp += static_cast<char>(sharp.bytes[(y * 32 + x) * 4 + c]);
+  CHECK(packed(decode(bmp)) == packed(sharp));
+  CHECK(holds(decode_error(bmp.substr(0, bmp.size() - 1)), "x: is a BMP file that ends too early"));
+  std::string packed_bmp = bmp;
+  packed_bmp[30] = 1;
+  CHECK(holds(decode_error(packed_bmp), "x: is a BMP file of compression 1, which is not supported"));
+
+  CHECK(decode("P5 # grey\n2 1\n255\n\x01\xff", 1).bytes == std::vector<uint8_t>{1, 255});
+  CHECK(decode(std::string("P5 2 1 31\n\x00\x1f", 12), 1).bytes == std::vector<uint8_t>{0, 255});
+  CHECK(decode(std::string("P5 2 1 65535\n\x00\xff\x80\x00", 17), 1).bytes == std::vector<uint8_t>{0, 128});
+  CHECK(holds(decode_error("P6 2 1 255\n12345"), "ends too early: it has 16 bytes, its header promises 17"));
+
+  const std::vector<std::pair<std::string, std::string>> others = {{std::string("RIFF\x10\0\0\0WEBPVP8 ", 16), "WebP"},
+                                                                   {"GIF89a", "GIF"},
+                                                                   {std::string("II*\0", 4), "TIFF"},
+                                                                   {std::string("\0\0\0\x1c"
+                                                                                "ftypavif",
+                                                                                12),
+                                                                    "AVIF"},
+                                                                   {std::string("\0\0\0\x0cJXL ", 8), "JPEG XL"},
+                                                                   {"P3 1 1 255 0 0 0", "PNM (P3)"}};
+  for (const auto& [bytes, kind] : others)
+    CHECK(holds(decode_error(bytes), "x: is a " + kind + " file, which is not supported, expected a JPEG, PNG, BMP"));
+  CHECK(holds(decode_error(""), "x: is empty"));
+}
+
+// For tools/scripts/check_pictures.sh, which compares the pixels with Pillow's: of each file 1, height, width and the
+// RGB bytes, or 0, a length, 0 and the error's text.
+TEST_CASE("pictures listed in a file are decoded into another" * doctest::skip()) {
+  const char *const list = std::getenv("PLEAT_PICTURES"), *const out = std::getenv("PLEAT_PIXELS");
+  REQUIRE((list != nullptr && out != nullptr));
+  std::ofstream file(out, std::ios::binary);
+  const auto put = [&](int ok, int a, int b, const auto& bytes) {
+    const int32_t head[] = {ok, a, b};
+    file.write(reinterpret_cast<const char*>(head), sizeof head);
+    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  };
+  for (const std::string& path : read_lines(list)) {
+    try {
+      const Picture picture = load_picture(path, 3);
+      put(1, picture.height, picture.width, packed(picture));
+    } catch (const std::runtime_error& error) {
+      const std::string text = error.what();
+      put(0, static_cast<int>(text.size()), 0, text);
+    }
+  }
+  CHECK(file.flush().good());
+}
+
+TEST_CASE("Exif that leads nowhere leaves a picture as it is") {
+  const std::string bytes = slurp(kFixtures + "/kinds/turned6.jpg");
   const std::size_t exif = bytes.find("Exif");
   REQUIRE(exif != std::string::npos);
+  const std::string tiff = bytes.substr(exif + 6, 40);
   const auto orientation = [&](std::size_t at, const std::string& put) {
-    std::string changed = bytes;
-    changed.replace(exif + at, put.size(), put);
-    return scan_jpeg({reinterpret_cast<const uint8_t*>(changed.data()), changed.size()}).orientation;
+    std::string changed = tiff;
+    changed.replace(at, put.size(), put);
+    return exif_orientation({reinterpret_cast<const uint8_t*>(changed.data()), changed.size()});
   };
-  CHECK(orientation(0, "Exif") == 6);
-  CHECK(orientation(0, "exif") == 1);
-  CHECK(orientation(10, "\x7f\x7f\x7f\x7f") == 1);  // the directory is beyond the end
-  for (std::size_t at = 6; at < 32; ++at)
+  CHECK(orientation(0, "") == 6);
+  CHECK(orientation(4, "\x7f\x7f\x7f\x7f") == 1);  // the directory is beyond the end
+  for (std::size_t at = 0; at < 26; ++at)
     for (const char* put : {"\xff", "\x7f\xff", "\x12\x34\x56\x78"}) {
       const int got = orientation(at, put);
       CHECK((got >= 1 && got <= 8));

@@ -102,7 +102,7 @@ int run(int argc, char** argv) {
           "pleat-run folded.safetensors --bench --batch 1 --profile");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
-  cli.argument("[PICTURE...]", "JPEG or PNG files to classify");
+  cli.argument("[PICTURE...]", "picture files (JPEG, PNG, BMP, PPM or PGM) to classify");
   cli.option("data", "NAME|DIR", "data set whose test split to score");
   cli.flag("bench", "measure the latency on synthetic pictures");
   cli.option("batch", "N", "pictures per call (default: 50 with --data, otherwise 1)");

@@ -1,4 +1,4 @@
-// `pleat predict MODEL PICTURE...` classifies JPEG and PNG files, or computes the outputs for a tensor of normalised
+// `pleat predict MODEL PICTURE...` classifies picture files, or computes the outputs for a tensor of normalised
 // pixels.
 #include <algorithm>
 #include <ostream>
@@ -70,12 +70,12 @@ Json run_numbers(const Cli& cli) {
 
 int predict_command(int argc, char** argv) {
   Cli cli("pleat predict",
-          "Classifies JPEG and PNG files by the inference engine, or computes its outputs for a tensor.",
+          "Classifies picture files by the inference engine, or computes its outputs for a tensor.",
           "pleat predict mobilenet.safetensors cat.jpg dog.png --top 3\n"
           "pleat predict mobilenet.safetensors --input pictures.safetensors --output logits.safetensors");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
-  cli.argument("[PICTURE...]", "JPEG or PNG files");
+  cli.argument("[PICTURE...]", "picture files (JPEG, PNG, BMP, PPM or PGM)");
   cli.option("top", "N", "classes to print for each picture", "5");
   cli.option("input", "FILE", "instead of pictures: safetensors file with a tensor `input` [N,C,H,W], normalised");
   cli.option("output", "FILE", "with --input: safetensors file to write, with a tensor `output` of logits [N,classes]");

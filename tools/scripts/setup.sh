@@ -39,8 +39,8 @@ ensure() {
 for group in "${@:-build}"; do
   case "$group" in
     build)
-      ensure g++ make libdnnl-dev libopenblas-dev libstb-dev doctest-dev libcxxopts-dev nlohmann-json3-dev zlib1g-dev \
-        libonnx-dev libprotobuf-dev
+      ensure g++ make libdnnl-dev libopenblas-dev libstb-dev libjpeg-dev zlib1g-dev doctest-dev \
+        libcxxopts-dev nlohmann-json3-dev libonnx-dev libprotobuf-dev
       ;;
     demo) ensure dataset-fashion-mnist gnuplot-nox jq curl ca-certificates ;;
     lint) ensure git clang-format clang-tidy libomp-dev binutils ;;
