@@ -70,8 +70,4 @@ void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body);
 /// such a body it runs the other as part of it. Exceptions must not leave the body.
 void together(FunctionRef<int> body);
 
-/// Called by the `thread`-th thread of a parallel region about the pixels [begin, end) that it alone works on: they are
-/// in its cache, or will be. Empty: nobody is called.
-using PixelHook = std::function<void(int64_t begin, int64_t end, int thread)>;
-
 }  // namespace pleat

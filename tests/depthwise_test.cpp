@@ -100,9 +100,9 @@ void bench(const Layer& layer, int64_t batch) {
   const std::vector<std::function<void()>> work = {[&] { own.forward(); },
                                                    [&] { own.backward_data(); },
                                                    [&] { own.backward_weights(); },
-                                                   [&] { onednn.forward(own.y, own.x, {}); },
-                                                   [&] { onednn.backward_data(own.dx, own.dy); },
-                                                   [&] { onednn.backward_weights(own.dy, own.x); },
+                                                   [&] { onednn.forward(own.y, own.x, {}, {}); },
+                                                   [&] { onednn.backward_data(own.dx, own.dy, {}); },
+                                                   [&] { onednn.backward_weights(own.dy, own.x, {}); },
                                                    [&] {
                                                      parallel_for(size, [&](int64_t begin, int64_t end, int) {
                                                        std::copy_n(own.x.begin() + begin, end - begin,

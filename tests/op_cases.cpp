@@ -265,7 +265,7 @@ void OpRun<T>::forward() {
   if constexpr (!std::is_same_v<T, double>)
     if (onednn_) {
       onednn_->begin_forward(p.weight);
-      return onednn_->forward(y, x, p.bias);
+      return onednn_->forward(y, x, p.bias, {});
     }
   std::visit(
       Overloaded{
@@ -312,8 +312,8 @@ void OpRun<T>::backward() {
   if constexpr (!std::is_same_v<T, double>)
     if (onednn_) {
       onednn_->begin_backward(p.weight, dparams.weight, dparams.bias);
-      onednn_->backward_data(dx, dy);
-      onednn_->backward_weights(dy, x);
+      onednn_->backward_data(dx, dy, {});
+      onednn_->backward_weights(dy, x, {});
       return onednn_->end_backward();
     }
   std::visit(Overloaded{

@@ -328,11 +328,11 @@ TEST_CASE("convolutions refuse buffers of the wrong size") {
   CHECK_THROWS_WITH_AS(onednn.begin_forward(In(weight).first(9)),
                        "conv2d (oneDNN): weight has 9 elements, expected 144", std::invalid_argument);
   onednn.begin_forward(weight);
-  CHECK_THROWS_WITH_AS(onednn.forward(y, In(x).first(7), none), "conv2d (oneDNN): x has 7 elements, expected 200",
+  CHECK_THROWS_WITH_AS(onednn.forward(y, In(x).first(7), none, {}), "conv2d (oneDNN): x has 7 elements, expected 200",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(onednn.forward(y, x, In(x).first(4)), "conv2d (oneDNN): bias has 4 elements, expected 0",
+  CHECK_THROWS_WITH_AS(onednn.forward(y, x, In(x).first(4), {}), "conv2d (oneDNN): bias has 4 elements, expected 0",
                        std::invalid_argument);
-  CHECK_THROWS_AS(onednn.backward_data(y, x), std::invalid_argument);  // was not asked for
+  CHECK_THROWS_AS(onednn.backward_data(y, x, {}), std::invalid_argument);  // was not asked for
 }
 
 TEST_CASE("bench: forward and backward of real layers" * doctest::skip()) {

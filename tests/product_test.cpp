@@ -107,10 +107,10 @@ void check_pointwise(const Nhwc& x, int out, double tolerance) {
   AlignedVector<float> dweight(weight.size()), expected(weight.size());
   const auto step = [&](ConvKernel<T>& kernel, std::span<float> gradient) {
     kernel.begin_forward(weight);
-    kernel.forward(to, input, {});
+    kernel.forward(to, input, {}, {});
     kernel.begin_backward(weight, gradient, {});
-    kernel.backward_weights(dy, input);
-    kernel.backward_data(dx, dy);
+    kernel.backward_weights(dy, input, {});
+    kernel.backward_data(dx, dy, {});
     kernel.end_backward();
   };
   step(*direct, expected);
@@ -142,9 +142,17 @@ TEST_CASE("product: training's 1x1 convolutions agree with the naive evaluator b
 
 namespace {
 
-// Runs both passes with hooks that count the pixels they are called for; y and dx must be final by then.
+// Which hooks a kernel is expected to take over.
+struct Taken {
+  bool x = false, y = false, x_again = false, dy = false, dx = false;
+};
+constexpr Taken kAllHooks{true, true, true, true, true};
+
+// Runs both passes with hooks that count the pixels they are called for: once each if the kernel took the hook over,
+// never if it handed it back. y and dx must be final by then.
 template <class Op>
-void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOptions& options) {
+void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOptions& options, const Taken& expected) {
+  constexpr Piece kPiece{6, 2};
   const auto conv = make_conv_kernel<float>(x, op, options);
   const AlignedVector<float> input = random<float>(x.size(), 1), dy = random<float>(y.size(), 2);
   const AlignedVector<float> weight(x.c * op.kernel * op.kernel * (std::is_same_v<Op, Conv2d> ? y.c : 1), 0.1f);
@@ -153,34 +161,38 @@ void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOpt
       after_dx(x.pixels());
   AlignedVector<float> seen_y(y.size()), seen_dx(x.size());
   const auto count = [](std::vector<int>& calls) {
-    return [&calls](int64_t begin, int64_t end, int thread) {
-      for (int64_t p = begin; p < end; ++p) calls[p] += thread < num_threads() ? 1 : 1000;
+    return [&calls](const Piece& piece, int64_t begin, int64_t end, int thread) {
+      for (int64_t p = begin; p < end; ++p) calls[p] += piece == kPiece && thread < num_threads() ? 1 : 1000;
     };
   };
   const auto keep = [](AlignedVector<float>& seen, const AlignedVector<float>& of, int64_t c, auto counted) {
-    return [&seen, &of, c, counted](int64_t begin, int64_t end, int thread) {
+    return [&seen, &of, c, counted](const Piece& piece, int64_t begin, int64_t end, int thread) {
       std::copy(of.begin() + begin * c, of.begin() + end * c, seen.begin() + begin * c);
-      counted(begin, end, thread);
+      counted(piece, begin, end, thread);
     };
   };
-  conv->attach({.x = count(before_x),
-                .y = keep(seen_y, to, y.c, count(after_y)),
-                .again = count(before_again),
-                .dy = count(before_dy),
-                .dx = keep(seen_dx, dx, x.c, count(after_dx))});
+  const ConvHooks left = conv->take_hooks({.x = count(before_x),
+                                           .y = keep(seen_y, to, y.c, count(after_y)),
+                                           .x_again = count(before_again),
+                                           .dy = count(before_dy),
+                                           .dx = keep(seen_dx, dx, x.c, count(after_dx))});
+  CHECK(!left.x == expected.x);
+  CHECK(!left.y == expected.y);
+  CHECK(!left.x_again == expected.x_again);
+  CHECK(!left.dy == expected.dy);
+  CHECK(!left.dx == expected.dx);
   conv->begin_forward(weight);
-  conv->forward(to, input, {});
+  conv->forward(to, input, {}, kPiece);
   conv->begin_backward(weight, dweight, {});
-  conv->backward(dx, dy, input);
+  conv->backward(dx, dy, input, kPiece);
   conv->end_backward();
-  const HooksCalled called = hooks_called(op, options);
-  CHECK(before_x == std::vector<int>(x.pixels(), called.x));
-  CHECK(after_y == std::vector<int>(y.pixels(), called.y));
-  CHECK(before_again == std::vector<int>(x.pixels(), called.again));
-  CHECK(before_dy == std::vector<int>(y.pixels(), called.dy));
-  CHECK(after_dx == std::vector<int>(x.pixels(), called.dx));
-  if (called.y) CHECK(seen_y == to);
-  if (called.dx) CHECK(seen_dx == dx);
+  CHECK(before_x == std::vector<int>(x.pixels(), expected.x));
+  CHECK(after_y == std::vector<int>(y.pixels(), expected.y));
+  CHECK(before_again == std::vector<int>(x.pixels(), expected.x_again));
+  CHECK(before_dy == std::vector<int>(y.pixels(), expected.dy));
+  CHECK(after_dx == std::vector<int>(x.pixels(), expected.dx));
+  if (expected.y) CHECK(seen_y == to);
+  if (expected.dx) CHECK(seen_dx == dx);
 }
 
 }  // namespace
@@ -192,12 +204,21 @@ TEST_CASE("product: hooks are called for every pixel once, of what is written wh
     set_num_threads(threads);
     for (const Nhwc& x : {Nhwc{3, 5, 7, 32}, Nhwc{1, 2, 3, 32}, Nhwc{2, 20, 20, 32}}) {
       CAPTURE(to_string(x));
-      for (const ConvAlgorithms& by : {ConvAlgorithms{p, p, p}, {p, d, d}, {d, p, p}, {d, d, p}, {d, p, d}})
-        check_hooks(x, {x.n, x.h, x.w, 48}, Conv2d{48, 1}, {.passes = kAllPasses, .algorithms = by});
+      const struct {
+        ConvAlgorithms algorithms;
+        Taken taken;
+      } cases[] = {{{p, p, p}, kAllHooks},
+                   {{p, d, d}, {.x = true, .y = true}},
+                   {{d, p, p}, {.x_again = true, .dy = true, .dx = true}},
+                   {{d, d, p}, {.x_again = true, .dy = true}},
+                   {{d, p, d}, {.dx = true}},
+                   {{d, d, d}, {}}};
+      for (const auto& [algorithms, taken] : cases)
+        check_hooks(x, {x.n, x.h, x.w, 48}, Conv2d{48, 1}, {.passes = kAllPasses, .algorithms = algorithms}, taken);
       for (const int kernel : {3, 5, 7})
         for (const int stride : {1, 2}) {
           const DepthwiseConv2d op{kernel, stride, Padding::uniform(kernel / 2)};
-          check_hooks(x, slide(x, x.c, kernel, stride, op.pad), op, {.passes = kAllPasses});
+          check_hooks(x, slide(x, x.c, kernel, stride, op.pad), op, {.passes = kAllPasses}, kAllHooks);
         }
     }
   }

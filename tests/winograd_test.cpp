@@ -89,11 +89,11 @@ Values<double, Stored> native(const Case& c) {
 template <class T>
 void step(ConvKernel<T>& conv, Values<T>& v) {
   conv.begin_forward(v.weight);
-  for (int piece = 0; piece < kPieces; ++piece) conv.forward(v.y[piece], v.x[piece], v.bias);
+  for (int piece = 0; piece < kPieces; ++piece) conv.forward(v.y[piece], v.x[piece], v.bias, {});
   conv.begin_backward(v.weight, v.dweight, v.dbias);
   for (int piece = 0; piece < kPieces; ++piece) {
-    conv.backward_data(v.dx[piece], v.dy[piece]);
-    conv.backward_weights(v.dy[piece], v.x[piece]);
+    conv.backward_data(v.dx[piece], v.dy[piece], {});
+    conv.backward_weights(v.dy[piece], v.x[piece], {});
   }
   conv.end_backward();
 }
@@ -105,7 +105,7 @@ Values<T> winograd(const Case& c, int tile) {
   // The last step must forget those before it, even one that was given up.
   step(conv, v);
   conv.begin_backward(v.weight, v.dweight, v.dbias);
-  conv.backward_weights(v.dy[0], v.x[0]);
+  conv.backward_weights(v.dy[0], v.x[0], {});
   v.dweight.assign(v.dweight.size(), kGradientStart);
   v.dbias.assign(v.dbias.size(), kGradientStart);
   step(conv, v);
@@ -231,23 +231,23 @@ TEST_CASE("winograd: refuses other convolutions, buffers of the wrong size and c
   const std::span<const float> x = v.x[0], dy = v.dy[0], weight = v.weight;
   const std::span<float> y = v.y[0], dx = v.dx[0], dweight = v.dweight;
   WinogradConv2d<float> winograd(c.x, c.op, 4, kAllPasses);
-  refuses("forward" + out_of_order, [&] { winograd.forward(y, x, {}); });
+  refuses("forward" + out_of_order, [&] { winograd.forward(y, x, {}, {}); });
   refuses("weight has 9 elements, expected 144", [&] { winograd.begin_forward(weight.first(9)); });
   winograd.begin_forward(weight);
-  refuses("x has 7 elements, expected 200", [&] { winograd.forward(y, x.first(7), {}); });
-  refuses("y has 7 elements, expected 200", [&] { winograd.forward(y.first(7), x, {}); });
-  refuses("bias has 4 elements, expected 0", [&] { winograd.forward(y, x, x.first(4)); });
-  refuses("backward_data" + out_of_order, [&] { winograd.backward_data(dx, dy); });
-  refuses("backward_weights" + out_of_order, [&] { winograd.backward_weights(dy, x); });
+  refuses("x has 7 elements, expected 200", [&] { winograd.forward(y, x.first(7), {}, {}); });
+  refuses("y has 7 elements, expected 200", [&] { winograd.forward(y.first(7), x, {}, {}); });
+  refuses("bias has 4 elements, expected 0", [&] { winograd.forward(y, x, x.first(4), {}); });
+  refuses("backward_data" + out_of_order, [&] { winograd.backward_data(dx, dy, {}); });
+  refuses("backward_weights" + out_of_order, [&] { winograd.backward_weights(dy, x, {}); });
   refuses("weight has 9 elements, expected 144", [&] { winograd.begin_backward(weight.first(9), dweight, {}); });
   refuses("dweight has 9 elements, expected 144", [&] { winograd.begin_backward(weight, dweight.first(9), {}); });
   refuses("dbias has 4 elements, expected 0", [&] { winograd.begin_backward(weight, dweight, dx.first(4)); });
   winograd.begin_backward(weight, dweight, {});
-  refuses("forward" + out_of_order, [&] { winograd.forward(y, x, {}); });
-  refuses("dx has 7 elements, expected 200", [&] { winograd.backward_data(dx.first(7), dy); });
-  refuses("dy has 7 elements, expected 200", [&] { winograd.backward_data(dx, dy.first(7)); });
-  refuses("dy has 7 elements, expected 200", [&] { winograd.backward_weights(dy.first(7), x); });
-  refuses("x has 7 elements, expected 200", [&] { winograd.backward_weights(dy, x.first(7)); });
+  refuses("forward" + out_of_order, [&] { winograd.forward(y, x, {}, {}); });
+  refuses("dx has 7 elements, expected 200", [&] { winograd.backward_data(dx.first(7), dy, {}); });
+  refuses("dy has 7 elements, expected 200", [&] { winograd.backward_data(dx, dy.first(7), {}); });
+  refuses("dy has 7 elements, expected 200", [&] { winograd.backward_weights(dy.first(7), x, {}); });
+  refuses("x has 7 elements, expected 200", [&] { winograd.backward_weights(dy, x.first(7), {}); });
   refuses("end_backward" + out_of_order, [&] { winograd.end_backward(); });
 
   WinogradConv2d<float> first(c.x, c.op, 4, {.backward_weights = true});

@@ -179,7 +179,8 @@ void OnednnConv2d<T>::begin_forward(std::span<const float> weight) {
 }
 
 template <class T>
-void OnednnConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
+void OnednnConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias,
+                              const Piece& /*piece*/) {
   impl_->y.bind(std::span<const T>(y), "y");
   impl_->x.bind(x, "x");
   impl_->bias.bind(bias, "bias");
@@ -198,14 +199,14 @@ void OnednnConv2d<T>::begin_backward(std::span<const float> weight, std::span<fl
 }
 
 template <class T>
-void OnednnConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
+void OnednnConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy, const Piece& /*piece*/) {
   impl_->x.bind(std::span<const T>(dx), "dx");
   impl_->y.bind(dy, "dy");
   impl_->backward_data.run();
 }
 
 template <class T>
-void OnednnConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x) {
+void OnednnConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x, const Piece& /*piece*/) {
   impl_->y.bind(dy, "dy");
   impl_->x.bind(x, "x");
   AlignedVector<float>&piece = impl_->piece_buffer, &sum = impl_->sum_buffer;  // the first piece needs no addition

@@ -18,10 +18,10 @@ class OnednnConv2d final : public ConvKernel<T> {
   ~OnednnConv2d() override;
 
   void begin_forward(std::span<const float> weight) override;
-  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override;
+  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias, const Piece& piece) override;
   void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) override;
-  void backward_data(std::span<T> dx, std::span<const T> dy) override;
-  void backward_weights(std::span<const T> dy, std::span<const T> x) override;
+  void backward_data(std::span<T> dx, std::span<const T> dy, const Piece& piece) override;
+  void backward_weights(std::span<const T> dy, std::span<const T> x, const Piece& piece) override;
   void end_backward() override;
 
  private:

@@ -1,18 +1,48 @@
-// What convolutions of our own call as they go from pixels to pixels, so that others can do their part of the work
-// while those are in the thread's cache.
+// Work of other steps that a convolution kernel does on its way from pixels to pixels, while they are in the cache of
+// the thread that computes them. In training this is what the batch norms before and behind a convolution do.
 #pragma once
 
-#include "core/parallel.hpp"
+#include <cstdint>
+#include <functional>
+
+#include "ops/piece.hpp"
 
 namespace pleat {
 
-/// For forward, x and y; for backward, the others.
+/// Work on the pixels [begin, end) of a piece, which no other thread works on meanwhile. `thread` is the number of the
+/// calling thread in its parallel region. An empty function is no hook.
+using PixelHook = std::function<void(const Piece& piece, int64_t begin, int64_t end, int thread)>;
+
+/// A kernel that takes a hook over calls it exactly once for each pixel of a piece.
 struct ConvHooks {
-  PixelHook x;      ///< Before forward reads them.
-  PixelHook y;      ///< When forward has written them.
-  PixelHook again;  ///< Of x, before backward reads them.
-  PixelHook dy;     ///< Before backward reads them.
-  PixelHook dx;     ///< When backward has written them.
+  PixelHook x;        ///< For pixels of x, before the forward pass reads them.
+  PixelHook y;        ///< For pixels of y, when the forward pass has written them.
+  PixelHook x_again;  ///< For pixels of x, before the backward pass reads them.
+  PixelHook dy;       ///< For pixels of dy, before the backward pass reads them.
+  PixelHook dx;       ///< For pixels of dx, when the backward pass has written them.
+};
+
+/// A hook and the piece that is being computed. Does nothing if the hook is empty. The hook must outlive it.
+class PieceHook {
+ public:
+  PieceHook() = default;
+  PieceHook(const PixelHook& hook, const Piece& piece) : hook_(hook ? &hook : nullptr), piece_(piece) {}
+  explicit operator bool() const { return hook_ != nullptr; }
+  void operator()(int64_t begin, int64_t end, int thread) const {
+    if (hook_ != nullptr) (*hook_)(piece_, begin, end, thread);
+  }
+
+ private:
+  const PixelHook* hook_ = nullptr;
+  Piece piece_;
+};
+
+/// All hooks of a kernel, for one call of it.
+struct PieceHooks {
+  PieceHooks() = default;
+  PieceHooks(const ConvHooks& hooks, const Piece& piece)
+      : x(hooks.x, piece), y(hooks.y, piece), x_again(hooks.x_again, piece), dy(hooks.dy, piece), dx(hooks.dx, piece) {}
+  PieceHook x, y, x_again, dy, dx;
 };
 
 }  // namespace pleat

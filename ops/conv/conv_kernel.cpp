@@ -1,6 +1,7 @@
 #include "ops/conv/conv_kernel.hpp"
 
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/check.hpp"
@@ -13,7 +14,7 @@
 namespace pleat {
 namespace {
 
-// Our own kernels with the workspace they need. They add to the gradients as they go.
+// The plain and the depthwise kernels with the workspace they need. They add to the gradients as they go.
 template <class T, class Op>
 class NativeConv final : public ConvKernel<T> {
  public:
@@ -24,10 +25,15 @@ class NativeConv final : public ConvKernel<T> {
       workspace_.resize(conv2d_workspace(x_shape, op));
   }
 
+  ConvHooks take_hooks(ConvHooks offered) override {
+    if constexpr (!kDepthwise) return offered;
+    hooks_ = std::move(offered);
+    return {};
+  }
   void begin_forward(std::span<const float> weight) override { weight_ = weight; }
-  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
+  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias, const Piece& piece) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, hooks_);
+      depthwise_conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_, {hooks_, piece});
     else
       conv2d_forward<T>(y, x, weight_, bias, shape_, op_, workspace_);
   }
@@ -36,26 +42,25 @@ class NativeConv final : public ConvKernel<T> {
     dweight_ = dweight;
     dbias_ = dbias;
   }
-  void backward_data(std::span<T> dx, std::span<const T> dy) override {
+  void backward_data(std::span<T> dx, std::span<const T> dy, const Piece&) override {
     if constexpr (kDepthwise)
       depthwise_conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
     else
       conv2d_backward_data<T>(dx, dy, weight_, shape_, op_, workspace_);
   }
-  void backward_weights(std::span<const T> dy, std::span<const T> x) override {
+  void backward_weights(std::span<const T> dy, std::span<const T> x, const Piece&) override {
     if constexpr (kDepthwise)
       depthwise_conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
     else
       conv2d_backward_weights<T>(dweight_, dbias_, dy, x, shape_, op_, workspace_);
   }
-  void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) override {
+  void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const Piece& piece) override {
     if constexpr (kDepthwise)
-      depthwise_conv2d_backward<T>(dx, dweight_, dbias_, dy, x, weight_, shape_, op_, workspace_, hooks_);
+      depthwise_conv2d_backward<T>({dx, dweight_, dbias_}, dy, x, weight_, shape_, op_, workspace_, {hooks_, piece});
     else
-      ConvKernel<T>::backward(dx, dy, x);
+      ConvKernel<T>::backward(dx, dy, x, piece);
   }
   void end_backward() override {}
-  void attach(const ConvHooks& hooks) override { hooks_ = hooks; }
 
  private:
   static constexpr bool kDepthwise = std::is_same_v<Op, DepthwiseConv2d>;
@@ -75,17 +80,17 @@ std::unique_ptr<ConvKernel<T>> make_with(Algorithm algorithm, const Nhwc& x_shap
   return std::make_unique<WinogradConv2d<T>>(x_shape, op, algorithm == Algorithm::winograd2 ? 2 : 4, passes);
 }
 
-// An algorithm for each pass: one kernel for all passes that share it.
+// An algorithm for each pass, with one kernel for all passes that share it.
 template <class T>
 class MixedConv final : public ConvKernel<T> {
  public:
   MixedConv(const Nhwc& x_shape, const Conv2d& op, const ConvKernelOptions& options) {
     const ConvPasses& wanted = options.passes;
-    const ConvAlgorithms& by = options.algorithms;
+    const ConvAlgorithms& chosen = options.algorithms;
     for (const Algorithm algorithm : kAlgorithms) {
-      const ConvPasses passes{.forward = wanted.forward && by.forward == algorithm,
-                              .backward_data = wanted.backward_data && by.backward_data == algorithm,
-                              .backward_weights = wanted.backward_weights && by.backward_weights == algorithm};
+      const ConvPasses passes{.forward = wanted.forward && chosen.forward == algorithm,
+                              .backward_data = wanted.backward_data && chosen.backward_data == algorithm,
+                              .backward_weights = wanted.backward_weights && chosen.backward_weights == algorithm};
       if (!passes.forward && !passes.backward_data && !passes.backward_weights) continue;
       ConvKernel<T>* kernel = kernels_.emplace_back(make_with<T>(algorithm, x_shape, op, passes)).get();
       if (passes.forward) forward_ = kernel;
@@ -94,20 +99,26 @@ class MixedConv final : public ConvKernel<T> {
     }
   }
 
+  // Each kernel takes the hooks of the passes that it was built for.
+  ConvHooks take_hooks(ConvHooks offered) override {
+    for (const auto& kernel : kernels_) offered = kernel->take_hooks(std::move(offered));
+    return offered;
+  }
   void begin_forward(std::span<const float> weight) override { forward_->begin_forward(weight); }
-  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override {
-    forward_->forward(y, x, bias);
+  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias, const Piece& piece) override {
+    forward_->forward(y, x, bias, piece);
   }
   void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) override {
     weights_->begin_backward(weight, dweight, dbias);
     if (data_ != nullptr && data_ != weights_) data_->begin_backward(weight, dweight, dbias);
   }
-  void backward_data(std::span<T> dx, std::span<const T> dy) override { data_->backward_data(dx, dy); }
-  void backward_weights(std::span<const T> dy, std::span<const T> x) override { weights_->backward_weights(dy, x); }
-  void end_backward() override { weights_->end_backward(); }
-  void attach(const ConvHooks& hooks) override {
-    for (const auto& kernel : kernels_) kernel->attach(hooks);
+  void backward_data(std::span<T> dx, std::span<const T> dy, const Piece& piece) override {
+    data_->backward_data(dx, dy, piece);
   }
+  void backward_weights(std::span<const T> dy, std::span<const T> x, const Piece& piece) override {
+    weights_->backward_weights(dy, x, piece);
+  }
+  void end_backward() override { weights_->end_backward(); }
 
  private:
   std::vector<std::unique_ptr<ConvKernel<T>>> kernels_;
@@ -116,26 +127,13 @@ class MixedConv final : public ConvKernel<T> {
 
 }  // namespace
 
-HooksCalled hooks_called(const Conv2d&, const ConvKernelOptions& options) {
-  if (options.kernels != Kernels::onednn) return {};
-  const auto [forward, data, weights] = options.algorithms;
-  return {.x = forward == Algorithm::product,
-          .y = forward == Algorithm::product,
-          .again = weights == Algorithm::product,
-          .dy = weights == Algorithm::product,
-          .dx = data == Algorithm::product};
-}
-HooksCalled hooks_called(const DepthwiseConv2d&, const ConvKernelOptions&) {
-  return {.x = true, .y = true, .again = true, .dy = true, .dx = true};
-}
-
 template <class T>
 std::unique_ptr<ConvKernel<T>> make_conv_kernel(const Nhwc& x_shape, const Conv2d& op,
                                                 const ConvKernelOptions& options) {
   if (options.kernels == Kernels::onednn) {
-    const ConvAlgorithms& by = options.algorithms;
-    if (by.forward == by.backward_data && by.forward == by.backward_weights)
-      return make_with<T>(by.forward, x_shape, op, options.passes);
+    const ConvAlgorithms& chosen = options.algorithms;
+    if (chosen.forward == chosen.backward_data && chosen.forward == chosen.backward_weights)
+      return make_with<T>(chosen.forward, x_shape, op, options.passes);
     return std::make_unique<MixedConv<T>>(x_shape, op, options);
   }
   if constexpr (std::is_same_v<T, float>) return std::make_unique<NativeConv<T, Conv2d>>(x_shape, op);

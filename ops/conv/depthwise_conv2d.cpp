@@ -116,19 +116,19 @@ Code<T> code_for(const Correlation& g) {
 // Pixels of pictures [begin, end) that a hook was not called for yet, picture by picture from the first line on.
 class Asked {
  public:
-  Asked(const PixelHook& hook, const Nhwc& shape, int thread) : hook_(hook), shape_(shape), thread_(thread) {}
+  Asked(const PieceHook& hook, const Nhwc& shape, int thread) : hook_(hook), shape_(shape), thread_(thread) {}
   void next_picture(int64_t picture) { picture_ = picture, lines_ = 0; }
   void up_to(int64_t lines) {
     lines = std::min(lines, shape_.h);
     if (lines <= lines_) return;
     const int64_t first = picture_ * shape_.h;
-    if (hook_) hook_((first + lines_) * shape_.w, (first + lines) * shape_.w, thread_);
+    hook_((first + lines_) * shape_.w, (first + lines) * shape_.w, thread_);
     lines_ = lines;
   }
   int64_t lines() const { return lines_; }
 
  private:
-  const PixelHook& hook_;
+  const PieceHook& hook_;
   const Nhwc& shape_;
   const int thread_;
   int64_t picture_ = 0, lines_ = 0;
@@ -200,7 +200,7 @@ struct Direction {
     }
   }
   void run(std::span<T> out, std::span<const T> in, int64_t begin, int64_t end, int thread,
-           const PixelHook& after) const {
+           const PieceHook& after) const {
     const int64_t step = after && code.in_tiles ? rows_a_hook(g.out) : end - begin;
     for (int64_t unit = begin; unit < end; unit += step) {
       const int64_t last = std::min(unit + step, end);
@@ -211,8 +211,8 @@ struct Direction {
 };
 
 template <class T>
-void correlate(std::span<T> out, std::span<const T> in, const Direction<T>& to, const PixelHook& before,
-               const PixelHook& after) {
+void correlate(std::span<T> out, std::span<const T> in, const Direction<T>& to, const PieceHook& before,
+               const PieceHook& after) {
   const Correlation& g = to.g;
   if (!before || !picture_by_picture(to.code, g)) {
     if (before) parallel_for(g.in.pixels(), before);
@@ -254,7 +254,7 @@ int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& o
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace, const ConvHooks& hooks) {
+                              std::span<compute_t<T>> workspace, const PieceHooks& hooks) {
   check<T>(x_shape, op, x, y, weight, bias, workspace);
   const Direction<T> to(forward_of(x_shape, op), workspace);
   to.pack(weight, bias, false);
@@ -283,10 +283,10 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
 }
 
 template <class T>
-void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight, std::span<compute_t<T>> dbias,
-                               std::span<const T> dy, std::span<const T> x, std::span<const compute_t<T>> weight,
-                               const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
-                               const ConvHooks& hooks) {
+void depthwise_conv2d_backward(const DepthwiseGradients<T>& gradients, std::span<const T> dy, std::span<const T> x,
+                               std::span<const compute_t<T>> weight, const Nhwc& x_shape, const DepthwiseConv2d& op,
+                               std::span<compute_t<T>> workspace, const PieceHooks& hooks) {
+  const auto& [dx, dweight, dbias] = gradients;
   check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
   if (!dx.empty()) check<T>(x_shape, op, dx, dy, weight, {}, workspace);
   const Direction<T> from(forward_of(x_shape, op), workspace.first(workspace.size() / 2)),
@@ -294,7 +294,7 @@ void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight,
   from.clear_sums();
   if (!dx.empty()) to.pack(weight, {}, true);
   if (!picture_by_picture(from.code, from.g) || !to.code.in_tiles) {
-    if (hooks.again) parallel_for(from.g.in.pixels(), hooks.again);
+    if (hooks.x_again) parallel_for(from.g.in.pixels(), hooks.x_again);
     if (hooks.dy) parallel_for(from.g.out.pixels(), hooks.dy);
     parallel_for(from.code.count,
                  [&](int64_t begin, int64_t end, int thread) { from.add_sums(dy, x, begin, end, thread); });
@@ -304,7 +304,7 @@ void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight,
   const int64_t rows = from.code.rows(from.g.out), dx_rows = dx.empty() ? 0 : to.code.rows(to.g.out),
                 step = rows_a_hook(from.g.out);
   parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int thread) {
-    Asked again(hooks.again, from.g.in, thread), ready(hooks.dy, from.g.out, thread);
+    Asked again(hooks.x_again, from.g.in, thread), ready(hooks.dy, from.g.out, thread);
     for (int64_t picture = begin; picture < end; ++picture) {
       again.next_picture(picture);
       ready.next_picture(picture);
@@ -324,17 +324,17 @@ void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight,
   from.take_sums(dweight, dbias, dy);
 }
 
-#define PLEAT_INSTANTIATE(T)                                                                                          \
-  template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,          \
-                                            std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,       \
-                                            std::span<compute_t<T>>, const ConvHooks&);                               \
-  template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,    \
-                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>);      \
-  template void depthwise_conv2d_backward<T>(                                                                         \
-      std::span<T>, std::span<compute_t<T>>, std::span<compute_t<T>>, std::span<const T>, std::span<const T>,         \
-      std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>, const ConvHooks&); \
-  template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,                \
-                                                     std::span<const T>, std::span<const T>, const Nhwc&,             \
+#define PLEAT_INSTANTIATE(T)                                                                                       \
+  template void depthwise_conv2d_forward<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>,       \
+                                            std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,    \
+                                            std::span<compute_t<T>>, const PieceHooks&);                           \
+  template void depthwise_conv2d_backward_data<T>(std::span<T>, std::span<const T>, std::span<const compute_t<T>>, \
+                                                  const Nhwc&, const DepthwiseConv2d&, std::span<compute_t<T>>);   \
+  template void depthwise_conv2d_backward<T>(const DepthwiseGradients<T>&, std::span<const T>, std::span<const T>, \
+                                             std::span<const compute_t<T>>, const Nhwc&, const DepthwiseConv2d&,   \
+                                             std::span<compute_t<T>>, const PieceHooks&);                          \
+  template void depthwise_conv2d_backward_weights<T>(std::span<compute_t<T>>, std::span<compute_t<T>>,             \
+                                                     std::span<const T>, std::span<const T>, const Nhwc&,          \
                                                      const DepthwiseConv2d&, std::span<compute_t<T>>);
 PLEAT_INSTANTIATE(float)
 PLEAT_INSTANTIATE(double)

@@ -25,7 +25,7 @@ namespace pleat {
 template <class T>
 void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const compute_t<T>> weight,
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
-                              std::span<compute_t<T>> workspace, const ConvHooks& hooks = {});
+                              std::span<compute_t<T>> workspace, const PieceHooks& hooks = {});
 
 template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
@@ -37,12 +37,16 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
                                        std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
                                        const DepthwiseConv2d& op, std::span<compute_t<T>> workspace);
 
-/// Both, line by line, and the hooks; an empty `dx` is not wanted.
 template <class T>
-void depthwise_conv2d_backward(std::span<T> dx, std::span<compute_t<T>> dweight, std::span<compute_t<T>> dbias,
-                               std::span<const T> dy, std::span<const T> x, std::span<const compute_t<T>> weight,
-                               const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace,
-                               const ConvHooks& hooks);
+struct DepthwiseGradients {
+  std::span<T> dx;  ///< Overwritten. If empty it is not computed.
+  std::span<compute_t<T>> dweight, dbias;
+};
+/// Both, line by line, and the hooks.
+template <class T>
+void depthwise_conv2d_backward(const DepthwiseGradients<T>& gradients, std::span<const T> dy, std::span<const T> x,
+                               std::span<const compute_t<T>> weight, const Nhwc& x_shape, const DepthwiseConv2d& op,
+                               std::span<compute_t<T>> workspace, const PieceHooks& hooks);
 
 /// Elements of workspace that any of them needs, for all threads of the pool as it is now.
 int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& op);

@@ -1,6 +1,7 @@
 #include "ops/conv/pointwise_conv2d.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
@@ -22,13 +23,14 @@ constexpr int64_t kTile = 28;
 template <class T>
 bool PointwiseConv2d<T>::is_supported(const Nhwc& x, const Conv2d& op) {
   const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels > 8; };
-  return is_pointwise(op) && !op.bias && fits(x.c) &&
-         fits(op.out) && (x.c % kPanelWidth == 0 || op.out % kPanelWidth == 0) && has_avx2();
+  return is_pointwise(op) && !op.bias && fits(x.c) && fits(op.out) &&
+         (x.c % kPanelWidth == 0 || op.out % kPanelWidth == 0) && has_avx2();
 }
 
 template <class T>
 PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op, const ConvPasses& passes)
-    : pixels_(x.pixels()),
+    : passes_(passes),
+      pixels_(x.pixels()),
       in_(x.c),
       out_(op.out),
       turned_(x.c % kPanelWidth != 0 || (op.out % kPanelWidth == 0 && op.out > x.c)) {
@@ -42,6 +44,21 @@ PointwiseConv2d<T>::PointwiseConv2d(const Nhwc& x, const Conv2d& op, const ConvP
   sums_.resize(num_threads() * in_ * out_);
   if constexpr (!std::is_same_v<T, float>)
     interleaved_.resize(num_threads() * chunk() * (in_ + out_)), zero_pixel_.resize(std::max(in_, out_));
+}
+
+template <class T>
+ConvHooks PointwiseConv2d<T>::take_hooks(ConvHooks offered) {
+  const auto take = [](PixelHook& hook, PixelHook& from) { std::swap(hook, from); };
+  if (passes_.forward) {
+    take(hooks_.x, offered.x);
+    take(hooks_.y, offered.y);
+  }
+  if (passes_.backward_weights) {
+    take(hooks_.x_again, offered.x_again);
+    take(hooks_.dy, offered.dy);
+  }
+  if (passes_.backward_data) take(hooks_.dx, offered.dx);
+  return offered;
 }
 
 // to [pixels, out] = from [pixels, in] times the packed weights.
@@ -90,16 +107,18 @@ void PointwiseConv2d<T>::begin_forward(std::span<const float> weight) {
 }
 
 template <class T>
-void PointwiseConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
+void PointwiseConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias,
+                                 const Piece& piece) {
   check_size(kName, "bias", bias.size(), 0);
   check_size(kName, "x", x.size(), pixels_ * in_);
   check_size(kName, "y", y.size(), pixels_ * out_);
   // Pixels that stay in the second-level cache while all weights pass by, and until the hooks were called.
   const int64_t near = (384 << 10) / ((in_ + out_) * int64_t{sizeof(T)});
+  const PieceHooks hooks(hooks_, piece);
   for_chunks(near, [&](int64_t begin, int64_t end, int thread) {
-    if (hooks_.x) hooks_.x(begin, end, thread);
+    hooks.x(begin, end, thread);
     multiply_packed(y.data() + begin * out_, x.data() + begin * in_, end - begin, in_, out_);
-    if (hooks_.y) hooks_.y(begin, end, thread);
+    hooks.y(begin, end, thread);
   });
 }
 
@@ -137,20 +156,21 @@ void PointwiseConv2d<T>::add_to_sums(const T* dy, const T* x, int64_t pixels, in
 }
 
 template <class T>
-void PointwiseConv2d<T>::backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) {
+void PointwiseConv2d<T>::backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const Piece& piece) {
   check_size(kName, "dy", dy.size(), pixels_ * out_);
   if (!dx.empty()) check_size(kName, "dx", dx.size(), pixels_ * in_);
   if (!x.empty()) check_size(kName, "x", x.size(), pixels_ * in_);
   if (!x.empty()) check_size(kName, "sums", sums_.size(), num_threads() * in_ * out_);
+  const PieceHooks hooks(hooks_, piece);
   for_chunks(chunk(), [&](int64_t begin, int64_t end, int thread) {
     if (!x.empty()) {
-      if (hooks_.again) hooks_.again(begin, end, thread);
-      if (hooks_.dy) hooks_.dy(begin, end, thread);
+      hooks.x_again(begin, end, thread);
+      hooks.dy(begin, end, thread);
       add_to_sums(dy.data() + begin * out_, x.data() + begin * in_, end - begin, thread);
     }
     if (!dx.empty()) {
       multiply_packed(dx.data() + begin * in_, dy.data() + begin * out_, end - begin, out_, in_);
-      if (hooks_.dx) hooks_.dx(begin, end, thread);
+      hooks.dx(begin, end, thread);
     }
   });
 }

@@ -21,14 +21,18 @@ class PointwiseConv2d final : public ConvKernel<T> {
   /// Throws std::invalid_argument unless it is supported.
   PointwiseConv2d(const Nhwc& x_shape, const Conv2d& op, const ConvPasses& passes);
 
+  ConvHooks take_hooks(ConvHooks offered) override;
   void begin_forward(std::span<const float> weight) override;
-  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) override;
+  void forward(std::span<T> y, std::span<const T> x, std::span<const float> bias, const Piece& piece) override;
   void begin_backward(std::span<const float> weight, std::span<float> dweight, std::span<float> dbias) override;
-  void backward_data(std::span<T> dx, std::span<const T> dy) override { backward(dx, dy, {}); }
-  void backward_weights(std::span<const T> dy, std::span<const T> x) override { backward({}, dy, x); }
-  void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x) override;
+  void backward_data(std::span<T> dx, std::span<const T> dy, const Piece& piece) override {
+    backward(dx, dy, {}, piece);
+  }
+  void backward_weights(std::span<const T> dy, std::span<const T> x, const Piece& piece) override {
+    backward({}, dy, x, piece);
+  }
+  void backward(std::span<T> dx, std::span<const T> dy, std::span<const T> x, const Piece& piece) override;
   void end_backward() override;
-  void attach(const ConvHooks& hooks) override { hooks_ = hooks; }
 
  private:
   void pack(std::span<const float> weight, bool turned);
@@ -40,6 +44,7 @@ class PointwiseConv2d final : public ConvKernel<T> {
   // The gradient of the weights as each thread has it, [rows][lanes]: turned where y's channels fill registers better.
   std::span<float> sums(int thread) { return std::span(sums_).subspan(thread * in_ * out_, in_ * out_); }
 
+  const ConvPasses passes_;
   const int64_t pixels_, in_, out_;
   const bool turned_;
   AlignedVector<T> packed_;   // of one direction at a time

@@ -42,22 +42,22 @@ Exec::Exec(const Graph& graph, Tensors& tensors, const ExecOptions& options)
                        .piece = options.piece,
                        .keep = &options_.keep})),
       tape_(options.batch),
-      memory_(options.batch, plan_.pieces, steps_in_groups(plan_)) {
+      memory_(options.batch, plan_.pieces, steps_in_groups(plan_)),
+      buffers_(record_steps({graph_, tensors_, options_, shapes_, plan_, gradients_, memory_}, tape_)) {
   flush_denormals();
-  record_steps(*this);
   memory_.place();
 }
 
 std::span<float> Exec::output_gradient() {
   PLEAT_CHECK(options_.training, "exec: built for evaluation, expected ExecOptions::training");
-  return memory_.whole<float>(grads_[graph_.output()]);
+  return memory_.whole<float>(buffers_.gradients[graph_.output()]);
 }
 
 std::span<const float> Exec::value(int node) const {
   const auto& keep = options_.keep;
   PLEAT_CHECK(std::find(keep.begin(), keep.end(), node) != keep.end(), "exec: '", graph_.nodes[node].name,
               "' is not kept");
-  return memory_.whole<float>(values_[node]);
+  return memory_.whole<float>(buffers_.values[node]);
 }
 
 void Exec::zero_gradients() {
@@ -65,14 +65,14 @@ void Exec::zero_gradients() {
 }
 
 void Exec::forward(StepTimes* times) const {
-  if (!times) return tape_.forward([](const Step&, Pass, Piece) {});
+  if (!times) return tape_.forward([](const TapeStep&, Pass, Piece) {});
   times->start();
   tape_.forward(std::ref(*times));
 }
 
 void Exec::backward(StepTimes* times) {
   zero_gradients();
-  if (!times) return tape_.backward([](const Step&, Pass, Piece) {});
+  if (!times) return tape_.backward([](const TapeStep&, Pass, Piece) {});
   times->start();
   tape_.backward(std::ref(*times));
 }
@@ -88,25 +88,25 @@ std::string Exec::first_non_finite(const std::function<void()>& fill_output_grad
     if (!pleat::all_finite<float>(tensor.values)) return concat("parameter '", name, "'");
   if (!pleat::all_finite<float>(input())) return "the input";
   std::string culprit;
-  const auto blame = [&](const Step& step, const char* pass) {
+  const auto blame = [&](const TapeStep& step, const char* pass) {
     if (culprit.empty()) culprit = concat(step.kind, " '", step.name, "' (", pass, ")");
   };
-  tape_.forward([&](const Step& step, Pass pass, Piece piece) {
-    const PlannedStep& planned = plan_.steps[step.id];
-    if (pass == Pass::forward && !planned.statistics && !all_finite(values_, planned.node, piece))
+  tape_.forward([&](const TapeStep& step, Pass pass, Piece piece) {
+    const PlannedStep& planned = plan_.steps[step.index];
+    if (pass == Pass::forward && !planned.statistics && !all_finite(buffers_.values, planned.node, piece))
       blame(step, "forward");
   });
   if (!culprit.empty()) return culprit;
   fill_output_gradient();
   if (!pleat::all_finite<float>(output_gradient())) return "the loss";
   zero_gradients();
-  tape_.backward([&](const Step& step, Pass pass, Piece piece) {
+  tape_.backward([&](const TapeStep& step, Pass pass, Piece piece) {
     bool finite = std::all_of(gradients_.begin(), gradients_.end(),
                               [](const auto& g) { return pleat::all_finite<float>(g.second.values); });
-    const PlannedStep& planned = plan_.steps[step.id];
+    const PlannedStep& planned = plan_.steps[step.index];
     const bool whole_batch_only = planned.batch_norm >= 0 && !planned.statistics;  // adds up sums, writes no gradient
     if (pass == Pass::backward && !whole_batch_only)
-      for (int input : planned.inputs) finite = finite && all_finite(grads_, input, piece);
+      for (int input : planned.inputs) finite = finite && all_finite(buffers_.gradients, input, piece);
     if (!finite) blame(step, "backward");
   });
   return culprit.empty() ? "the optimiser's step" : culprit;

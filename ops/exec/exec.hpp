@@ -11,11 +11,11 @@
 
 #include "core/graph.hpp"
 #include "core/simd/bf16.hpp"
-#include "ops/exec/step_times.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv/conv_kernel.hpp"
 #include "ops/exec/memory.hpp"
 #include "ops/exec/plan.hpp"
+#include "ops/exec/step_times.hpp"
 #include "ops/exec/tape.hpp"
 
 namespace pleat {
@@ -38,9 +38,9 @@ class Exec {
   Exec(const Exec&) = delete;
   Exec& operator=(const Exec&) = delete;
 
-  std::span<float> input() { return memory_.whole<float>(pictures_); }  ///< [batch, H, W, C], before forward().
+  std::span<float> input() { return memory_.whole<float>(buffers_.pictures); }  ///< [batch, H, W, C], before forward().
   std::span<const float> output() const {
-    return memory_.whole<float>(values_[graph_.output()]);
+    return memory_.whole<float>(buffers_.values[graph_.output()]);
   }                                                            ///< [batch, classes]
   std::span<float> output_gradient();                          ///< To be filled before backward().
   std::span<const float> value(int node) const;                ///< A node in options.keep (f32 alone).
@@ -69,9 +69,6 @@ class Exec {
   std::string first_non_finite(const std::function<void()>& fill_output_gradient);
 
  private:
-  friend class ExecValues;
-  friend class ExecNorms;  // and what records the tape with it
-  friend class ExecRecorder;
   bool all_finite(const std::vector<int>& buffers, int node, Piece piece) const;
   void zero_gradients();
 
@@ -83,8 +80,7 @@ class Exec {
   Tape tape_;
   Tensors gradients_;
   ExecMemory memory_;
-  int pictures_ = -1;                // buffer
-  std::vector<int> values_, grads_;  // node -> buffer, -1 where there is none
+  const ExecBuffers buffers_;
 };
 
 }  // namespace pleat

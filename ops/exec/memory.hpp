@@ -9,14 +9,21 @@
 
 #include "core/arena.hpp"
 #include "core/tensor.hpp"
-#include "ops/exec/tape.hpp"
+#include "ops/piece.hpp"
 
 namespace pleat {
 
-/// When a step of a group uses a buffer: forward, or backward, where values are first computed again.
+/// When a step of a group uses a buffer: in the forward pass; or in the backward pass, either when values are computed
+/// again or after that.
 struct BufferUse {
   int group = 0, step = 0;  ///< The step's place in its group.
   enum { forward, recompute, backward } pass = forward;
+};
+
+/// The buffers of an executor that holds a graph's values: by node, -1 where there is none.
+struct ExecBuffers {
+  int pictures = -1;  ///< The input as the caller writes it, in float.
+  std::vector<int> values, gradients;
 };
 
 class ExecMemory {

@@ -1,106 +1,93 @@
-// How batch norms are recorded. Each is two steps, its statistics and what is applied (ops/exec/plan.hpp); what those
-// do pixel by pixel the convolution between them does as it goes, where its kernel calls hooks: the pixels are then in
-// the thread's cache, and memory is busy while other threads multiply. Private to ops/exec/recorder.cpp.
+// How batch norms are recorded. In training each is two steps: one that sums up the statistics of the batch, and one
+// that applies them (ops/exec/step_fusion.hpp). Both work pixel by pixel, so a convolution beside them can do that work
+// as it goes, through hooks (ops/conv/conv_hooks.hpp): the pixels are then in the thread's cache, and memory is busy
+// while other threads multiply. Private to ops/exec/recorder.cpp.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <tuple>
+#include <utility>
 #include <vector>
 
+#include "core/parallel.hpp"
 #include "ops/batch_norm.hpp"
 #include "ops/conv/conv_kernel.hpp"
 #include "ops/exec/values.hpp"
 
 namespace pleat {
 
-class ExecNorms : protected ExecValues {
- protected:
-  explicit ExecNorms(Exec& exec) : ExecValues(exec), done_(exec.plan_.steps.size()) {}
+class BatchNormSteps {
+ public:
+  explicit BatchNormSteps(ExecValues& values) : values_(values), done_(values.steps().size()) {}
 
-  // Leaves to the convolution `conv`, whose kernel will call these hooks, what it can do of the batch norms beside it.
-  void fuse_norms(int conv, const HooksCalled& called) {
-    const PlannedStep& step = steps_[conv];
-    Beside& beside = beside_[conv];
-    const auto uses = [&](int node) {
-      std::ptrdiff_t count = 0;
-      for (const PlannedStep& s : steps_) count += std::ranges::count(s.inputs, node);
-      return count;
-    };
-    for (int s = 0; s < std::ssize(steps_); ++s) {
-      const PlannedStep& other = steps_[s];
-      if (other.batch_norm < 0 || other.group != step.group) continue;
-      if (other.statistics && other.inputs[0] == step.node) {
-        beside.statistics = s;
-        // Were it used by others than the two steps of the norm, or as a residual, gradients would have to be added.
-        done_[s] = {.forward = called.y, .backward = called.dy && uses(step.node) == 2};
-      } else if (!other.statistics && other.node == step.inputs[0] && uses(other.node) == 1) {
-        beside.applied = s;
-        done_[s] = {.forward = called.x, .recompute = called.again, .backward = called.dx && other.inputs.size() == 1};
-      }
+  /// Offers `kernel`, which computes the convolution of step `conv`, the work of the batch norms beside it as hooks.
+  /// What the kernel takes, those steps leave out when they are recorded; so this must be called before.
+  template <class T>
+  void share_work(const PlannedStep& conv, ConvKernel<T>& kernel) {
+    const PlannedStep *applied = applied_before(conv), *statistics = statistics_behind(conv);
+    ConvHooks offered;
+    if (applied != nullptr) {
+      offered.x = apply<T>(*applied);
+      if (values_.recomputed(*applied)) offered.x_again = apply<T>(*applied);
+      if (applied->inputs.size() == 1) offered.dx = add_gradients<T>(*applied);
     }
+    if (statistics != nullptr) {
+      offered.y = add_statistics<T>(*statistics);
+      // If others than the two steps of the norm read the convolution's value, its gradient is a sum of several.
+      if (count_readers(conv.node) == 2) offered.dy = input_gradient<T>(*statistics);
+    }
+    const ConvHooks left = kernel.take_hooks(offered);
+    const auto is_taken = [](const PixelHook& hook, const PixelHook& rest) { return hook && !rest; };
+    if (applied != nullptr)
+      done_[applied->index] = {.forward = is_taken(offered.x, left.x),
+                               .recompute = is_taken(offered.x_again, left.x_again),
+                               .backward = is_taken(offered.dx, left.dx)};
+    if (statistics != nullptr)
+      done_[statistics->index] = {.forward = is_taken(offered.y, left.y), .backward = is_taken(offered.dy, left.dy)};
   }
 
-  // For the kernel of this step.
   template <class T>
-  ConvHooks hooks(int conv) {
-    ConvHooks result;
-    const auto found = beside_.find(conv);
-    if (found == beside_.end()) return result;
-    const auto [applied, statistics] = found->second;
-    if (applied >= 0) {
-      if (done_[applied].forward) result.x = apply<T>(steps_[applied]);
-      if (done_[applied].recompute && recomputed(steps_[applied])) result.again = apply<T>(steps_[applied]);
-      if (done_[applied].backward) result.dx = add_gradients<T>(steps_[applied]);
-    }
-    if (statistics >= 0) {
-      if (done_[statistics].forward) result.y = add_statistics<T>(steps_[statistics]);
-      if (done_[statistics].backward) result.dy = input_gradient<T>(steps_[statistics]);
-    }
-    return result;
-  }
-
-  // Before a step's kernel runs, for its hooks.
-  const std::shared_ptr<Piece>& piece_of_hooks() const { return piece_; }
-
-  template <class T>
-  Step batch_norm_statistics(const BatchNorm& op, const PlannedStep& step) {
+  TapeStep statistics(const BatchNorm& op, const PlannedStep& step) {
     const Norm<T> n = norm<T>(step);
     const std::span<float> mean = running(step, ".running_mean"), var = running(step, ".running_var");
-    use(gradient<T>(applied(step).node).buffer, BufferUse::backward);
-    Step result{.end_forward = [=] { batch_norm_finish_statistics<T>(*n.saved, mean, var, op); }};
-    if (!done_[now_].forward) result.forward = on_pixels(step, add_statistics<T>(step));
+    values_.use(step, values_.gradient<T>(applied(step).node).buffer, BufferUse::backward);
+    TapeStep result{.end_forward = [=] { batch_norm_finish_statistics<T>(*n.saved, mean, var, op); }};
+    if (!done_[step.index].forward) result.forward = on_pixels(step, add_statistics<T>(step));
     const auto dx_rows = input_gradient_rows<T>(step);
-    const int64_t pixels = x_shape(step).pixels();
-    result.backward = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
+    const int64_t pixels = values_.x_shape(step).pixels();
+    result.backward = values_.into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
       parallel_for(pixels, [&](int64_t begin, int64_t end, int) { dx_rows(dx, piece, begin, end); });
     });
-    if (done_[now_].backward) result.backward = nullptr;
+    if (done_[step.index].backward) result.backward = nullptr;
     return result;
   }
 
   template <class T>
-  Step batch_norm_apply(const BatchNorm& op, const PlannedStep& step) {
+  TapeStep application(const BatchNorm& op, const PlannedStep& step) {
     const Norm<T> n = norm<T>(step);
     const auto forward = on_pixels(step, apply<T>(step));
-    Step result;
-    if (!done_[now_].forward) result.forward = forward;
-    if (recomputed(step) && !done_[now_].recompute) result.recompute = forward;
-    if (!training_) {
+    TapeStep result;
+    if (!done_[step.index].forward) result.forward = forward;
+    if (values_.recomputed(step) && !done_[step.index].recompute) result.recompute = forward;
+    if (!values_.training()) {
       const std::span<float> mean = running(step, ".running_mean"), var = running(step, ".running_var");
       result.begin_forward = [=] { batch_norm_running<T>(*n.saved, mean, var, op); };
       return result;
     }
-    const auto hand_on = step.inputs.size() == 2 ? hand_gradient_on<T>(step, 1) : nullptr;
+    const auto hand_on = step.inputs.size() == 2 ? values_.hand_gradient_on<T>(step, 1) : nullptr;
     const auto sums = on_pixels(step, add_gradients<T>(step));
-    if (!done_[now_].backward)
+    if (!done_[step.index].backward)
       result.backward = [=](Piece piece) {
         sums(piece);
         if (hand_on) hand_on(piece);
       };
-    const std::span<float> dgamma = parameter(step, ".weight").gradient, dbeta = parameter(step, ".bias").gradient;
-    const AlphaAct* act = act_of(step);
-    const std::span<float> dalpha = act ? alpha_of(*act).gradient : std::span<float>{};
-    const Nhwc batch = e_.shapes_[step.inputs[0]];
+    const std::span<float> dgamma = values_.parameter(step, ".weight").gradient,
+                           dbeta = values_.parameter(step, ".bias").gradient;
+    const AlphaAct* act = values_.act_of(step);
+    const std::span<float> dalpha = act ? values_.alpha_of(*act).gradient : std::span<float>{};
+    const Nhwc batch = values_.parts().shapes[step.inputs[0]];
     result.end_backward = [=] {
       batch_norm_backward_finish<T>(*n.saved, dalpha.data(), dgamma, dbeta, n.params, batch);
     };
@@ -108,21 +95,37 @@ class ExecNorms : protected ExecValues {
   }
 
  private:
-  // Steps of batch norms, -1: none that may be fused.
-  struct Beside {
-    int applied = -1, statistics = -1;
-  };
-  // What a convolution does instead of the step itself.
+  // The passes of a step in which a convolution does its work on pixels.
   struct Done {
     bool forward = false, recompute = false, backward = false;
   };
+
+  std::ptrdiff_t count_readers(int node) const {
+    std::ptrdiff_t count = 0;
+    for (const PlannedStep& step : values_.steps()) count += std::ranges::count(step.inputs, node);
+    return count;
+  }
+  // The batch norm's step in the convolution's group that writes what the convolution alone reads; null if none does.
+  const PlannedStep* applied_before(const PlannedStep& conv) const {
+    for (const PlannedStep& step : values_.steps())
+      if (step.batch_norm >= 0 && !step.statistics && step.group == conv.group && step.node == conv.inputs[0])
+        return count_readers(step.node) == 1 ? &step : nullptr;
+    return nullptr;
+  }
+  // The step in the convolution's group that sums up the statistics of its value; null if there is none.
+  const PlannedStep* statistics_behind(const PlannedStep& conv) const {
+    const PlannedStep* found = nullptr;
+    for (const PlannedStep& step : values_.steps())
+      if (step.statistics && step.group == conv.group && step.inputs[0] == conv.node) found = &step;
+    return found;
+  }
 
   // What the two steps of one batch norm share.
   template <class T>
   struct Norm {
     std::shared_ptr<BatchNormSaved<T>> saved;
     BatchNormParams<T> params;
-    Ref<T> x;
+    BufferRef<T> x;
     int64_t channels;
 
     template <class Values>
@@ -136,19 +139,20 @@ class ExecNorms : protected ExecValues {
   };
   template <class T>
   Norm<T> norm(const PlannedStep& step) {
-    std::shared_ptr<void>& saved = norms_.try_emplace(step.batch_norm).first->second;
-    const int64_t channels = x_shape(step).c;
+    auto& saved = std::get<SavedByNode<T>>(saved_)[step.batch_norm];
+    const int64_t channels = values_.x_shape(step).c;
     if (!saved) saved = std::make_shared<BatchNormSaved<T>>(channels);
-    return {std::static_pointer_cast<BatchNormSaved<T>>(saved),
-            {parameter(step, ".weight").value, parameter(step, ".bias").value},
-            value<T>(step.inputs[0]),
+    return {saved,
+            {values_.parameter(step, ".weight").value, values_.parameter(step, ".bias").value},
+            values_.value<T>(step.inputs[0]),
             channels};
   }
   std::span<float> running(const PlannedStep& step, const char* suffix) {
-    return e_.tensors_.at(e_.graph_.nodes[step.batch_norm].name + suffix).values;
+    const ExecParts& parts = values_.parts();
+    return parts.tensors.at(parts.graph.nodes[step.batch_norm].name + suffix).values;
   }
   const PlannedStep& applied(const PlannedStep& statistics) const {
-    return *std::ranges::find_if(steps_,
+    return *std::ranges::find_if(values_.steps(),
                                  [&](const auto& s) { return s.batch_norm == statistics.batch_norm && !s.statistics; });
   }
 
@@ -156,9 +160,9 @@ class ExecNorms : protected ExecValues {
   template <class T>
   std::function<BatchNormTail<T>(Piece)> tail_of(const PlannedStep& step) {
     const bool residual = step.inputs.size() == 2;
-    const Ref<T> r = value<T>(step.inputs.back());
-    const AlphaAct* act = act_of(step);
-    const std::span<float> alpha = act ? alpha_of(*act).value : std::span<float>{};
+    const BufferRef<T> r = values_.value<T>(step.inputs.back());
+    const AlphaAct* act = values_.act_of(step);
+    const std::span<float> alpha = act ? values_.alpha_of(*act).value : std::span<float>{};
     return [=](Piece piece) {
       return BatchNormTail<T>{
           .residual = residual ? r(piece) : std::span<T>{}, .act = act, .alpha = alpha.empty() ? 0 : alpha[0]};
@@ -167,34 +171,33 @@ class ExecNorms : protected ExecValues {
 
   // The hook for all pixels of a piece of the step's input.
   std::function<void(Piece)> on_pixels(const PlannedStep& step, const PixelHook& hook) const {
-    return [=, pixels = x_shape(step).pixels(), now = piece_](Piece piece) {
-      *now = piece;
-      parallel_for(pixels, hook);
+    return [hook, pixels = values_.x_shape(step).pixels()](Piece piece) {
+      parallel_for(pixels, [&](int64_t begin, int64_t end, int thread) { hook(piece, begin, end, thread); });
     };
   }
 
   template <class T>
   PixelHook apply(const PlannedStep& step) {
-    const Ref<T> y = value<T>(step.node);
-    return [=, n = norm<T>(step), tail = tail_of<T>(step), now = piece_](int64_t begin, int64_t end, int) {
-      batch_norm_forward<T>(n.rows(y(*now), begin, end), n.rows(std::span<const T>(n.x(*now)), begin, end),
-                            n.rows(tail(*now), begin, end), *n.saved, n.params);
+    const BufferRef<T> y = values_.value<T>(step.node);
+    return [=, n = norm<T>(step), tail = tail_of<T>(step)](const Piece& piece, int64_t begin, int64_t end, int) {
+      batch_norm_forward<T>(n.rows(y(piece), begin, end), n.rows(std::span<const T>(n.x(piece)), begin, end),
+                            n.rows(tail(piece), begin, end), *n.saved, n.params);
     };
   }
   template <class T>
   PixelHook add_statistics(const PlannedStep& step) {
-    return [n = norm<T>(step), now = piece_](int64_t begin, int64_t end, int thread) {
-      batch_norm_add_statistics<T>(*n.saved, n.rows(n.x(*now), begin, end), thread);
+    return [n = norm<T>(step)](const Piece& piece, int64_t begin, int64_t end, int thread) {
+      batch_norm_add_statistics<T>(*n.saved, n.rows(n.x(piece), begin, end), thread);
     };
   }
   template <class T>
   PixelHook add_gradients(const PlannedStep& step) {
     const bool residual = step.inputs.size() == 2;
-    const Ref<T> dy = gradient<T>(step.node);
-    return [=, n = norm<T>(step), tail = tail_of<T>(step), now = piece_](int64_t begin, int64_t end, int thread) {
-      const std::span<T> rows = n.rows(dy(*now), begin, end);
-      batch_norm_backward_sums<T>(*n.saved, residual ? rows : std::span<T>{}, rows, n.rows(n.x(*now), begin, end),
-                                  n.rows(tail(*now), begin, end), n.params, thread);
+    const BufferRef<T> dy = values_.gradient<T>(step.node);
+    return [=, n = norm<T>(step), tail = tail_of<T>(step)](const Piece& piece, int64_t begin, int64_t end, int thread) {
+      const std::span<T> rows = n.rows(dy(piece), begin, end);
+      batch_norm_backward_sums<T>(*n.saved, residual ? rows : std::span<T>{}, rows, n.rows(n.x(piece), begin, end),
+                                  n.rows(tail(piece), begin, end), n.params, thread);
     };
   }
   template <class T>
@@ -202,8 +205,8 @@ class ExecNorms : protected ExecValues {
     const PlannedStep& after = applied(step);
     // With a residual the buffer holds the gradient before the activation by now.
     const bool residual = after.inputs.size() == 2;
-    return [=, dy = gradient<T>(after.node), n = norm<T>(step), tail = tail_of<T>(after)](std::span<T> dx, Piece piece,
-                                                                                          int64_t begin, int64_t end) {
+    return [=, dy = values_.gradient<T>(after.node), n = norm<T>(step), tail = tail_of<T>(after)](
+               std::span<T> dx, Piece piece, int64_t begin, int64_t end) {
       batch_norm_backward_dx<T>(n.rows(dx, begin, end), n.rows(std::span<const T>(dy(piece)), begin, end),
                                 n.rows(std::span<const T>(n.x(piece)), begin, end),
                                 residual ? BatchNormTail<T>{} : tail(piece), *n.saved, n.params);
@@ -211,14 +214,16 @@ class ExecNorms : protected ExecValues {
   }
   template <class T>
   PixelHook input_gradient(const PlannedStep& step) {
-    return [rows = input_gradient_rows<T>(step), dx = gradient<T>(step.inputs[0]), now = piece_](
-               int64_t begin, int64_t end, int) { rows(dx(*now), *now, begin, end); };
+    return [rows = input_gradient_rows<T>(step), dx = values_.gradient<T>(step.inputs[0])](
+               const Piece& piece, int64_t begin, int64_t end, int) { rows(dx(piece), piece, begin, end); };
   }
 
-  std::map<int, std::shared_ptr<void>> norms_;  // batch norm -> BatchNormSaved<T>
-  std::map<int, Beside> beside_;                // convolutions that do something of a norm's
-  std::vector<Done> done_;                      // of every step
-  std::shared_ptr<Piece> piece_ = std::make_shared<Piece>();
+  template <class T>
+  using SavedByNode = std::map<int, std::shared_ptr<BatchNormSaved<T>>>;
+
+  ExecValues& values_;
+  std::tuple<SavedByNode<float>, SavedByNode<Bf16>> saved_;  // what the two steps of a batch norm share, by its node
+  std::vector<Done> done_;                                   // by step
 };
 
 }  // namespace pleat

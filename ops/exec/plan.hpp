@@ -18,6 +18,8 @@ struct PlannedStep {
   bool statistics = false;
   std::vector<int> inputs = {};  ///< Nodes whose values are read; behind a batch norm's input, the residual.
   int group = 0;
+  int index = 0;           ///< In ExecPlan::steps.
+  int index_in_group = 0;  ///< Among the steps of its group.
 };
 
 struct ExecPlan {

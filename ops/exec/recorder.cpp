@@ -5,6 +5,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "core/check.hpp"
 #include "ops/alpha_act.hpp"
@@ -21,65 +23,73 @@
 
 namespace pleat {
 
-class ExecRecorder : ExecNorms {
+namespace {
+
+class Recorder {
  public:
-  explicit ExecRecorder(Exec& exec) : ExecNorms(exec) {
-    if (!training_) return;
-    if (e_.options_.kernels == Kernels::onednn) choose_algorithms();
-    for (int s = 0; s < std::ssize(steps_); ++s) {
-      const PlannedStep& step = steps_[s];
-      if (step.batch_norm >= 0) continue;
-      const auto fuse = [&](const auto& conv) { fuse_norms(s, hooks_called(conv, conv_options(step))); };
-      std::visit(Overloaded{[&](const Conv2d& conv) { fuse(conv); }, [&](const DepthwiseConv2d& conv) { fuse(conv); },
-                            [](const auto&) {}},
-                 e_.graph_.nodes[step.node].op);
-    }
+  explicit Recorder(const ExecParts& parts) : parts_(parts), values_(parts), norms_(values_) {
+    if (training() && parts_.options.kernels == Kernels::onednn) choose_algorithms();
+    // Kernels come first, because which work batch norms are left with depends on which hooks the kernels take.
+    for (const PlannedStep& step : values_.steps())
+      if (step.batch_norm < 0)
+        std::visit(Overloaded{[&](const Conv2d& op) { build(op, step); },
+                              [&](const DepthwiseConv2d& op) { build(op, step); }, [](const auto&) {}},
+                   parts_.graph.nodes[step.node].op);
   }
 
-  void record() {
-    std::vector<Group> groups(e_.plan_.groups());
-    for (int g = 0; g < e_.plan_.groups(); ++g) groups[g].piece = e_.plan_.pieces[g];
-    for (now_ = 0; now_ < static_cast<int>(steps_.size()); ++now_) {
-      const PlannedStep& step = steps_[now_];
-      place_ = {.group = step.group, .step = static_cast<int>(groups[step.group].steps.size())};
-      const Op& op = e_.graph_.nodes[step.batch_norm >= 0 ? step.batch_norm : step.node].op;
-      use_values(op, step);
-      Step recorded = std::visit([&](const auto& o) { return visit(o, step); }, op);
-      recorded.id = now_;
-      recorded.name = e_.graph_.nodes[step.node].name;
+  void record(Tape& tape) {
+    const ExecPlan& plan = parts_.plan;
+    std::vector<TapeGroup> groups(plan.groups());
+    for (int g = 0; g < plan.groups(); ++g) groups[g].piece = plan.pieces[g];
+    for (const PlannedStep& step : plan.steps) {
+      const Op& op = parts_.graph.nodes[step.batch_norm >= 0 ? step.batch_norm : step.node].op;
+      values_.use_values(op, step);
+      TapeStep recorded = std::visit([&](const auto& o) { return visit(o, step); }, op);
+      recorded.index = step.index;
+      recorded.name = parts_.graph.nodes[step.node].name;
       recorded.kind = kind(op);
-      if (recomputed(step) && step.batch_norm < 0) recorded.recompute = recorded.forward;
+      if (values_.recomputed(step) && step.batch_norm < 0) recorded.recompute = recorded.forward;
       groups[step.group].steps.push_back(std::move(recorded));
     }
-    for (Group& group : groups) e_.tape_.record(std::move(group));
-    e_.memory_.keep(e_.pictures_);
-    e_.memory_.keep(e_.values_[e_.graph_.output()]);
-    if (training_) e_.memory_.keep(e_.grads_[e_.graph_.output()]);
-    for (int node : e_.options_.keep) {
-      PLEAT_CHECK(e_.values_[node] >= 0, "exec: the value of '", e_.graph_.nodes[node].name, "' is never stored");
-      PLEAT_CHECK(!bf16(node), "exec: the value of '", e_.graph_.nodes[node].name, "' is in bf16, not to be read");
-      e_.memory_.keep(e_.values_[node]);
+    for (TapeGroup& group : groups) tape.record(std::move(group));
+    keep_buffers();
+  }
+
+  const ExecBuffers& buffers() const { return values_.buffers(); }
+
+ private:
+  // What the caller reads and writes keeps its memory from the first step to the last.
+  void keep_buffers() {
+    const ExecBuffers& buffers = values_.buffers();
+    parts_.memory.keep(buffers.pictures);
+    parts_.memory.keep(buffers.values[parts_.graph.output()]);
+    if (training()) parts_.memory.keep(buffers.gradients[parts_.graph.output()]);
+    for (const int node : parts_.options.keep) {
+      const std::string& name = parts_.graph.nodes[node].name;
+      PLEAT_CHECK(buffers.values[node] >= 0, "exec: the value of '", name, "' is never stored");
+      PLEAT_CHECK(!values_.bf16(node), "exec: the value of '", name, "' is in bf16, expected f32");
+      parts_.memory.keep(buffers.values[node]);
     }
   }
 
- private:
   // One overload a kind.
-  Step visit(const Input&, const PlannedStep&) {
-    use(e_.pictures_, BufferUse::forward);
-    if (!bf16(0)) return {};
-    if (training_) use(e_.pictures_, BufferUse::backward);
-    const Ref<float> pictures{&e_.memory_, e_.pictures_};
-    const Ref<Bf16> x = value<Bf16>(0);
+  TapeStep visit(const Input&, const PlannedStep& step) {
+    const int buffer = values_.buffers().pictures;
+    values_.use(step, buffer, BufferUse::forward);
+    if (!values_.bf16(0)) return {};
+    if (training()) values_.use(step, buffer, BufferUse::backward);
+    const BufferRef<float> pictures{&parts_.memory, buffer};
+    const BufferRef<Bf16> x = values_.value<Bf16>(0);
     return {.forward = [=](Piece piece) { convert<Bf16, float>(x(piece), pictures(piece)); }};
   }
 
-  Step visit(const Conv2d& op, const PlannedStep& step) { return convolution(op, step); }
-  Step visit(const DepthwiseConv2d& op, const PlannedStep& step) { return convolution(op, step); }
+  TapeStep visit(const Conv2d& op, const PlannedStep& step) { return convolution(op, step); }
+  TapeStep visit(const DepthwiseConv2d& op, const PlannedStep& step) { return convolution(op, step); }
 
   // Of the convolutions that have a choice, in training.
   void choose_algorithms() {
-    const auto convs = training_convs(e_.graph_, infer_shapes(e_.graph_), e_.plan_, e_.options_.batch);
-    const auto algorithms = parse_algorithms(e_.options_.algorithms, convs);
+    const auto convs = training_convs(parts_.graph, infer_shapes(parts_.graph), parts_.plan, parts_.options.batch);
+    const auto algorithms = parse_algorithms(parts_.options.algorithms, convs);
     for (std::size_t i = 0; i < convs.size(); ++i) algorithms_[convs[i].node] = algorithms[i];
   }
   // Evaluation sums directly: its results are compared with others' to the digit.
@@ -89,47 +99,52 @@ class ExecRecorder : ExecNorms {
   }
 
   ConvKernelOptions conv_options(const PlannedStep& step) const {
-    return {.kernels = e_.options_.kernels,
-            .passes = {.backward_data = training_ && step.inputs[0] != 0, .backward_weights = training_},
+    return {.kernels = parts_.options.kernels,
+            .passes = {.backward_data = training() && step.inputs[0] != 0, .backward_weights = training()},
             .algorithms = algorithms(step.node)};
   }
 
-  template <class Op>
-  Step convolution(const Op& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Parameter weight = parameter(step, ".weight"), bias = parameter(step, ".bias", op.bias);
-      const std::shared_ptr<ConvKernel<T>> conv = make_conv_kernel<T>(x_shape(step), op, conv_options(step));
-      conv->attach(hooks<T>(now_));
-      const auto now = piece_of_hooks();
-      const auto gradients = [=](std::span<T> dx, Piece piece) {
-        *now = piece;
-        conv->backward(dx, dy(piece), x(piece));
-      };
-      auto backward = into_gradient<T>(step, 0, gradients);
-      if (!backward) backward = [=](Piece piece) { gradients({}, piece); };
-      return Step{.begin_forward = [=] { conv->begin_forward(weight.value); },
-                  .forward =
-                      [=](Piece piece) {
-                        *now = piece;
-                        conv->forward(y(piece), x(piece), bias.value);
-                      },
-                  .begin_backward = [=] { conv->begin_backward(weight.value, weight.gradient, bias.gradient); },
-                  .end_backward = [=] { conv->end_backward(); },
-                  .backward = backward};
+  template <class T>
+  using KernelByStep = std::map<int, std::shared_ptr<ConvKernel<T>>>;
+
+  template <class ConvOp>
+  void build(const ConvOp& op, const PlannedStep& step) {
+    values_.typed(step.inputs[0], [&]<class T>(T) {
+      std::shared_ptr<ConvKernel<T>> kernel = make_conv_kernel<T>(values_.x_shape(step), op, conv_options(step));
+      if (training()) norms_.share_work<T>(step, *kernel);
+      std::get<KernelByStep<T>>(kernels_)[step.index] = std::move(kernel);
     });
   }
 
-  Step visit(const BorderConv2d& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Nhwc shape = x_shape(step);
+  template <class ConvOp>
+  TapeStep convolution(const ConvOp& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
+      const BufferRef<T> x = values_.value<T>(step.inputs[0]), y = values_.value<T>(step.node),
+                         dy = values_.gradient<T>(step.node);
+      const ParameterRef weight = values_.parameter(step, ".weight"), bias = values_.parameter(step, ".bias", op.bias);
+      const std::shared_ptr<ConvKernel<T>> kernel = std::get<KernelByStep<T>>(kernels_).at(step.index);
+      const auto gradients = [=](std::span<T> dx, Piece piece) { kernel->backward(dx, dy(piece), x(piece), piece); };
+      auto backward = values_.into_gradient<T>(step, 0, gradients);
+      if (!backward) backward = [=](Piece piece) { gradients({}, piece); };
+      return TapeStep{.begin_forward = [=] { kernel->begin_forward(weight.value); },
+                      .forward = [=](Piece piece) { kernel->forward(y(piece), x(piece), bias.value, piece); },
+                      .begin_backward = [=] { kernel->begin_backward(weight.value, weight.gradient, bias.gradient); },
+                      .end_backward = [=] { kernel->end_backward(); },
+                      .backward = backward};
+    });
+  }
+
+  TapeStep visit(const BorderConv2d& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
+      const BufferRef<T> x = values_.value<T>(step.inputs[0]), y = values_.value<T>(step.node),
+                         dy = values_.gradient<T>(step.node);
+      const Nhwc shape = values_.x_shape(step);
       const bool has_weight = BorderGeometry(shape, op).taps > 0;
-      const Parameter weight = parameter(step, ".weight", has_weight), bias = parameter(step, ".bias");
-      const auto data = into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
+      const ParameterRef weight = values_.parameter(step, ".weight", has_weight), bias = values_.parameter(step, ".bias");
+      const auto data = values_.into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
         border_conv2d_backward_data<T>(dx, dy(piece), weight.value, shape, op);
       });
-      return Step{
+      return TapeStep{
           .forward =
               [=](Piece piece) { border_conv2d_forward<T>(y(piece), x(piece), weight.value, bias.value, shape, op); },
           .backward =
@@ -140,51 +155,52 @@ class ExecRecorder : ExecNorms {
     });
   }
 
-  Step visit(const BatchNorm& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
-      return step.statistics ? batch_norm_statistics<T>(op, step) : batch_norm_apply<T>(op, step);
+  TapeStep visit(const BatchNorm& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
+      return step.statistics ? norms_.statistics<T>(op, step) : norms_.application<T>(op, step);
     });
   }
 
-  Step visit(const AlphaAct& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
-      const Ref<T> x = value<T>(step.inputs[0]), y = value<T>(step.node), dy = gradient<T>(step.node);
-      const Parameter alpha = alpha_of(op);
+  TapeStep visit(const AlphaAct& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
+      const BufferRef<T> x = values_.value<T>(step.inputs[0]), y = values_.value<T>(step.node),
+                         dy = values_.gradient<T>(step.node);
+      const ParameterRef alpha = values_.alpha_of(op);
       const auto a = [=] { return alpha.value.empty() ? 0 : alpha.value[0]; };
       const Nonlinearity s = op.s;
-      return Step{.forward = [=](Piece piece) { alpha_act_forward<T>(y(piece), x(piece), a(), s); },
-                  .backward = into_gradient<T>(
-                      step, 0,
-                      [=](std::span<T> dx, Piece piece) {
-                        float fixed = 0;
-                        float& dalpha = alpha.gradient.empty() ? fixed : alpha.gradient[0];
-                        alpha_act_backward<T>(dx, dalpha, dy(piece), x(piece), a(), s);
-                      },
-                      true)};
+      return TapeStep{.forward = [=](Piece piece) { alpha_act_forward<T>(y(piece), x(piece), a(), s); },
+                      .backward = values_.into_gradient<T>(
+                          step, 0,
+                          [=](std::span<T> dx, Piece piece) {
+                            float fixed = 0;
+                            float& dalpha = alpha.gradient.empty() ? fixed : alpha.gradient[0];
+                            alpha_act_backward<T>(dx, dalpha, dy(piece), x(piece), a(), s);
+                          },
+                          true)};
     });
   }
 
   // An op of one input without parameters: forward(y, x, shape of x), backward(dx, dy, x, shape). Y is y's type.
   template <class T, class Y = T, class Forward, class Backward>
-  Step plain(const PlannedStep& step, const Forward& forward, const Backward& backward) {
-    const Ref<T> x = value<T>(step.inputs[0]);
-    const Ref<Y> y = value<Y>(step.node), dy = gradient<Y>(step.node);
-    const Nhwc shape = x_shape(step);
+  TapeStep plain(const PlannedStep& step, const Forward& forward, const Backward& backward) {
+    const BufferRef<T> x = values_.value<T>(step.inputs[0]);
+    const BufferRef<Y> y = values_.value<Y>(step.node), dy = values_.gradient<Y>(step.node);
+    const Nhwc shape = values_.x_shape(step);
     return {.forward = [=](Piece piece) { forward(y(piece), x(piece), shape); },
-            .backward = into_gradient<T>(
+            .backward = values_.into_gradient<T>(
                 step, 0, [=](std::span<T> dx, Piece piece) { backward(dx, dy(piece), x(piece), shape); })};
   }
 
-  Step visit(const MaxPool2d& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
+  TapeStep visit(const MaxPool2d& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
       return plain<T>(
           step, [=](auto y, auto x, const Nhwc& shape) { max_pool2d_forward<T>(y, x, shape, op); },
           [=](auto dx, auto dy, auto x, const Nhwc& shape) { max_pool2d_backward<T>(dx, dy, x, shape, op); });
     });
   }
 
-  Step visit(const AvgPool2d& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
+  TapeStep visit(const AvgPool2d& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
       return plain<T>(
           step, [=](auto y, auto x, const Nhwc& shape) { avg_pool2d_forward<T>(y, x, shape, op); },
           [=](auto dx, auto dy, auto, const Nhwc& shape) { avg_pool2d_backward<T>(dx, dy, shape, op); });
@@ -192,30 +208,31 @@ class ExecRecorder : ExecNorms {
   }
 
   // What these two give is f32 whatever they read.
-  Step visit(const GlobalAvgPool&, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
+  TapeStep visit(const GlobalAvgPool&, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
       return plain<T, float>(
           step, [](auto y, auto x, const Nhwc& shape) { global_avg_pool_forward<T>(y, x, shape); },
           [](auto dx, auto dy, auto, const Nhwc& shape) { global_avg_pool_backward<T>(dx, dy, shape); });
     });
   }
-  Step visit(const Flatten&, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
+  TapeStep visit(const Flatten&, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
       return plain<T, float>(
           step, [](auto y, auto x, const Nhwc& shape) { flatten_forward<T>(y, x, shape); },
           [](auto dx, auto dy, auto, const Nhwc& shape) { flatten_backward<T>(dx, dy, shape); });
     });
   }
 
-  Step visit(const Linear& op, const PlannedStep& step) {
-    PLEAT_CHECK(!bf16(step.inputs[0]), "exec: bf16: linear '", e_.graph_.nodes[step.node].name,
+  TapeStep visit(const Linear& op, const PlannedStep& step) {
+    PLEAT_CHECK(!values_.bf16(step.inputs[0]), "exec: bf16: linear '", parts_.graph.nodes[step.node].name,
                 "' must read a pooled or flattened value");
-    const Ref<float> x = value<float>(step.inputs[0]), y = value<float>(step.node), dy = gradient<float>(step.node);
-    const Parameter weight = parameter(step, ".weight"), bias = parameter(step, ".bias", op.bias);
-    const int64_t n = x_shape(step).n, in = x_shape(step).c;
+    const BufferRef<float> x = values_.value<float>(step.inputs[0]), y = values_.value<float>(step.node),
+                           dy = values_.gradient<float>(step.node);
+    const ParameterRef weight = values_.parameter(step, ".weight"), bias = values_.parameter(step, ".bias", op.bias);
+    const int64_t n = values_.x_shape(step).n, in = values_.x_shape(step).c;
     return {
         .forward = [=](Piece piece) { linear_forward<float>(y(piece), x(piece), weight.value, bias.value, n, in, op); },
-        .backward = into_gradient<float>(
+        .backward = values_.into_gradient<float>(
             step, 0,
             [=](std::span<float> dx, Piece piece) {
               linear_backward<float>(dx, weight.gradient, bias.gradient, dy(piece), x(piece), weight.value, n, in, op);
@@ -223,32 +240,43 @@ class ExecRecorder : ExecNorms {
             true)};
   }
 
-  Step visit(const Add&, const PlannedStep& step) {
-    return typed(step.node, [&]<class T>(T) {
-      const Ref<T> a = value<T>(step.inputs[0]), b = value<T>(step.inputs[1]), y = value<T>(step.node);
-      const auto second = hand_gradient_on<T>(step, 1), first = hand_gradient_on<T>(step, 0);
-      return Step{.forward = [=](Piece piece) { add_forward<T>(y(piece), a(piece), b(piece)); },
-                  .backward =
-                      [=](Piece piece) {
-                        if (second) second(piece);
-                        if (first) first(piece);
-                      }};
+  TapeStep visit(const Add&, const PlannedStep& step) {
+    return values_.typed(step.node, [&]<class T>(T) {
+      const BufferRef<T> a = values_.value<T>(step.inputs[0]), b = values_.value<T>(step.inputs[1]),
+                         y = values_.value<T>(step.node);
+      const auto second = values_.hand_gradient_on<T>(step, 1), first = values_.hand_gradient_on<T>(step, 0);
+      return TapeStep{.forward = [=](Piece piece) { add_forward<T>(y(piece), a(piece), b(piece)); },
+                      .backward =
+                          [=](Piece piece) {
+                            if (second) second(piece);
+                            if (first) first(piece);
+                          }};
     });
   }
 
-  Step visit(const Shortcut& op, const PlannedStep& step) {
-    return typed(step.inputs[0], [&]<class T>(T) {
+  TapeStep visit(const Shortcut& op, const PlannedStep& step) {
+    return values_.typed(step.inputs[0], [&]<class T>(T) {
       return plain<T>(
           step, [=](auto y, auto x, const Nhwc& shape) { shortcut_forward<T>(y, x, shape, op); },
           [=](auto dx, auto dy, auto, const Nhwc& shape) { shortcut_backward<T>(dx, dy, shape, op); });
     });
   }
 
-  std::map<int, ConvAlgorithms> algorithms_;  // of convolutions that have a choice
+  bool training() const { return values_.training(); }
+
+  const ExecParts parts_;
+  ExecValues values_;
+  BatchNormSteps norms_;
+  std::map<int, ConvAlgorithms> algorithms_;                     // by node, of convolutions that have a choice
+  std::tuple<KernelByStep<float>, KernelByStep<Bf16>> kernels_;  // by step
 };
 
-void record_steps(Exec& exec) {
-  ExecRecorder(exec).record();
+}  // namespace
+
+ExecBuffers record_steps(const ExecParts& parts, Tape& tape) {
+  Recorder recorder(parts);
+  recorder.record(tape);
+  return recorder.buffers();
 }
 
 }  // namespace pleat

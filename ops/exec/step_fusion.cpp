@@ -1,5 +1,7 @@
 #include "ops/exec/step_fusion.hpp"
 
+#include <utility>
+
 namespace pleat {
 
 // Batch norms fused with what follows; in training their statistics first.
@@ -30,16 +32,20 @@ std::vector<PlannedStep> fuse_steps(const Graph& graph, bool training) {
     at[step.node] = step;
   }
   std::vector<PlannedStep> steps;
-  int group = 0;
+  int group = 0, index_in_group = 0;
+  const auto append = [&](PlannedStep step) {
+    step.group = group;
+    step.index = static_cast<int>(steps.size());
+    step.index_in_group = index_in_group++;
+    steps.push_back(std::move(step));
+  };
   for (int i = 0; i <= graph.output(); ++i) {
     if (training && std::holds_alternative<BatchNorm>(graph.nodes[i].op)) {
-      steps.push_back(
-          {.node = i, .batch_norm = i, .statistics = true, .inputs = graph.nodes[i].inputs, .group = group});
+      append({.node = i, .batch_norm = i, .statistics = true, .inputs = graph.nodes[i].inputs});
       ++group;  // the statistics are those of the whole batch
+      index_in_group = 0;
     }
-    if (inside[i]) continue;
-    at[i].group = group;
-    steps.push_back(at[i]);
+    if (!inside[i]) append(at[i]);
   }
   return steps;
 }

@@ -14,9 +14,9 @@ class StepTimes {
   explicit StepTimes(std::size_t steps) : seconds_(steps) {}
 
   void start() { last_ = Clock::now(); }  ///< Before each pass that is observed.
-  void operator()(const Step& step, Pass pass, Piece) {
+  void operator()(const TapeStep& step, Pass pass, Piece) {
     const Clock::time_point now = Clock::now();
-    seconds_[step.id][static_cast<int>(pass)] += std::chrono::duration<double>(now - last_).count();
+    seconds_[step.index][static_cast<int>(pass)] += std::chrono::duration<double>(now - last_).count();
     last_ = now;
   }
   /// Summed over all passes observed.

@@ -128,7 +128,8 @@ void WinogradConv2d<T>::begin_forward(std::span<const float> weight) {
 }
 
 template <class T>
-void WinogradConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias) {
+void WinogradConv2d<T>::forward(std::span<T> y, std::span<const T> x, std::span<const float> bias,
+                                const Piece& /*piece*/) {
   check_order("forward", impl_->packed == Impl::Packed::forward && impl_->passes.forward);
   check_size(kName, "bias", bias.size(), impl_->bias_size());
   impl_->run(impl_->forward, y, x, {.bias = bias.empty() ? nullptr : bias.data()});
@@ -148,13 +149,13 @@ void WinogradConv2d<T>::begin_backward(std::span<const float> weight, std::span<
 }
 
 template <class T>
-void WinogradConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy) {
+void WinogradConv2d<T>::backward_data(std::span<T> dx, std::span<const T> dy, const Piece& /*piece*/) {
   check_order("backward_data", impl_->packed == Impl::Packed::backward && impl_->passes.backward_data);
   impl_->run(impl_->backward, dx, dy, {});
 }
 
 template <class T>
-void WinogradConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x) {
+void WinogradConv2d<T>::backward_weights(std::span<const T> dy, std::span<const T> x, const Piece& /*piece*/) {
   check_order("backward_weights", impl_->packed == Impl::Packed::backward && impl_->passes.backward_weights);
   check_size(kName, "dy", dy.size(), impl_->tiling.out.size());
   check_size(kName, "x", x.size(), impl_->tiling.in.size());
