@@ -148,11 +148,12 @@ struct Taken {
 };
 constexpr Taken kAllHooks{true, true, true, true, true};
 
+constexpr Piece kPiece{6, 2};
+
 // Runs both passes with hooks that count the pixels they are called for: once each if the kernel took the hook over,
 // never if it handed it back. y and dx must be final by then.
 template <class Op>
 void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOptions& options, const Taken& expected) {
-  constexpr Piece kPiece{6, 2};
   const auto conv = make_conv_kernel<float>(x, op, options);
   const AlignedVector<float> input = random<float>(x.size(), 1), dy = random<float>(y.size(), 2);
   const AlignedVector<float> weight(x.c * op.kernel * op.kernel * (std::is_same_v<Op, Conv2d> ? y.c : 1), 0.1f);

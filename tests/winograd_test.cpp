@@ -252,7 +252,7 @@ TEST_CASE("winograd: refuses other convolutions, buffers of the wrong size and c
 
   WinogradConv2d<float> first(c.x, c.op, 4, {.backward_weights = true});
   first.begin_backward(weight, dweight, {});
-  refuses("backward_data" + out_of_order, [&] { first.backward_data(dx, dy); });
+  refuses("backward_data" + out_of_order, [&] { first.backward_data(dx, dy, {}); });
   WinogradConv2d<float> evaluation(c.x, c.op, 4, {});
   refuses("begin_backward" + out_of_order, [&] { evaluation.begin_backward(weight, dweight, {}); });
 }
@@ -298,10 +298,10 @@ TEST_CASE("bench: Winograd's convolution against oneDNN's direct one" * doctest:
         ConvKernel<float>& kernel = *kernels[k];
         Seconds& s = seconds[k];
         time(s[3], [&] { kernel.begin_forward(v.weight); });
-        time(s[0], [&] { kernel.forward(v.y[0], v.x[0], {}); });
+        time(s[0], [&] { kernel.forward(v.y[0], v.x[0], {}, {}); });
         time(s[4], [&] { kernel.begin_backward(v.weight, v.dweight, {}); });
-        time(s[1], [&] { kernel.backward_data(v.dx[0], v.dy[0]); });
-        time(s[2], [&] { kernel.backward_weights(v.dy[0], v.x[0]); });
+        time(s[1], [&] { kernel.backward_data(v.dx[0], v.dy[0], {}); });
+        time(s[2], [&] { kernel.backward_weights(v.dy[0], v.x[0], {}); });
         time(s[5], [&] { kernel.end_backward(); });
       }
     const double work = 2e-9 * 9 * layer.in * static_cast<double>(v.y[0].size());
