@@ -14,7 +14,7 @@
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "core/simd/simd.hpp"
-#include "ops/conv/choose_algorithm.hpp"
+#include "ops/conv/choose_training_algorithm.hpp"
 #include "ops/loss/cross_entropy.hpp"
 #include "ops/spec.hpp"
 #include "tests/alloc_count.hpp"

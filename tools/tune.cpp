@@ -8,7 +8,7 @@
 #include "core/parallel.hpp"
 #include "core/progress.hpp"
 #include "core/rng.hpp"
-#include "core/tune_cache.hpp"
+#include "ops/conv/tune_cache.hpp"
 #include "ops/conv/conv_kernel.hpp"
 #include "ops/conv/window.hpp"
 #include "ops/spec.hpp"

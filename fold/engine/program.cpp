@@ -7,7 +7,7 @@
 #include "core/check.hpp"
 #include "core/onednn.hpp"
 #include "core/parallel.hpp"
-#include "fold/engine/choose_kernel.hpp"
+#include "fold/engine/choose_engine_kernel.hpp"
 #include "fold/merge.hpp"
 #include "ops/spec.hpp"
 

@@ -1,4 +1,4 @@
-#include "fold/engine/choose_kernel.hpp"
+#include "fold/engine/choose_engine_kernel.hpp"
 
 #include <algorithm>
 #include <chrono>

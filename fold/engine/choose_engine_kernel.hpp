@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/tensor.hpp"
-#include "core/tune_cache.hpp"
+#include "ops/conv/tune_cache.hpp"
 #include "fold/engine/steps.hpp"
 
 namespace pleat {

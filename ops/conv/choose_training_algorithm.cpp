@@ -1,4 +1,4 @@
-#include "ops/conv/choose_algorithm.hpp"
+#include "ops/conv/choose_training_algorithm.hpp"
 
 #include <algorithm>
 

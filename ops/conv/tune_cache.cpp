@@ -1,4 +1,4 @@
-#include "core/tune_cache.hpp"
+#include "ops/conv/tune_cache.hpp"
 
 #include <cstdlib>
 #include <filesystem>
