@@ -10,7 +10,7 @@ WARNINGS = -Wall -Wextra -Wpedantic $(WERROR)  # make WERROR=-Werror: as the pro
 # Each function and variable has a section of its own, so that the linker can leave out what a program never calls. All
 # code is position-independent, because the same objects become libpleat.so.
 FIXED_CXXFLAGS = -std=c++20 -fopenmp -fno-math-errno -fno-trapping-math -ffunction-sections -fdata-sections -fPIC \
-                 -fno-semantic-interposition $(WARNINGS) -I. $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX)
+                 -fno-semantic-interposition $(WARNINGS) -I. -I$(BUILD)/generated $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX)
 ALL_CXXFLAGS = $(FIXED_CXXFLAGS) $(OPTIMISATION) $(CXXFLAGS)
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
@@ -88,6 +88,18 @@ $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	@echo "  CXX  $<"
 	$(Q)$(CXX) $(ALL_CXXFLAGS) -MMD -MP -c -o $@ $<
+
+# The version of the kernels, under which choices made by timing are remembered (ops/conv/tune_cache.hpp): a hash over
+# their sources and the flags given. The header keeps its time of change when the hash stays the same, and one object
+# alone includes it, so nothing is compiled again without need.
+KERNELS = $(sort $(wildcard core/parallel.* core/simd/*) $(shell find ops/conv fold/engine -name '*.?pp'))
+KERNEL_HASH = $(BUILD)/generated/ops/conv/kernel_hash.hpp
+$(BUILD)/ops/conv/tune_cache.o: $(KERNEL_HASH)
+$(KERNEL_HASH): $(KERNELS)
+	@mkdir -p $(@D)
+	@hash=$$({ echo '$(CXXFLAGS)'; cat $^; } | sha256sum | cut -c 1-12) && \
+	  printf '#pragma once\nnamespace pleat {\ninline constexpr const char* kKernelHash = "%s";\n}\n' "$$hash" >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 -include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 

@@ -1,18 +1,18 @@
 #include "fold/engine/choose_engine_kernel.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "core/check.hpp"
-#include "core/parallel.hpp"
+#include "core/clock.hpp"
 #include "core/rng.hpp"
 
 namespace pleat {
 namespace {
 
-// One way to compute a task, and its name in the cache. The first of several is the usual one.
+// One way to compute a task, and its name in the cache. The first of several is the one by rule.
 struct Way {
   std::string name;
   std::function<std::vector<EngineStep>()> make;
@@ -78,9 +78,9 @@ std::vector<Way> ways_of_convolution(const EngineNetwork& network, const Task& t
   return ways;
 }
 
-// What decides which way is fastest. Another number where ways or their speed have changed.
+// The task in the cache: everything that decides which way is fastest.
 std::string describe(const EngineNetwork& network, const Task& task) {
-  std::string text = network.types[task.result] == Dtype::f32 ? "engine 2 f32 " : "engine 2 bf16 ";
+  std::string text = network.types[task.result] == Dtype::f32 ? "engine f32 " : "engine bf16 ";
   text += to_string(network.shapes[network.graph.nodes[task.first()].inputs[0]]);
   const auto add = [&](const Task& part) {
     const Node& node = network.graph.nodes[part.op];
@@ -94,64 +94,34 @@ std::string describe(const EngineNetwork& network, const Task& task) {
   return text;
 }
 
-// Brings memory to the caches.
-void read(std::span<const std::byte> memory) {
-  constexpr int64_t kLine = 64;
-  const auto* bytes = reinterpret_cast<const volatile unsigned char*>(memory.data());
-  parallel_for(static_cast<int64_t>(memory.size()) / kLine, [&](int64_t begin, int64_t end, int) {
-    for (int64_t line = begin; line < end; ++line) bytes[line * kLine];
-  });
-}
-
-// Ways to compute the same, on the same random values, to be timed.
-class Contest {
+// The memory that ways to compute the same task are timed on: random values, the same for all ways.
+class TimingMemory {
  public:
-  struct Entry {
-    const Way* way;
-    AlignedVector<std::byte> scratch;
-    std::vector<Work> works;
-    std::vector<double> seconds;
-  };
+  explicit TimingMemory(const EngineNetwork& network)
+      : network_(network), memory_{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr} {}
 
-  Contest(const EngineNetwork& network, std::span<const std::byte> others)
-      : network_(network), others_(others), memory_{std::vector<std::byte*>(network.shapes.size(), nullptr), nullptr} {}
-
-  Entry enter(const Way& way) {
-    Entry entry{&way, {}, {}, {}};
+  // A run of the way, ready to be timed. The way's weights and scratch memory live as long as the result.
+  TimedRun prepare(const Way& way) {
     const std::vector<EngineStep> steps = way.make();
-    std::size_t scratch = 0;
+    std::size_t scratch_size = 0;
     for (const EngineStep& step : steps) {
       for (const int input : network_.graph.nodes[step.task.first()].inputs) ensure(input);
       ensure(step.task.residual), ensure(step.task.result), ensure(step.task.op);
-      scratch = std::max(scratch, step.scratch);
+      scratch_size = std::max(scratch_size, step.scratch);
     }
-    entry.scratch.resize(scratch);
-    memory_.scratch = entry.scratch.data();
-    for (const EngineStep& step : steps) entry.works.push_back(step.bind(memory_));
-    return entry;
+    const auto scratch = std::make_shared<AlignedVector<std::byte>>(scratch_size);
+    memory_.scratch = scratch->data();
+    std::vector<Work> works;
+    for (const EngineStep& step : steps) works.push_back(step.bind(memory_));
+    return [scratch, works = std::move(works)] {
+      return seconds_of([&] {
+        for (const Work& work : works) work();
+      });
+    };
   }
 
-  // Notes the seconds of the fastest of several runs. Before each, as in the network, all `others` have been in the
-  // caches, and the input last.
-  double time(Entry& entry) const {
-    using Clock = std::chrono::steady_clock;
-    constexpr double kLongest = 0.005;  // seconds of all
-    constexpr int kLeast = 3, kMost = 40;
-    double least = 1e30;
-    const Clock::time_point begin = Clock::now();
-    const auto seconds_since = [](const Clock::time_point& t) {
-      return std::chrono::duration<double>(Clock::now() - t).count();
-    };
-    for (int run = 0; run < kLeast || (run < kMost && seconds_since(begin) < kLongest); ++run) {
-      read(others_);
-      read(buffers_.front());
-      const Clock::time_point start = Clock::now();
-      for (const Work& work : entry.works) work();
-      least = std::min(least, seconds_since(start));
-    }
-    entry.seconds.push_back(least);
-    return least;
-  }
+  // The input of the task. Valid once a way is prepared.
+  std::span<const std::byte> input() const { return buffers_.front(); }
 
  private:
   void ensure(int node) {
@@ -168,48 +138,26 @@ class Contest {
   }
 
   const EngineNetwork& network_;
-  std::span<const std::byte> others_;
   Memory memory_;
   std::vector<AlignedVector<std::byte>> buffers_;
   Rng rng_{1};
 };
 
-// The fastest of several ways. Those that come near it are timed again, in turn: a machine's speed changes meanwhile.
-const Way& fastest(const EngineNetwork& network, const std::vector<Way>& ways, std::span<const std::byte> others) {
-  constexpr double kNear = 1.15, kWorthIt = 0.97;  // less than so much faster is noise
-  constexpr int kRounds = 5;
-  Contest contest(network, others);
-  std::vector<Contest::Entry> finalists;
-  double least = 1e30;
-  for (const Way& way : ways) {
-    Contest::Entry entry = contest.enter(way);
-    const double seconds = contest.time(entry);
-    least = std::min(least, seconds);
-    if (seconds < kNear * least) finalists.push_back(std::move(entry));
-  }
-  std::erase_if(finalists, [&](const Contest::Entry& f) { return f.seconds.front() >= kNear * least; });
-  if (finalists.size() == 1) return *finalists.front().way;
-  for (int round = 0; round < kRounds; ++round)
-    for (Contest::Entry& f : finalists) contest.time(f);
-  const Contest::Entry* best = nullptr;
-  for (Contest::Entry& f : finalists) {
-    std::ranges::nth_element(f.seconds, f.seconds.begin() + kRounds / 2);
-    if (best == nullptr || f.seconds[kRounds / 2] < kWorthIt * best->seconds[kRounds / 2]) best = &f;
-  }
-  return *best->way;
-}
-
-// The way that is known to be fastest, or found to be so by timing.
-std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<Way>& ways, const std::string& shape,
+// By rule the first of the ways. With `tuning` the one that is known to be fastest, or found to be so by timing. Before
+// each run, as in the network, the weights and values of all its other steps have been in the caches, and the task's
+// input last.
+std::vector<EngineStep> choose(const EngineNetwork& network, const std::vector<Way>& ways, const std::string& task,
                                Tuning* tuning) {
   if (tuning == nullptr) return ways.front().make();
-  const std::string known = tuning->cache.find(shape);
-  for (const Way& way : ways)
-    if (way.name == known) return way.make();
-  tuning->others.resize(tuning->run_bytes);
-  const Way& best = fastest(network, ways, tuning->others);
-  tuning->cache.remember(shape, best.name);
-  return best.make();
+  TimingMemory memory(network);
+  std::vector<TuneCandidate> candidates;
+  for (const Way& way : ways) candidates.push_back({way.name, [&] { return memory.prepare(way); }});
+  const auto before_run = [&] {
+    tuning->others.resize(tuning->run_bytes);
+    bring_to_caches(tuning->others);
+    bring_to_caches(memory.input());
+  };
+  return ways[tuning->tuner.choose(task, candidates, {.before_run = before_run})].make();
 }
 
 }  // namespace

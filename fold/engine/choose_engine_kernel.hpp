@@ -1,18 +1,19 @@
-// Which way the engine computes what can be computed in several (private to the engine).
+// Which kernel the engine computes a task with: oneDNN's, Winograd's, a product, or for several tasks at once the fused
+// inverted residual block (private to the engine). ops/conv/tuner.hpp times them.
 #pragma once
 
 #include <vector>
 
 #include "core/tensor.hpp"
-#include "ops/conv/tune_cache.hpp"
 #include "fold/engine/steps.hpp"
+#include "ops/conv/tuner.hpp"
 
 namespace pleat {
 
 struct Tuning {
   explicit Tuning(const EngineNetwork& network);
 
-  TuneCache cache;
+  Tuner tuner;
   std::size_t run_bytes;            ///< What a run of the network reads: its weights, and two large values.
   AlignedVector<std::byte> others;  ///< So much memory, once something has to be timed.
 };

@@ -1,6 +1,7 @@
-// Which algorithm computes a convolution in training, pass by pass. All give the same up to rounding, so which is
-// chosen decides the bits of a run, and is part of its recipe as a text: three letters (forward, backward to the input,
-// backward to the weights) for each convolution that has a choice, in the graph's order.
+// Which algorithm (direct, Winograd or product) computes a convolution in training, pass by pass. All give the same up
+// to rounding, so the choice decides the bits of a run and is part of its recipe, as a text: three letters (forward,
+// backward to the input, backward to the weights) for each convolution that has a choice, in the graph's order. Here
+// are the candidates and the choice by rule; ops/conv/tune_training.hpp chooses by timing.
 #pragma once
 
 #include <string>
@@ -9,24 +10,10 @@
 
 #include "core/graph.hpp"
 #include "core/tensor.hpp"
+#include "ops/conv/algorithm.hpp"
 #include "ops/exec/plan.hpp"
 
 namespace pleat {
-
-/// The letter that stands for it.
-enum class Algorithm : char {
-  direct = 'd',
-  winograd2 = '2',  ///< F(2x2,3x3), ops/conv/winograd/winograd_pass.hpp.
-  winograd4 = '4',  ///< F(4x4,3x3).
-  product = 'p',    ///< ops/conv/pointwise_conv2d.hpp.
-};
-inline constexpr Algorithm kAlgorithms[] = {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4,
-                                            Algorithm::product};
-
-struct ConvAlgorithms {
-  Algorithm forward = Algorithm::direct, backward_data = Algorithm::direct, backward_weights = Algorithm::direct;
-  bool operator==(const ConvAlgorithms&) const = default;
-};
 
 /// A convolution that has a choice, as training meets it: 3x3 or 1x1 with stride 1 and no groups.
 struct TrainingConv {

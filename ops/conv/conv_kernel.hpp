@@ -10,7 +10,7 @@
 #include "core/graph.hpp"
 #include "core/simd/bf16.hpp"
 #include "core/tensor.hpp"
-#include "ops/conv/choose_training_algorithm.hpp"
+#include "ops/conv/algorithm.hpp"
 #include "ops/conv/conv_hooks.hpp"
 
 namespace pleat {

@@ -1,7 +1,18 @@
-// Choices that were made by timing, remembered in a small file so that they are timed once on a machine:
-// $XDG_CACHE_HOME/pleat/tune.json, or ~/.cache/pleat/tune.json. One table for each processor, thread count and library;
-// in it a text for each shape. A file that cannot be read, or a home that cannot be written, costs the time to choose
-// again, never a run.
+// The choices that were made by timing, remembered in one file for training and the engine, so that each is timed once
+// on a machine: $XDG_CACHE_HOME/pleat/tune.json, or ~/.cache/pleat/tune.json. The file has one table for each
+// combination of processor, thread count, oneDNN version and version of Pleat's kernels; a table has the chosen
+// candidate's name for each task.
+//
+// Version of the kernels   a hash over the sources of all kernels, which the Makefile writes into a generated header:
+// when
+//                          a kernel changes, what was timed before belongs to another table and is timed again.
+// Threads and processes    may save at the same time. A lock file beside the table file makes them do so in turn; each
+//                          reads the file again before it adds its own choices, and replaces it by a rename. So no
+//                          choice is lost, and nobody reads half a file.
+// Damage                   costs the damaged lines alone (see read_tables in the .cpp). A file that cannot be read, or
+// a
+//                          home that cannot be written, costs the time to choose again, never a run. The file may be
+//                          deleted at any time.
 #pragma once
 
 #include <map>
@@ -18,11 +29,11 @@ class TuneCache {
   TuneCache(const TuneCache&) = delete;
   TuneCache& operator=(const TuneCache&) = delete;
 
-  /// What was chosen for `shape`; empty if nothing was.
-  std::string find(const std::string& shape) const;
-  void remember(const std::string& shape, const std::string& choice);
+  /// The name of what was chosen for `task`; empty if nothing was.
+  std::string find(const std::string& task) const;
+  void remember(const std::string& task, const std::string& choice);
 
-  /// Adds what is new to the file, which others may have changed meanwhile.
+  /// Adds what is new to the file. Does not throw: where that fails, the choices are timed again another time.
   void save();
 
  private:

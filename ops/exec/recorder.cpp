@@ -12,6 +12,7 @@
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/conv/border_conv2d.hpp"
+#include "ops/conv/choose_training_algorithm.hpp"
 #include "ops/convert.hpp"
 #include "ops/exec/norms.hpp"
 #include "ops/flatten.hpp"

@@ -63,7 +63,7 @@ expect_nothing "ops include core, ops" "$(includes_besides ops '(core|ops)/')"
 expect_nothing "models include core, models, ops/spec" "$(includes_besides models '(core|models)/|ops/spec\.hpp"')"
 expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/')"
 # The plain C++ of some ops, and the ways to compute convolutions that the engine shares with training.
-shared_ops='ops/(spec|model_file|add|alpha_act|convert|shortcut|activation|conv/border_conv2d|conv/window)\.hpp|ops/conv/(winograd|gemm)/'
+shared_ops='ops/(spec|model_file|add|alpha_act|convert|shortcut|activation|conv/border_conv2d|conv/window|conv/tuner)\.hpp|ops/conv/(winograd|gemm)/'
 expect_nothing "fold includes core, fold, ops/spec, ops/model_file, and what the engine shares with training" \
   "$(includes_besides fold "(core|fold)/|$shared_ops")"
 expect_nothing "only tools/commands include tools/commands" \
