@@ -115,13 +115,15 @@ TEST_CASE("cache of choices: a damaged file loses the damaged lines alone") {
     for (const auto& [machine, table] : before.items())
       for (const auto& [task, choice] : table.items())
         missing += !(after.contains(machine) && after[machine].contains(task) && after[machine][task] == choice);
-    CHECK(missing <= 2);  // all tables here have two
+    const std::size_t line_begin = at == 0 ? 0 : whole.rfind('\n', at - 1) + 1;
+    const bool begins_table = whole.substr(line_begin, whole.find('\n', at) - line_begin).ends_with('{');
+    CHECK(missing <= (begins_table ? 2 : 1));  // all tables here have two
     if (at < whole.find("\n \"another")) CHECK(after["another machine"] == before["another machine"]);
   }
   // Cut off anywhere, all lines before the cut are kept.
-  home.write(whole.substr(0, whole.find(",\n  \"quoted")));
+  home.write(whole.substr(0, whole.find(",\n  \"task\": \"theirs")));
   remember_two(2);
-  CHECK(Json::parse(home.text())["another machine"] == Json::object({{"task", "theirs"}}));
+  CHECK(Json::parse(home.text())["another machine"] == Json::object({{"quoted \" é", "\\"}}));
 }
 
 TEST_CASE("cache of choices: deep nesting neither overflows the stack nor costs other tables") {
