@@ -10,15 +10,16 @@ namespace {
 
 // gemm, with the longer side of c cut into a part a thread.
 template <class T>
-void parallel_gemm(T* c, int64_t ldc, const T* a, int64_t lda, Transpose ta, const T* b, int64_t ldb, Transpose tb,
-                   int64_t m, int64_t n, int64_t k, T beta) {
+void parallel_gemm(T* c, int64_t ldc, Factor<T> a, Factor<T> b, int64_t m, int64_t n, int64_t k, T beta) {
   const bool by_rows = m >= n;
   parallel_for(by_rows ? m : n, [&](int64_t begin, int64_t end, int) {
-    if (by_rows)
-      gemm(c + begin * ldc, ldc, a + begin * (ta == Transpose::yes ? 1 : lda), lda, ta, b, ldb, tb, end - begin, n, k,
-           beta);
-    else
-      gemm(c + begin, ldc, a, lda, ta, b + begin * (tb == Transpose::yes ? ldb : 1), ldb, tb, m, end - begin, k, beta);
+    if (by_rows) {
+      const int64_t row = a.transpose == Transpose::yes ? 1 : a.ld;
+      gemm(c + begin * ldc, ldc, {a.data + begin * row, a.ld, a.transpose}, b, end - begin, n, k, beta);
+    } else {
+      const int64_t column = b.transpose == Transpose::yes ? b.ld : 1;
+      gemm(c + begin, ldc, a, {b.data + begin * column, b.ld, b.transpose}, m, end - begin, k, beta);
+    }
   });
 }
 
@@ -29,21 +30,18 @@ void linear_forward(std::span<T> y, std::span<const T> x, std::span<const T> wei
                     int64_t in, const Linear& op) {
   if (op.bias)
     for (int64_t i = 0; i < n; ++i) std::copy_n(bias.data(), op.out, y.data() + i * op.out);
-  parallel_gemm(y.data(), op.out, x.data(), in, Transpose::no, weight.data(), in, Transpose::yes, n, op.out, in,
+  parallel_gemm(y.data(), op.out, {x.data(), in}, {weight.data(), in, Transpose::yes}, n, op.out, in,
                 op.bias ? T{1} : T{0});
 }
 
 template <class T>
 void linear_backward(std::span<T> dx, std::span<T> dweight, std::span<T> dbias, std::span<const T> dy,
                      std::span<const T> x, std::span<const T> weight, int64_t n, int64_t in, const Linear& op) {
-  parallel_gemm(dweight.data(), in, dy.data(), op.out, Transpose::yes, x.data(), in, Transpose::no, op.out, in, n,
-                T{1});
+  parallel_gemm(dweight.data(), in, {dy.data(), op.out, Transpose::yes}, {x.data(), in}, op.out, in, n, T{1});
   if (op.bias)
     for (int64_t i = 0; i < n; ++i)
       for (int64_t o = 0; o < op.out; ++o) dbias[o] += dy[i * op.out + o];
-  if (!dx.empty())
-    parallel_gemm(dx.data(), in, dy.data(), op.out, Transpose::no, weight.data(), in, Transpose::no, n, in, op.out,
-                  T{0});
+  if (!dx.empty()) parallel_gemm(dx.data(), in, {dy.data(), op.out}, {weight.data(), in}, n, in, op.out, T{0});
 }
 
 #define PLEAT_INSTANTIATE(T)                                                                                      \

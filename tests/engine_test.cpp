@@ -249,7 +249,7 @@ TEST_CASE("engine: untimed, the last two of these cases are computed by Winograd
   const auto kernels = [](const char* text, int64_t batch, Dtype dtype = Dtype::f32) {
     std::string all;
     Engine engine(random_model(small_graph(text), 1), {.batch = batch, .dtype = dtype, .tune = false});
-    for (const Engine::Step& step : engine.steps()) all += step.kernel + "; ";
+    for (const Engine::StepInfo& step : engine.steps()) all += step.kernel + "; ";
     return all;
   };
   const auto *winograd = std::end(kCases) - 2, *product = std::end(kCases) - 1;
@@ -301,10 +301,10 @@ TEST_CASE("engine: random networks agree with the naive evaluator") {
 TEST_CASE("engine: a ResNet's block is two primitives, and nothing of ResNet-20 stays unfused") {
   const Model model = random_model(make_model("resnet20", {3, 32, 32}, 10), 3);
   Engine engine(model, {.tune = false});
-  for (const Engine::Step& step : engine.steps()) CHECK(step.kind != "add");
+  for (const Engine::StepInfo& step : engine.steps()) CHECK(step.kind != "add");
   CHECK(engine.steps().size() == 19 + 2 + 2);  // convolutions, option A skips, pooling and classifier
   int64_t total = 0;
-  for (const Engine::Step& step : engine.steps()) total += step.macs;
+  for (const Engine::StepInfo& step : engine.steps()) total += step.macs;
   CHECK(total == macs(model.graph));
   CHECK(difference(model, 1) < 1e-5);
 }

@@ -28,7 +28,7 @@ Json profile(const Timed& timed) {
   Json steps = Json::array();
   double limit = 0;  // seconds
   for (std::size_t i = 0; i < timed.step_seconds.size(); ++i) {
-    const Engine::Step& step = timed.engine.steps()[i];
+    const Engine::StepInfo& step = timed.engine.steps()[i];
     const double seconds = timed.step_seconds[i] / static_cast<double>(timed.seconds.size());
     const double gflop = 2e-9 * static_cast<double>(step.macs), gflops = gflop / seconds;
     limit += gflop / timed.peak.gflops;

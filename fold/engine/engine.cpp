@@ -79,15 +79,15 @@ class Engine::Impl {
   const std::shared_ptr<const Program>& program() const { return program_; }
 
   std::span<float> input, output;
-  std::vector<Step> steps;
+  std::vector<StepInfo> steps;
 
  private:
-  void add(Step step, bool shared, Work work) {
-    steps.push_back(std::move(step));
+  void add(StepInfo info, bool shared, Work work) {
+    steps.push_back(std::move(info));
     work_.push_back({std::move(work), shared});
   }
 
-  Step describe(const EngineStep& step) const {
+  StepInfo describe(const EngineStep& step) const {
     const EngineNetwork& net = program_->network;
     const bool computes = step.kind != "alpha_act" || step.task.activation < 0;  // not what follows the task's op
     int64_t macs = 0;
@@ -129,7 +129,7 @@ const Nhwc& Engine::output_shape() const {
 std::span<float> Engine::input() {
   return impl_->input;
 }
-const std::vector<Engine::Step>& Engine::steps() const {
+const std::vector<Engine::StepInfo>& Engine::steps() const {
   return impl_->steps;
 }
 

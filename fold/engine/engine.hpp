@@ -51,13 +51,13 @@ class Engine {
   std::span<const float> run();
 
   /// What a call does, in order.
-  struct Step {
+  struct StepInfo {
     std::string name;    ///< Of the node that computes.
     std::string kind;    ///< "conv2d+add+alpha_act": the node and what is fused behind it.
     std::string kernel;  ///< oneDNN's name of the implementation, or "pleat".
     int64_t macs = 0;    ///< Of the whole batch.
   };
-  const std::vector<Step>& steps() const;
+  const std::vector<StepInfo>& steps() const;
 
   /// As run(), and adds the time of each step to `seconds`, which has one entry a step.
   std::span<const float> run(std::span<double> seconds);

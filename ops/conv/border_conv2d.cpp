@@ -14,11 +14,15 @@ namespace {
 
 using Parts = std::array<BorderPart, 3>;  // before, all, after
 
-Parts parts(int64_t inputs, int64_t outputs, int kernel, int stride, int pad, int64_t ring_before, int64_t ring_after,
-            int64_t reach_before, int64_t reach_after) {
-  return {{{0, ring_before, ring_before, 0, 0, reach_before},
-           {0, outputs, 1, -pad, stride, kernel},
-           {outputs - ring_after, ring_after, ring_after, inputs - reach_after, 0, reach_after}}};
+// What a side of the picture corrects: so many positions of the output, by inputs so far from the border.
+struct Side {
+  int64_t ring, reach;
+};
+
+Parts parts(const BorderConv2d& op, int64_t inputs, int64_t outputs, int pad, const Side& before, const Side& after) {
+  return {{{0, before.ring, before.ring, 0, 0, before.reach},
+           {0, outputs, 1, -pad, op.stride, op.kernel},
+           {outputs - after.ring, after.ring, after.ring, inputs - after.reach, 0, after.reach}}};
 }
 
 int64_t class_of(int64_t p, int64_t positions, int64_t before, int64_t after) {
@@ -141,22 +145,22 @@ void for_pictures(int64_t begin, int64_t end, const Run& run) {
 }
 
 // Up to kPixels neighbours of the ring, in a row or in a column.
-struct Piece {
+struct Segment {
   int64_t n, r, c, size;
   bool in_row;
-  Piece one(int64_t p) const { return {n, r + (in_row ? 0 : p), c + (in_row ? p : 0), 1, in_row}; }
+  Segment one(int64_t p) const { return {n, r + (in_row ? 0 : p), c + (in_row ? p : 0), 1, in_row}; }
 };
 
 // The ring, cut: its rows whole, and of its columns what lies between.
-struct Pieces {
-  explicit Pieces(const BorderGeometry& g)
+struct Segments {
+  explicit Segments(const BorderGeometry& g)
       : rows(g.ring.top + g.ring.bottom),
         between(g.y.h - rows),
         a_row((g.y.w + kPixels - 1) / kPixels),
         a_column((between + kPixels - 1) / kPixels),
         count(rows * a_row + (g.ring.left + g.ring.right) * a_column) {}
 
-  Piece at(const BorderGeometry& g, int64_t i) const {
+  Segment at(const BorderGeometry& g, int64_t i) const {
     const int64_t n = i / count;
     i %= count;
     if (i < rows * a_row) {
@@ -180,27 +184,27 @@ Taps inside(int64_t first, int64_t step, int64_t size, int64_t extent) {
 }
 
 // Calls run(tap, the neighbours for which it lies inside the picture, index in x for neighbour 0, distance in x from
-// one to the next) for the taps of a patch that holds a piece; of more than one pixel along what slides.
+// one to the next) for the taps of a patch that holds a segment; of more than one pixel along what slides.
 template <class Run>
-void for_each_tap(const BorderGeometry& g, const BorderPatch& patch, const Piece& piece, const Run& run) {
-  const int64_t top = patch.rows.window(piece.r), left = patch.columns.window(piece.c);
-  const int64_t first = patch.tap(piece.r, piece.c), along = piece.in_row ? patch.columns.step : patch.rows.step;
+void for_each_tap(const BorderGeometry& g, const BorderPatch& patch, const Segment& segment, const Run& run) {
+  const int64_t top = patch.rows.window(segment.r), left = patch.columns.window(segment.c);
+  const int64_t first = patch.tap(segment.r, segment.c), along = segment.in_row ? patch.columns.step : patch.rows.step;
   for (int64_t u = 0; u < patch.rows.taps; ++u)
     for (int64_t v = 0; v < patch.columns.taps; ++v) {
       const int64_t row = top + u, column = left + v;
       const Taps in_picture =
-          piece.in_row ? inside(column, along, piece.size, g.x.w) : inside(row, along, piece.size, g.x.h);
-      if (piece.in_row ? row < 0 || row >= g.x.h : column < 0 || column >= g.x.w) continue;
+          segment.in_row ? inside(column, along, segment.size, g.x.w) : inside(row, along, segment.size, g.x.h);
+      if (segment.in_row ? row < 0 || row >= g.x.h : column < 0 || column >= g.x.w) continue;
       if (in_picture.begin < in_picture.end)
-        run(first + u * patch.columns.taps + v, in_picture, ((piece.n * g.x.h + row) * g.x.w + column) * g.x.c,
-            along * (piece.in_row ? 1 : g.x.w) * g.x.c);
+        run(first + u * patch.columns.taps + v, in_picture, ((segment.n * g.x.h + row) * g.x.w + column) * g.x.c,
+            along * (segment.in_row ? 1 : g.x.w) * g.x.c);
     }
 }
 
 // The same for all patches that hold an output pixel of the first picture: run(tap, index in x).
 template <class Run>
 void for_each_tap(const BorderGeometry& g, int64_t pixel, const Run& run) {
-  const Piece one{0, pixel / g.y.w, pixel % g.y.w, 1, true};
+  const Segment one{0, pixel / g.y.w, pixel % g.y.w, 1, true};
   for (const BorderPatch& patch : g.patches)
     if (patch.rows.holds(one.r) && patch.columns.holds(one.c))
       for_each_tap(g, patch, one, [&](int64_t tap, Taps, int64_t at, int64_t) { run(tap, at); });
@@ -223,10 +227,8 @@ BorderGeometry::BorderGeometry(const Nhwc& x_shape, const BorderConv2d& op)
       taps(0),
       row_classes(classes(y.h, ring.top, ring.bottom)),
       column_classes(classes(y.w, ring.left, ring.right)) {
-  const Parts rows =
-      parts(x.h, y.h, op.kernel, op.stride, op.pad.top, ring.top, ring.bottom, op.reach.top, op.reach.bottom);
-  const Parts columns =
-      parts(x.w, y.w, op.kernel, op.stride, op.pad.left, ring.left, ring.right, op.reach.left, op.reach.right);
+  const Parts rows = parts(op, x.h, y.h, op.pad.top, {ring.top, op.reach.top}, {ring.bottom, op.reach.bottom});
+  const Parts columns = parts(op, x.w, y.w, op.pad.left, {ring.left, op.reach.left}, {ring.right, op.reach.right});
   std::size_t patch = 0;
   for (std::size_t i = 0; i < 3; ++i)
     for (std::size_t j = 0; j < 3; ++j) {
@@ -260,33 +262,33 @@ void border_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const
   });
   if (g.taps == 0) return;
   const int64_t in = x_shape.c / op.groups, out = op.out / op.groups;
-  const auto add = [&](const BorderPatch& patch, const Piece& piece, int64_t o, int64_t lanes) {
+  const auto add = [&](const BorderPatch& patch, const Segment& segment, int64_t o, int64_t lanes) {
     std::array<C, kPixels * kLanes> sum{};
-    for_each_tap(g, patch, piece, [&](int64_t tap, Taps of, int64_t from, int64_t step) {
+    for_each_tap(g, patch, segment, [&](int64_t tap, Taps of, int64_t from, int64_t step) {
       add_products<T>(&sum[of.begin * kLanes], x.data() + from + of.begin * step + o / out * in, step,
                       weight.data() + tap * in * op.out + o, in, op.out, of.end - of.begin, lanes);
     });
-    for (int64_t p = 0; p < piece.size; ++p) {
-      const Piece at = piece.one(p);
+    for (int64_t p = 0; p < segment.size; ++p) {
+      const Segment at = segment.one(p);
       T* to = y.data() + ((at.n * g.y.h + at.r) * g.y.w + at.c) * op.out + o;
       for (int64_t lane = 0; lane < lanes; ++lane) to[lane] = T(to[lane] + sum[p * kLanes + lane]);
     }
   };
-  const Pieces pieces(g);
-  parallel_for(pieces.count * g.y.n, [&](int64_t begin, int64_t end, int) {
+  const Segments segments(g);
+  parallel_for(segments.count * g.y.n, [&](int64_t begin, int64_t end, int) {
     for (int64_t o = 0, lanes; o < op.out; o += lanes) {
       lanes = std::min(kLanes, out - o % out);
       for (int64_t i = begin; i < end; ++i) {
-        const Piece piece = pieces.at(g, i);
+        const Segment segment = segments.at(g, i);
         for (const BorderPatch& patch : g.patches) {
-          const bool slides = (piece.in_row ? patch.columns : patch.rows).step > 0;
-          if (!(piece.in_row ? patch.rows.holds(piece.r) : patch.columns.holds(piece.c))) continue;
+          const bool slides = (segment.in_row ? patch.columns : patch.rows).step > 0;
+          if (!(segment.in_row ? patch.rows.holds(segment.r) : patch.columns.holds(segment.c))) continue;
           if (slides) {
-            add(patch, piece, o, lanes);
+            add(patch, segment, o, lanes);
             continue;
           }
-          for (int64_t p = 0; p < piece.size; ++p)
-            if (const Piece one = piece.one(p); patch.rows.holds(one.r) && patch.columns.holds(one.c))
+          for (int64_t p = 0; p < segment.size; ++p)
+            if (const Segment one = segment.one(p); patch.rows.holds(one.r) && patch.columns.holds(one.c))
               add(patch, one, o, lanes);
         }
       }

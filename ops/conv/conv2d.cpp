@@ -70,15 +70,9 @@ void for_each_run(const Geometry& g, int group, int64_t begin, int64_t end, cons
   }
 }
 
-template <class T>
-struct Matrix {
-  const T* data;
-  int64_t ld;
-};
-
 // The columns of the output pixels [begin, end), built in `buffer` unless x holds them already.
 template <class T>
-Matrix<T> columns(T* buffer, const T* x, const Geometry& g, int group, int64_t begin, int64_t end) {
+Factor<T> columns(T* buffer, const T* x, const Geometry& g, int group, int64_t begin, int64_t end) {
   if (g.is_product) return {x + begin * g.x.c + group * g.in, g.x.c};
   if (g.op.pad != Padding{}) std::fill_n(buffer, (end - begin) * g.k, T{0});
   for_each_run(g, group, begin, end,
@@ -120,9 +114,9 @@ void conv2d_forward(std::span<T> y, std::span<const T> x, std::span<const T> wei
     if (!bias.empty())
       for (int64_t pixel = begin; pixel < end; ++pixel) std::copy_n(bias.data(), op.out, y.data() + pixel * op.out);
     for (int group = 0; group < op.groups; ++group) {
-      const Matrix<T> cols = columns(columns_of(workspace, g, thread), x.data(), g, group, begin, end);
-      gemm(y.data() + begin * op.out + group * g.out, op.out, cols.data, cols.ld, Transpose::no,
-           packed + group * g.out * g.k, g.k, Transpose::yes, end - begin, g.out, g.k, T(bias.empty() ? 0 : 1));
+      const Factor<T> cols = columns(columns_of(workspace, g, thread), x.data(), g, group, begin, end);
+      gemm(y.data() + begin * op.out + group * g.out, op.out, cols, {packed + group * g.out * g.k, g.k, Transpose::yes},
+           end - begin, g.out, g.k, T(bias.empty() ? 0 : 1));
     }
   });
 }
@@ -136,8 +130,8 @@ void conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<cons
   pack_weights(packed, weight.data(), g);
   // Gradients of the columns of the output pixels [begin, end).
   const auto column_gradients = [&](T* to, int64_t ld, int group, int64_t begin, int64_t end) {
-    gemm(to, ld, dy.data() + begin * op.out + group * g.out, op.out, Transpose::no, packed + group * g.out * g.k, g.k,
-         Transpose::no, end - begin, g.k, g.out, T{0});
+    gemm(to, ld, {dy.data() + begin * op.out + group * g.out, op.out}, {packed + group * g.out * g.k, g.k}, end - begin,
+         g.k, g.out, T{0});
   };
   if (g.is_product) {
     for_each_tile(g, [&](int64_t begin, int64_t end, int) {
@@ -174,9 +168,9 @@ void conv2d_backward_weights(std::span<T> dweight, std::span<T> dbias, std::span
   for_each_tile(g, [&](int64_t begin, int64_t end, int thread) {
     T* partial = partials + thread * g.partial();
     for (int group = 0; group < op.groups; ++group) {
-      const Matrix<T> cols = columns(columns_of(workspace, g, thread), x.data(), g, group, begin, end);
-      gemm(partial + group * g.out * g.k, g.k, dy.data() + begin * op.out + group * g.out, op.out, Transpose::yes,
-           cols.data, cols.ld, Transpose::no, g.out, g.k, end - begin, T{1});
+      const Factor<T> cols = columns(columns_of(workspace, g, thread), x.data(), g, group, begin, end);
+      gemm(partial + group * g.out * g.k, g.k, {dy.data() + begin * op.out + group * g.out, op.out, Transpose::yes},
+           cols, g.out, g.k, end - begin, T{1});
     }
     if (!dbias.empty()) add_rows(partial + g.weights(), dy.data() + begin * op.out, end - begin, op.out);
   });

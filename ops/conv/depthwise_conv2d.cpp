@@ -153,15 +153,16 @@ bool picture_by_picture(const Code<T>& code, const Correlation& g) {
   return code.in_tiles && g.out.n % num_threads() == 0 && code.rows(g.out) > rows_a_hook(g.out);
 }
 
-// One direction, ready to run: parameters in the order of the code, a unit at a time.
+// A correlation ready to run: with the code for its sizes, and the workspace where its parameters lie in the order that
+// this code wants.
 template <class T>
-struct Direction {
+struct ReadyCorrelation {
   using C = compute_t<T>;
   const Correlation g;
   const Code<T> code;
   const Workspace<C> workspace;
 
-  Direction(const Correlation& correlation, std::span<C> buffer)
+  ReadyCorrelation(const Correlation& correlation, std::span<C> buffer)
       : g(correlation), code(code_for<T>(g)), workspace(code.slots, g.kernel * g.kernel, buffer.data()) {}
 
   void pack(std::span<const C> weight, std::span<const C> bias, bool turn) const {
@@ -211,7 +212,7 @@ struct Direction {
 };
 
 template <class T>
-void correlate(std::span<T> out, std::span<const T> in, const Direction<T>& to, const PieceHook& before,
+void correlate(std::span<T> out, std::span<const T> in, const ReadyCorrelation<T>& to, const PieceHook& before,
                const PieceHook& after) {
   const Correlation& g = to.g;
   if (!before || !picture_by_picture(to.code, g)) {
@@ -256,7 +257,7 @@ void depthwise_conv2d_forward(std::span<T> y, std::span<const T> x, std::span<co
                               std::span<const compute_t<T>> bias, const Nhwc& x_shape, const DepthwiseConv2d& op,
                               std::span<compute_t<T>> workspace, const PieceHooks& hooks) {
   check<T>(x_shape, op, x, y, weight, bias, workspace);
-  const Direction<T> to(forward_of(x_shape, op), workspace);
+  const ReadyCorrelation<T> to(forward_of(x_shape, op), workspace);
   to.pack(weight, bias, false);
   correlate(y, x, to, hooks.x, hooks.y);
 }
@@ -265,7 +266,7 @@ template <class T>
 void depthwise_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::span<const compute_t<T>> weight,
                                     const Nhwc& x_shape, const DepthwiseConv2d& op, std::span<compute_t<T>> workspace) {
   check<T>(x_shape, op, dx, dy, weight, {}, workspace);
-  const Direction<T> to(backward_of(x_shape, op), workspace);
+  const ReadyCorrelation<T> to(backward_of(x_shape, op), workspace);
   to.pack(weight, {}, true);
   correlate(dx, dy, to, {}, {});
 }
@@ -275,7 +276,7 @@ void depthwise_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::spa
                                        std::span<const T> dy, std::span<const T> x, const Nhwc& x_shape,
                                        const DepthwiseConv2d& op, std::span<compute_t<T>> workspace) {
   check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
-  const Direction<T> from(forward_of(x_shape, op), workspace);
+  const ReadyCorrelation<T> from(forward_of(x_shape, op), workspace);
   from.clear_sums();
   parallel_for(from.code.count,
                [&](int64_t begin, int64_t end, int thread) { from.add_sums(dy, x, begin, end, thread); });
@@ -289,7 +290,7 @@ void depthwise_conv2d_backward(const DepthwiseGradients<T>& gradients, std::span
   const auto& [dx, dweight, dbias] = gradients;
   check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
   if (!dx.empty()) check<T>(x_shape, op, dx, dy, weight, {}, workspace);
-  const Direction<T> from(forward_of(x_shape, op), workspace.first(workspace.size() / 2)),
+  const ReadyCorrelation<T> from(forward_of(x_shape, op), workspace.first(workspace.size() / 2)),
       to(backward_of(x_shape, op), workspace.last(workspace.size() / 2));
   from.clear_sums();
   if (!dx.empty()) to.pack(weight, {}, true);

@@ -70,7 +70,7 @@ constexpr int64_t kFar = 2 << 20;
 /// The kHeight x kWidth pixels of a picture that a tile reads or writes, `outside` for those that are outside. The next
 /// tile is kDown rows below or kAcross columns to the right.
 template <class T, int64_t kHeight, int64_t kWidth, int64_t kDown, int64_t kAcross>
-struct Window {
+struct TilePixels {
   T* at[kHeight][kWidth] = {};
   int64_t x = -1;      // the column that `at` is for, if all is inside: other tiles with all inside need but a shift
   int64_t shift = 0;   // from there
@@ -99,8 +99,8 @@ struct Window {
   }
 };
 
-// Calls body(input's window, output's window, slot, channel) for each block of each tile in rows [begin, end) of them.
-// kPhase: how far past an input pixel, before the division by kUp, the first tap of output pixel 0 is.
+// Calls body(the input's pixels, the output's pixels, slot, channel) for each block of each tile in rows [begin, end)
+// of them. kPhase: how far past an input pixel, before the division by kUp, the first tap of output pixel 0 is.
 template <int kBytes, int kKernel, int kStride, int kUp, int kPhase, class T, class Out, class Body>
 [[gnu::always_inline]] inline void for_blocks(const Correlation& g, const T* in, const T* zeros, Out* out, Out* outside,
                                               int64_t begin, int64_t end, const Body& body) {
@@ -111,8 +111,8 @@ template <int kBytes, int kKernel, int kStride, int kUp, int kPhase, class T, cl
   const int64_t channels = g.in.c, rows = tile_rows(g) / g.out.n;
   for (int64_t row = begin; row < end; ++row) {
     const int64_t picture = row / rows, oy = row % rows * kRows;
-    Window<const T, kHeight, kWidth, kRows * kStride / kUp, kCols * kStride / kUp> seen;
-    Window<Out, kRows, kCols, kRows, kCols> tile;
+    TilePixels<const T, kHeight, kWidth, kRows * kStride / kUp, kCols * kStride / kUp> seen;
+    TilePixels<Out, kRows, kCols, kRows, kCols> tile;
     for (int64_t ox = 0; ox < g.out.w; ox += kCols) {
       seen.move(g.in, in + picture * g.in.h * g.in.w * channels, (oy * kStride - g.top - kPhase) / kUp,
                 (ox * kStride - g.left - kPhase) / kUp, zeros);

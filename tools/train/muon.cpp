@@ -46,14 +46,14 @@ void orthogonalise(std::span<float> x, int64_t rows, std::span<float> scratch) {
   const bool tall = rows > columns;  // then the iteration is on the transpose: X <- X (a + b A + c A^2), A = X^T X
   for (int i = 0; i < kIterations; ++i) {
     const Transpose first = tall ? Transpose::yes : Transpose::no, second = tall ? Transpose::no : Transpose::yes;
-    gemm(gram, side, from, columns, first, from, columns, second, side, side, std::max(rows, columns), 0.0f);
-    gemm(factor, side, gram, side, Transpose::no, gram, side, Transpose::no, side, side, side, 0.0f);
+    gemm(gram, side, {from, columns, first}, {from, columns, second}, side, side, std::max(rows, columns), 0.0f);
+    gemm(factor, side, {gram, side}, {gram, side}, side, side, side, 0.0f);
     combine(factor, kC, gram, kB, side * side);
     for (int64_t d = 0; d < side; ++d) factor[d * side + d] += kA;
     if (tall)
-      gemm(to, columns, from, columns, Transpose::no, factor, side, Transpose::no, rows, columns, side, 0.0f);
+      gemm(to, columns, {from, columns}, {factor, side}, rows, columns, side, 0.0f);
     else
-      gemm(to, columns, factor, side, Transpose::no, from, columns, Transpose::no, rows, columns, side, 0.0f);
+      gemm(to, columns, {factor, side}, {from, columns}, rows, columns, side, 0.0f);
     std::swap(from, to);
   }
   if (from != x.data()) std::copy_n(from, x.size(), x.data());

@@ -23,22 +23,21 @@ void use_one_blas_thread() {
 }  // namespace
 
 template <class T>
-void gemm(T* c, int64_t ldc, const T* a, int64_t lda, Transpose ta, const T* b, int64_t ldb, Transpose tb, int64_t m,
-          int64_t n, int64_t k, T beta) {
-  const int64_t largest = std::max({m, n, k, lda, ldb, ldc});
+void gemm(T* c, int64_t ldc, const Factor<T>& a, const Factor<T>& b, int64_t m, int64_t n, int64_t k, T beta) {
+  const int64_t largest = std::max({m, n, k, a.ld, b.ld, ldc});
   PLEAT_CHECK(largest <= std::numeric_limits<int>::max(), "gemm: size ", largest, " does not fit an int");
   use_one_blas_thread();
   const auto i = [](int64_t size) { return static_cast<int>(size); };
   if constexpr (sizeof(T) == sizeof(float))
-    cblas_sgemm(CblasRowMajor, flag(ta), flag(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c, i(ldc));
+    cblas_sgemm(CblasRowMajor, flag(a.transpose), flag(b.transpose), i(m), i(n), i(k), 1, a.data, i(a.ld), b.data,
+                i(b.ld), beta, c, i(ldc));
   else
-    cblas_dgemm(CblasRowMajor, flag(ta), flag(tb), i(m), i(n), i(k), 1, a, i(lda), b, i(ldb), beta, c, i(ldc));
+    cblas_dgemm(CblasRowMajor, flag(a.transpose), flag(b.transpose), i(m), i(n), i(k), 1, a.data, i(a.ld), b.data,
+                i(b.ld), beta, c, i(ldc));
 }
 
-template void gemm(float*, int64_t, const float*, int64_t, Transpose, const float*, int64_t, Transpose, int64_t,
-                   int64_t, int64_t, float);
-template void gemm(double*, int64_t, const double*, int64_t, Transpose, const double*, int64_t, Transpose, int64_t,
-                   int64_t, int64_t, double);
+template void gemm(float*, int64_t, const Factor<float>&, const Factor<float>&, int64_t, int64_t, int64_t, float);
+template void gemm(double*, int64_t, const Factor<double>&, const Factor<double>&, int64_t, int64_t, int64_t, double);
 
 std::string blas_version() {
   return openblas_get_config();

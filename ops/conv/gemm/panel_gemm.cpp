@@ -5,18 +5,18 @@
 namespace pleat {
 namespace {
 
-// A block of c and what it is made from, with distances in floats.
-struct Block {
+// A tile of c and what it is made from, with distances in floats.
+struct RegisterTile {
   float* c;
   const float *a, *b;
   int64_t k, a_step, b_panel, c_panel;  // a_step: from 16 columns of a (rows, if transposed) to the next
   bool accumulate;
 };
 
-// One block of kRows rows and kPanels panels, summed in registers of type V. kRow and kColumn are the distances in `a`
+// One tile of kRows rows and kPanels panels, summed in registers of type V. kRow and kColumn are the distances in `a`
 // from row to row and from column to column.
 template <class V, int kRows, int kPanels, int kRow, int kColumn>
-[[gnu::always_inline]] inline void multiply_block(Block s) {
+[[gnu::always_inline]] inline void multiply_tile(RegisterTile s) {
   constexpr int kWidth = kWidthOf<V>, kVectors = kPanels * kPanel / kWidth;
   const auto panel = [](int vector) { return vector * kWidth / kPanel; };
   const auto column = [](int vector) { return vector * kWidth % kPanel; };
@@ -49,22 +49,22 @@ template <class V, int kRows, int kPanels, int kRow, int kColumn>
 
 // All m rows of kPanels panels of c.
 template <class V, int kRows, int kPanels>
-[[gnu::always_inline]] inline void multiply_strip(Block s, Transpose ta, int64_t m) {
+[[gnu::always_inline]] inline void multiply_strip(RegisterTile s, Transpose ta, int64_t m) {
   const float* a = s.a;
   for (int64_t row = 0; row < m; row += kRows, s.c += kRows * kPanel) {
     if (ta == Transpose::no) {
       s.a = a + row * kPanel;
-      multiply_block<V, kRows, kPanels, kPanel, 1>(s);
+      multiply_tile<V, kRows, kPanels, kPanel, 1>(s);
     } else {
       s.a = a + row / kPanel * s.k * kPanel + row % kPanel;
-      multiply_block<V, kRows, kPanels, 1, kPanel>(s);
+      multiply_tile<V, kRows, kPanels, 1, kPanel>(s);
     }
   }
 }
 
 // As many strips of kPanels panels as there are; leaves the rest.
 template <class V, int kRows, int kPanels>
-[[gnu::always_inline]] inline void multiply_strips(Block& s, Transpose ta, int64_t m, int64_t& panels) {
+[[gnu::always_inline]] inline void multiply_strips(RegisterTile& s, Transpose ta, int64_t m, int64_t& panels) {
   for (; panels >= kPanels; panels -= kPanels, s.b += kPanels * s.b_panel, s.c += kPanels * s.c_panel)
     multiply_strip<V, kRows, kPanels>(s, ta, m);
 }
@@ -73,10 +73,10 @@ template <class V, int kRows, int kPanels>
 
 void panel_gemm(float* c, const float* a, Transpose ta, const float* b, int64_t m, int64_t panels, int64_t k,
                 bool accumulate) {
-  const Block block{c, a, b, k, (ta == Transpose::no ? m : kPanel) * kPanel, k * kPanel, m * kPanel, accumulate};
+  const RegisterTile first{c, a, b, k, (ta == Transpose::no ? m : kPanel) * kPanel, k * kPanel, m * kPanel, accumulate};
   with_wide_registers<float>([&](auto bytes) __attribute__((always_inline)) {
     using V = Vec<float, bytes / sizeof(float)>;
-    Block s = block;
+    RegisterTile s = first;
     int64_t left = panels;
     // Sixteen sums fit the registers of AVX-512 and hide the latency of its FMAs.
     if constexpr (bytes == 64) {

@@ -135,9 +135,15 @@ void pixels_to_points(void (*map)(const TilePoints&, const T* const*, int64_t), 
   });
 }
 
-/// c = a b or c += a b at every point; sizes as in panel_gemm.
-inline void multiply_points(int points, float* c, const float* a, Transpose ta, const float* b, int64_t m, int64_t n,
-                            int64_t k, bool accumulate, const Blocks& blocks) {
+/// Sizes of a product as in panel_gemm: c [m,n] of a [m,k] and b [k,n].
+struct ProductSize {
+  int64_t m, n, k;
+};
+
+/// c = a b, or c += a b if `accumulate`, at each of so many points.
+inline void multiply_points(int points, float* c, const float* a, Transpose ta, const float* b, const ProductSize& size,
+                            bool accumulate, const Blocks& blocks) {
+  const auto [m, n, k] = size;
   constexpr int64_t kStrip = 4;  // panels that one product works on
   const int64_t panels = n / kPanel, strips = (panels + kStrip - 1) / kStrip;
   blocks.split_work(points * strips, [&](int64_t begin, int64_t end) {

@@ -86,8 +86,8 @@ struct WinogradConv2d<T>::Impl {
       const auto first_output = [&](int64_t tile) { return tiling.first_output(first + tile); };
       pixels_to_points(transforms.input, transforms.inputs, v, x, tiling.in, first_input, outside.data(), blocks);
       pixels_to_points(gradients.gradient, transforms.outputs, d, dy, tiling.out, first_output, outside.data(), blocks);
-      multiply_points(transforms.points(), dweight.data() + part * forward.packed_size(), v, Transpose::yes, d, in, out,
-                      blocks.tiles, /*accumulate=*/has_gradients || !is_first, blocks);
+      multiply_points(transforms.points(), dweight.data() + part * forward.packed_size(), v, Transpose::yes, d,
+                      {in, out, blocks.tiles}, /*accumulate=*/has_gradients || !is_first, blocks);
     });
     parallel_for(op.bias ? threads : 0, [&](int64_t begin, int64_t end, int) {
       for (int64_t thread = begin; thread < end; ++thread) {

@@ -107,8 +107,8 @@ void WinogradPass<T>::operator()(std::span<T> to, std::span<const T> from, std::
     const auto first_input = [&](int64_t tile) { return tiling_.first_input(first + tile); };
     pixels_to_points(transforms_.input, transforms_.inputs, transformed, from.data(), tiling_.in, first_input,
                      outside_.data(), blocks_);
-    multiply_points(transforms_.points(), products, transformed, Transpose::no, packed.data(), blocks_.tiles, columns_,
-                    rows_, /*accumulate=*/false, blocks_);
+    multiply_points(transforms_.points(), products, transformed, Transpose::no, packed.data(),
+                    {blocks_.tiles, columns_, rows_}, /*accumulate=*/false, blocks_);
     blocks_.for_each_tile([&](int64_t tile) {
       T* pixels[kMostPoints];
       find_pixels<T>(pixels, to.data(), tiling_.out, tiling_.first_output(first + tile), transforms_.outputs, nullptr);
