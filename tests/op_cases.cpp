@@ -5,6 +5,7 @@
 
 #include "core/op_traits.hpp"
 #include "ops/add.hpp"
+#include "core/parallel.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/batch_norm.hpp"

@@ -182,8 +182,9 @@ TEST_CASE("--tune: what was found is noted, remembered, obeyed and gone on with"
   Json timed = Json::parse(slurp(cache));
   REQUIRE(timed.size() == 1);
   const auto choose_all = [&](const char* forward, const char* data, const char* weights) {
-    for (auto& [task, choice] : timed.front().items())
-      choice = task.ends_with("forward") ? forward : task.ends_with("data") ? data : weights;
+    Json& table = timed.front();
+    for (auto entry = table.begin(); entry != table.end(); ++entry)
+      entry.value() = entry.key().ends_with("forward") ? forward : entry.key().ends_with("data") ? data : weights;
   };
   choose_all("2", "d", "4");
   std::ofstream(cache) << timed;

@@ -16,6 +16,7 @@
 #include "core/rng.hpp"
 #include "core/simd/bf16.hpp"
 #include "ops/conv/conv2d.hpp"
+#include "ops/conv/choose_training_algorithm.hpp"
 #include "ops/conv/conv2d_onednn.hpp"
 #include "ops/conv/winograd/winograd_conv2d.hpp"
 #include "ops/conv/winograd/winograd_pass.hpp"

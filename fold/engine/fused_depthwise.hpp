@@ -1,10 +1,17 @@
 // The depthwise convolution inside an inverted residual block (private to fold/engine/fused_inverted_residual.cpp).
 //
-// Layout   input and output are bands of lines, [line][column][channel], of the channels that exist at a time. The
-// input
-//          has its zeros around it, so nothing here asks where the picture ends. Weights are [tap][channel].
-// Loops    rows of the output, two at a time where registers suffice; vectors of channels; pixels of the row, seven at
-//          a time; lines of the input; pixels of the line, each of which serves all sums that it is part of.
+// Layout: input and output are bands of lines, [line][column][channel], of the channels that exist at a time. The input
+// has its zeros around it, so nothing here asks where the picture ends. Weights are [tap][channel].
+//
+// Loops: rows of the output, two at a time where registers suffice; vectors of channels; pixels of the row, seven at a
+// time; lines of the input; pixels of the line, each of which serves all sums that it is part of.
+//
+// Why training's kernel (ops/conv/depthwise_tiles.hpp) does not do: it reads pictures as they are in memory, without
+// zeros around them, so each of its tiles finds its pixels through pointers; it packs its weights in every call,
+// because training changes them; and activation functions are not its business. For 28x28 pixels of 96 channels it
+// executes 338,000 instructions where this code executes 280,000, for 7x7 of 576 channels 199,000 against 108,000 (3x3,
+// stride 1, AVX2). Training cannot use this code in turn: it has neither the zeros, nor strides of the output that
+// backward needs, nor double precision.
 #pragma once
 
 #include <algorithm>

@@ -1,3 +1,10 @@
+// Layout: activations NHWC. Expanded and filtered channels exist for one band of output rows and one chunk of channels
+// at a time: expanded [line][column with padding][channel], filtered [pixel][channel], both in the second-level cache;
+// the sums of the projection are [pixel][out] in float.
+//
+// Loops: bands of rows (and with splits ranges of channels), which threads share; chunks of channels; within a chunk a
+// few rows at a time are expanded and filtered; then the whole band is projected and added to the sums. After the last
+// chunk the sums get bias, residual and activation.
 #include "fold/engine/fused_inverted_residual.hpp"
 
 #include <algorithm>

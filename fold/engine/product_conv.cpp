@@ -1,3 +1,8 @@
+// Layout: activations NHWC, weights in panels of 16 output channels (ops/conv/gemm/tile_product.hpp) with k ordered
+// (kh, kw, channel).
+//
+// Loops: threads take items of several lines, or of several pixels where lines are short, and with splits a range of
+// panels each; for an item the input is copied with its borders, or gathered, and multiplied with the panels.
 #include "fold/engine/product_conv.hpp"
 
 #include <algorithm>

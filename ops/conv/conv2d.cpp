@@ -1,3 +1,8 @@
+// Layout: activations NHWC. What output pixels see is copied to a matrix of columns, [pixels][kh][kw][channel]
+// (im2col), and multiplied with the weights, repacked to [out][kh][kw][channel].
+//
+// Loops: tiles of output pixels, which threads share, small enough for their columns to stay in the second-level cache;
+// groups; the product.
 #include "ops/conv/conv2d.hpp"
 
 #include <algorithm>

@@ -1,3 +1,11 @@
+// Forward and backward to the input are the same correlation, with other sizes (Correlation in depthwise_tiles.hpp). It
+// is computed by unrolled code in tiles where that exists, and pixel by pixel elsewhere.
+//
+// Layout: activations NHWC; parameters are packed once a call to [tap][channel], channels in the order in which
+// registers hold them.
+//
+// Loops: rows of tiles, which threads share; tiles of the row; vectors of channels; taps. With hooks a thread takes
+// whole pictures, so that it can call them for lines of its own as it goes.
 #include "ops/conv/depthwise_conv2d.hpp"
 
 #include <algorithm>

@@ -1,5 +1,8 @@
-// The fast part of ops/conv/depthwise_conv2d.cpp, and private to it: kernels of 3 or 5 with stride 1 or 2, all loops
-// over taps and over the pixels of a tile unrolled, a register's bytes of channels at a time.
+// The fast part of ops/conv/depthwise_conv2d.cpp, and private to it: kernels of 3 or 5 with stride 1 or 2. For a tile
+// of 2x4 output pixels and one register's bytes of channels, all loops over taps and pixels are unrolled, and all sums
+// are in registers. Each input pixel that the tile sees is loaded once and serves all sums that it is part of.
+//
+// The engine has another depthwise kernel, inside its fused block (fold/engine/fused_depthwise.hpp says why).
 #pragma once
 
 #include <algorithm>

@@ -3,16 +3,15 @@
 // combination of processor, thread count, oneDNN version and version of Pleat's kernels; a table has the chosen
 // candidate's name for each task.
 //
-// Version of the kernels   a hash over the sources of all kernels, which the Makefile writes into a generated header:
-// when
-//                          a kernel changes, what was timed before belongs to another table and is timed again.
-// Threads and processes    may save at the same time. A lock file beside the table file makes them do so in turn; each
-//                          reads the file again before it adds its own choices, and replaces it by a rename. So no
-//                          choice is lost, and nobody reads half a file.
-// Damage                   costs the damaged lines alone (see read_tables in the .cpp). A file that cannot be read, or
-// a
-//                          home that cannot be written, costs the time to choose again, never a run. The file may be
-//                          deleted at any time.
+// The version of the kernels is a hash over their sources, which the Makefile writes into a generated header. When a
+// kernel changes, what was timed before belongs to another table, and is timed again.
+//
+// Threads and processes may save at the same time. A lock file beside the table file makes them do so in turn; each
+// reads the file again before it adds its own choices, and replaces it by a rename. So no choice is lost, and nobody
+// reads half a file.
+//
+// Damage costs the damaged lines alone (TableReader in the .cpp). A file that cannot be read, or a home that cannot be
+// written, costs the time to choose again, never a run. The file may be deleted at any time.
 #pragma once
 
 #include <map>

@@ -1,3 +1,8 @@
+// Layout: both operands are pixels of channels, [pixels][channels], or for bfloat16 pairs of pixels interleaved; the
+// sums are [rows' channels][lanes' channels].
+//
+// Loops: up to three registers of lanes; 8 rows (4 with AVX2); all pixels. A tile's sums stay in registers while the
+// pixels pass by: for each pixel the lanes are loaded once and multiplied with each row's element.
 #include "ops/conv/gemm/outer_product.hpp"
 
 #include "core/parallel.hpp"

@@ -1,3 +1,7 @@
+// Layout: all three matrices are in panels of 16 columns, [panel][row][16], so that nothing needs packing.
+//
+// Loops: strips of panels of c, as many at once as registers hold sums for; tiles of rows; k. A tile's sums stay in
+// registers over all of k: at each step a row of b's panels is loaded and multiplied with one element of each row of a.
 #include "ops/conv/gemm/panel_gemm.hpp"
 
 #include "core/simd/simd.hpp"

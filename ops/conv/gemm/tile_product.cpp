@@ -1,3 +1,9 @@
+// Layout: pixels are rows of k elements, weights panels of 16 output channels (see the header).
+//
+// Loops: up to three panels at a time (with AVX2 one); tiles of up to 16 pixels (with AVX2 6); k. A tile's sums stay in
+// registers over all of k: at each step the panels' weights are loaded once and multiplied with one element (of
+// bfloat16, one pair) of each pixel, which is copied to all lanes. Meanwhile the weights of a panel that comes later
+// are prefetched.
 #include "ops/conv/gemm/tile_product.hpp"
 
 #include <algorithm>

@@ -1,3 +1,7 @@
+// Layout: pixels are lists of pointers to NHWC channels, points are panels of 16 channels (TilePoints).
+//
+// Loops: one tile at a time; eight channels of it at a time; for these a map is applied to the columns and then to the
+// rows of the tile, all of whose values are in registers.
 #include "ops/conv/winograd/transforms.hpp"
 
 #include <algorithm>

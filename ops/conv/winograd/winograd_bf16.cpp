@@ -1,3 +1,9 @@
+// Layout: of a block of tiles the transformed inputs are [panel][pair of points][tile][2][16], because two points are
+// rounded and stored at once, and the sums [point][tile][channel]. The weights are packed for each point as
+// ops/conv/gemm/tile_product.hpp wants them.
+//
+// Loops: blocks of tiles; in a block runs of neighbouring tiles are transformed, a panel of 16 channels at a time; then
+// each point's inputs are multiplied with its weights; then the sums are transformed back, again by runs and panels.
 #include "ops/conv/winograd/winograd_bf16.hpp"
 
 #include <algorithm>

@@ -1,8 +1,9 @@
 // Convolution of a 3x3 kernel with stride 1 by F(2x2,3x3) with bfloat16 at the points: what
 // ops/conv/winograd/winograd_pass.hpp multiplies in float is multiplied here by the instruction for pairs, at twice the
-// rate, so that it pays from 16 channels on. Rounding  Transformed inputs and weights are rounded to bfloat16, by up to
-// 2^-8 of each; sums are in float. On
-//           normal values errors are about 1.1 * 2^-8 of the result at the root mean square.
+// rate, so that it pays from 16 channels on.
+//
+// Rounding: transformed inputs and weights are rounded to bfloat16, by up to 2^-8 of each; sums are in float. On normal
+// values the root mean square of the errors is about 1.1 * 2^-8 of the result's.
 #pragma once
 
 #include <span>

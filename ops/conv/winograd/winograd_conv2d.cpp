@@ -1,3 +1,6 @@
+// Forward and backward to the input are passes of ops/conv/winograd/winograd_pass.hpp. The gradient of the weights is
+// summed up at the points: for each block of tiles, x and dy are transformed and multiplied there. The sums of all
+// pieces of a batch, one set for each part of the work, are transformed back once, at the end of the batch.
 #include "ops/conv/winograd/winograd_conv2d.hpp"
 
 #include <algorithm>

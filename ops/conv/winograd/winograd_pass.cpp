@@ -1,3 +1,9 @@
+// Layout: the weights are one matrix of [channels read, channels written] for each point of a tile, in panels of 16
+// columns (ops/conv/gemm/panel_gemm.hpp). The workspace holds a block of tiles twice, transformed and multiplied, as
+// one matrix of [tiles, channels] for each point.
+//
+// Loops: blocks of tiles; in a block first all tiles are transformed to points, then the matrices of all points are
+// multiplied, then all tiles are transformed back.
 #include "ops/conv/winograd/winograd_pass.hpp"
 
 #include <algorithm>

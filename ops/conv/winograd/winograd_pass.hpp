@@ -1,11 +1,13 @@
 // Convolution of a 3x3 kernel with stride 1 by Winograd's algorithm: F(2x2,3x3) multiplies 2.25 times less than the
 // direct sum, F(4x4,3x3) four times less, at the price of transforming pictures and weights to and fro. It pays where
-// there are many channels, and pictures that tiles of 2x2 or 4x4 fill. What the engine runs in f32, in bfloat16 that is
-// ops/conv/winograd/winograd_bf16.hpp; training's kernel, with the gradient of the weights, is
-// ops/conv/winograd/winograd_conv2d.hpp. Rounding  Errors of F(2x2) are no larger than the direct sum's in f32, those
-// of F(4x4) up to twice as large: with 512
-//           channels 4e-6 of the largest value, with 64 2e-6.
-// Source    Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
+// there are many channels, and where tiles of 2x2 or 4x4 fill the picture. The engine runs it in f32; in bfloat16 it
+// runs ops/conv/winograd/winograd_bf16.hpp. Training's kernel, ops/conv/winograd/winograd_conv2d.hpp, adds the gradient
+// of the weights.
+//
+// Rounding: errors of F(2x2) are no larger than the direct sum's in f32, those of F(4x4) up to twice as large: 4e-6 of
+// the largest value with 512 channels, 2e-6 with 64.
+//
+// Source: Lavin & Gray 2016, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
 #pragma once
 
 #include <span>
