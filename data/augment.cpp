@@ -22,7 +22,7 @@ void mirror_row(float* row, int width, int channels) {
 
 }  // namespace
 
-Placement draw(const Augment& augment, Rng& rng) {
+Placement draw_placement(const Augment& augment, Rng& rng) {
   const uint32_t places = 2 * augment.crop_pad + 1;
   Placement placement;
   placement.dy = static_cast<int>(rng.below(places)) - augment.crop_pad;
@@ -31,7 +31,7 @@ Placement draw(const Augment& augment, Rng& rng) {
   return placement;
 }
 
-Box draw_part(int height, int width, Rng& rng) {
+Box draw_resized_crop(int height, int width, Rng& rng) {
   const double area = static_cast<double>(height) * width, widest = 4.0 / 3;
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double target = area * (0.08 + 0.92 * rng.uniform());
@@ -51,9 +51,9 @@ Normalizer::Normalizer(int height, int width, int channels, std::span<const floa
     : height_(height), width_(width), channels_(channels) {
   const auto given = static_cast<std::size_t>(channels);
   PLEAT_CHECK(mean.size() == given && std.size() == given, "normalisation: got ", mean.size(), " means and ",
-              std.size(), " deviations, expected ", channels, " each, one a channel");
+              std.size(), " standard deviations, expected ", channels, " of each, one per channel");
   for (float deviation : std)
-    PLEAT_CHECK(deviation > 0, "normalisation: deviation is ", deviation, ", expected more than 0");
+    PLEAT_CHECK(deviation > 0, "normalisation: a standard deviation is ", deviation, ", expected more than 0");
   for (int x = 0; x < width; ++x)
     for (int c = 0; c < channels; ++c) {
       scale_.push_back(static_cast<float>(1 / (255.0 * std[c])));
@@ -63,11 +63,12 @@ Normalizer::Normalizer(int height, int width, int channels, std::span<const floa
 
 void Normalizer::operator()(std::span<float> out, std::span<const uint8_t> image, const Placement& placement) const {
   const std::size_t size = scale_.size() * height_;
-  PLEAT_CHECK(out.size() == size && image.size() == size, "normalisation: got ", image.size(), " bytes for ",
-              out.size(), " numbers, expected ", size);
+  PLEAT_CHECK(out.size() == size && image.size() == size, "normalisation: got ", image.size(), " bytes and room for ",
+              out.size(), " floats, expected ", size, " of each");
   const int row_size = width_ * channels_;
-  const int first = std::clamp(-placement.dx, 0, width_) * channels_;  // of the row's elements, those before `first`
-  const int last = std::clamp(width_ - placement.dx, 0, width_) * channels_;  // and from `last` on are padding
+  // Elements of an output row before `first` and from `last` on are padding.
+  const int first = std::clamp(-placement.dx, 0, width_) * channels_;
+  const int last = std::clamp(width_ - placement.dx, 0, width_) * channels_;
   for (int y = 0; y < height_; ++y) {
     float* const row = out.data() + int64_t{y} * row_size;
     const int from = y + placement.dy;

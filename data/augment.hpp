@@ -1,6 +1,7 @@
-// What training sees of a picture, drawn at random, as torchvision does: RandomCrop of the padded picture for small
-// ones, RandomResizedCrop for photographs, each with RandomHorizontalFlip. And from bytes to numbers: ToTensor and
-// Normalize. The padding is therefore black pixels, which normalise to -mean/std, not to 0.
+// Random augmentation of training pictures, and the conversion of bytes to normalised floats, both as torchvision does
+// them. Small pictures get torchvision's RandomCrop with padding, photographs its RandomResizedCrop, and both its
+// RandomHorizontalFlip; the conversion is ToTensor followed by Normalize. Padding comes before normalisation, so padded
+// pixels are black, which normalises to -mean/std and not to 0.
 #pragma once
 
 #include <cstdint>
@@ -12,37 +13,42 @@
 
 namespace pleat {
 
+/// Which augmentations a training uses.
 struct Augment {
-  bool resized_crop = false;  ///< Cut a part out, 8% to 100% of the area, sides from 3:4 to 4:3, and scale it; else
-  int crop_pad = 4;           ///< add black pixels on each side before a crop of the original size.
-  bool flip = true;           ///< Mirror left and right, half of the time.
+  /// True: cut out a random part of the picture, with 8% to 100% of its area and an aspect ratio from 3:4 to 4:3, and
+  /// scale it to the network's size (RandomResizedCrop). False: pad by `crop_pad` and crop to the original size.
+  bool resized_crop = false;
+  int crop_pad = 4;  ///< Black pixels added on each side before the crop; unused with `resized_crop`.
+  bool flip = true;  ///< Mirror left and right with probability 1/2.
 };
 
-/// What was drawn for one image: output pixel (y, x) is input pixel (y + dy, x + dx), black outside; then mirrored.
+/// The random choices for one picture. Output pixel (y, x) is input pixel (y + dy, x + dx), or black if that lies
+/// outside the picture; afterwards the rows are mirrored if `mirrored` is set.
 struct Placement {
   int dy = 0, dx = 0;
   bool mirrored = false;
 };
 
-/// Draws dy, dx uniformly from -crop_pad..crop_pad, then the flip.
-Placement draw(const Augment& augment, Rng& rng);
+/// Draws dy and dx uniformly from -crop_pad..crop_pad, then whether to mirror.
+Placement draw_placement(const Augment& augment, Rng& rng);
 
-/// The part of a picture that a random resized crop takes: ten attempts at a random area and shape, else the centre.
-Box draw_part(int height, int width, Rng& rng);
+/// Draws the part of a height x width picture that RandomResizedCrop cuts out. Ten random areas and aspect ratios are
+/// tried; if none fits into the picture, the result is the largest central part with an aspect ratio from 3:4 to 4:3.
+Box draw_resized_crop(int height, int width, Rng& rng);
 
-/// (pixel/255 - mean[c]) / std[c] for images of one size [height, width, channels].
+/// Computes (pixel/255 - mean[c]) / std[c] for pictures of one size [height, width, channels].
 class Normalizer {
  public:
-  /// Throws std::invalid_argument unless mean and std have one number a channel and std is positive.
+  /// Throws std::invalid_argument unless `mean` and `std` have one number per channel and every std is positive.
   Normalizer(int height, int width, int channels, std::span<const float> mean, std::span<const float> std);
 
-  /// out [height, width, channels] from image, placed. Throws std::invalid_argument for other sizes; allocates nothing,
-  /// and several threads may call it at once.
+  /// Writes the normalised picture, moved and mirrored as `placement` says, to out [height, width, channels]. Throws
+  /// std::invalid_argument if a size does not match. Allocates nothing; several threads may call it at once.
   void operator()(std::span<float> out, std::span<const uint8_t> image, const Placement& placement = {}) const;
 
  private:
   int height_, width_, channels_;
-  std::vector<float> scale_, shift_;  // [width, channels]: the same for every row and column
+  std::vector<float> scale_, shift_;  // [width, channels]: one row, so that a whole row is one vector loop
 };
 
 }  // namespace pleat

@@ -10,13 +10,14 @@ namespace {
 
 constexpr int kSide = 32, kPlane = kSide * kSide, kChannels = 3;
 
+// Where a data set's files are and what their records look like.
 struct Layout {
   const char* name;
   std::vector<std::string> train, test;
   const char* class_names;
-  int label_bytes;  // the last of them is the label used
+  int label_bytes;  // per record; the last of them is the label that is used
   int classes;
-  std::size_t train_records, test_records;  // of each official file
+  std::size_t train_records, test_records;  // in each official file
 };
 
 const Layout kCifar10{
@@ -44,9 +45,10 @@ void append_records(Dataset& set, const std::string& path, const Layout& layout,
                    " bytes long, expected records of ", record, " bytes (record ", bytes.size() / record, " at offset ",
                    bytes.size() / record * record, " is incomplete)");
   const std::size_t count = bytes.size() / record;
-  // A miniature may be meant; a file cut off between two records looks the same.
+  // A different count is only a warning: the file may be an intended miniature, but it may also have been cut off
+  // between two records, which cannot be told apart.
   if (count != official && set.warning.empty())
-    set.warning = concat(path, ": holds ", count, " records, the official file ", official);
+    set.warning = concat(path, ": holds ", count, " records, while the official file holds ", official);
   const std::size_t start = set.images.size();
   set.images.resize(start + count * kChannels * kPlane);
   for (std::size_t r = 0; r < count; ++r) {

@@ -1,5 +1,6 @@
-// The CIFAR binary format: records of one label byte (CIFAR-10) or two (CIFAR-100: coarse, fine), then 3072 bytes: the
-// red, green and blue 32x32 planes, row by row. Source: https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
+// The CIFAR binary format. A file is a sequence of records. Each record has one label byte (CIFAR-10) or two
+// (CIFAR-100: the coarse label, then the fine one) and 3072 pixel bytes: the red, the green and the blue plane of 32x32
+// pixels, each row by row. Source: https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
 #pragma once
 
 #include <string>
@@ -8,10 +9,11 @@
 
 namespace pleat {
 
-/// Reads a split from a folder in the CIFAR-10 layout; planes become NHWC. Throws std::runtime_error for bad files.
+/// Reads one split from a folder in the CIFAR-10 layout and converts the planes to NHWC. Throws std::runtime_error if a
+/// file is missing or malformed.
 Dataset read_cifar10(const std::string& dir, Split split);
 
-/// The same for the CIFAR-100 layout, with the fine labels.
+/// The same for a folder in the CIFAR-100 layout. The labels are the fine ones.
 Dataset read_cifar100(const std::string& dir, Split split);
 
 }  // namespace pleat

@@ -17,11 +17,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Means and standard deviations are those of published networks, so that their weights run unchanged.
-//   cifar10, cifar100  chenyaofo/pytorch-cifar-models. CIFAR-10's 0.2023... is the mean of the images' own deviations;
-//                      over all pixels it is 0.2470, 0.2435, 0.2616 (`pleat data info cifar10`).
-//   mnist              pytorch/examples, mnist/main.py
-//   fashion-mnist      over all pixels of the training split
+// Means and standard deviations are those of published networks, so that their weights can be used unchanged.
+//   cifar10, cifar100  from chenyaofo/pytorch-cifar-models. CIFAR-10's 0.2023, ... is the mean of the standard
+//   deviations
+//                      of single pictures; over all pixels they are 0.2470, 0.2435, 0.2616 (`pleat data info cifar10`).
+//   mnist              from pytorch/examples, mnist/main.py
+//   fashion-mnist      measured over all pixels of the training split
 const std::vector<DatasetInfo> kDatasets = {
     {"cifar10", {"cifar-10-batches-bin"}, 32, 32, 3, 10, {0.4914f, 0.4822f, 0.4465f}, {0.2023f, 0.1994f, 0.2010f}},
     {"cifar100", {"cifar-100-binary"}, 32, 32, 3, 100, {0.5070f, 0.4865f, 0.4409f}, {0.2673f, 0.2564f, 0.2761f}},
@@ -35,10 +36,10 @@ const std::vector<std::string> kDigits = {"0", "1", "2", "3", "4", "5", "6", "7"
 const std::vector<std::string> kClothes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                                            "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
 
-// What is told by its files, not by a name. Photographs are normalised as torchvision's networks do.
+// Names for the data sets that are recognised by their files.
 constexpr const char *kIdx = "idx", *kPictures = "pictures";
 
-// Debian's package dataset-fashion-mnist.
+// Where Debian's package dataset-fashion-mnist puts its files.
 constexpr const char* kDebianFashion = "/usr/share/datasets/fashion-mnist";
 
 const DatasetInfo* find_info(const std::string& name) {
@@ -56,21 +57,22 @@ bool holds_idx(const std::string& dir) {
          !find_idx_file(dir, "t10k-images-idx3-ubyte").empty();
 }
 
-// The set whose files lie in `dir`, by their names; null if none. Sets in idx files differ only in the folder's name.
+// The known data set whose files are in `dir`; null if there is none. MNIST and Fashion-MNIST have files of the same
+// names, so the name of the folder decides between them.
 const DatasetInfo* detect(const std::string& dir) {
   if (holds(dir, "data_batch_1.bin") || holds(dir, "test_batch.bin")) return find_info("cifar10");
   if (holds(dir, "fine_label_names.txt")) return find_info("cifar100");
   if (!holds_idx(dir)) return nullptr;
   fs::path path = fs::absolute(dir).lexically_normal();
   while (path.filename().empty() || path.filename() == "raw")
-    path = path.parent_path();  // torchvision's FashionMNIST/raw
+    path = path.parent_path();  // torchvision puts the files into FashionMNIST/raw
   std::string folder = path.filename().string();
   std::transform(folder.begin(), folder.end(), folder.begin(), [](unsigned char c) { return std::tolower(c); });
   if (folder.find("fashion") != std::string::npos) return find_info("fashion-mnist");
   return folder.starts_with("mnist") ? find_info("mnist") : nullptr;
 }
 
-// All names in one line, for messages.
+// All names in one line, for error messages.
 std::string joined_names() {
   std::string text;
   for (const DatasetInfo& info : kDatasets) text += (text.empty() ? "" : ", ") + info.name;
@@ -82,8 +84,8 @@ std::string joined_names() {
 std::span<const uint8_t> Dataset::image(int64_t index) const {
   const int64_t end = (index + 1) * image_size();
   PLEAT_CHECK(files.empty() && index >= 0 && index < size() && end <= static_cast<int64_t>(images.size()), "data set ",
-              name, ": no image ", index, " in memory, it has ", size(), " labels and ", images.size(),
-              " bytes of images");
+              name, ": has no picture ", index, " in memory; it has ", size(), " labels and ", images.size(),
+              " bytes of pictures");
   return std::span(images).subspan(index * image_size(), image_size());
 }
 
@@ -99,13 +101,14 @@ std::vector<std::string> dataset_names() {
 
 Pixels Dataset::picture(int64_t index, Picture& decoded) const {
   if (files.empty()) return {height, width, channels, image(index)};
-  PLEAT_CHECK(index >= 0 && index < size(), "data set ", name, ": no picture ", index, ", it has ", size());
+  PLEAT_CHECK(index >= 0 && index < size(), "data set ", name, ": has no picture ", index, ", expected 0 to ",
+              size() - 1);
   decoded = load_picture(root + '/' + files[index].path, channels);
   return decoded.pixels();
 }
 
 Statistics measure(const Dataset& set, int64_t pictures) {
-  // From a histogram of each channel: exact, and one pass.
+  // Sums over a histogram of each channel need one pass over the pixels and are exact.
   std::vector<std::array<int64_t, 256>> histograms(set.channels);
   Picture decoded;
   int64_t pixels = 0;
@@ -136,30 +139,31 @@ bool holds_image_folder(const std::string& name_or_dir) {
 
 DatasetInfo dataset_info(const std::string& name_or_dir) {
   if (const DatasetInfo* const info = find_info(name_or_dir)) return *info;
-  PLEAT_CHECK(fs::is_directory(name_or_dir), "data set '", name_or_dir, "': neither a folder nor one of ",
+  PLEAT_CHECK(fs::is_directory(name_or_dir), "data set '", name_or_dir, "': is neither a folder nor one of ",
               joined_names());
   if (const DatasetInfo* const info = detect(name_or_dir)) return *info;
   if (holds_idx(name_or_dir)) {
     const Dataset set = load_dataset(name_or_dir, Split::train);
-    const Statistics of = measure(set, set.size());
+    const Statistics measured = measure(set, set.size());
     return {kIdx,
             {},
             set.height,
             set.width,
             1,
             static_cast<int>(set.classes.size()),
-            {static_cast<float>(of.mean[0])},
-            {static_cast<float>(of.std[0])}};
+            {static_cast<float>(measured.mean[0])},
+            {static_cast<float>(measured.std[0])}};
   }
-  PLEAT_CHECK(is_image_folder(name_or_dir), "data set '", name_or_dir, "': the folder holds the files of none of ",
-              joined_names(), ", nor folders of pictures");
+  PLEAT_CHECK(is_image_folder(name_or_dir), "data set '", name_or_dir,
+              "': the folder contains neither the files of one of ", joined_names(), " nor class folders of pictures");
   const int classes = static_cast<int>(image_folder_classes(name_or_dir).size());
+  // Photographs are normalised as for torchvision's networks.
   return {kPictures, {}, 0, 0, 3, classes, {0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
 }
 
 std::string find_dataset(const std::string& name) {
   const DatasetInfo* const info = find_info(name);
-  PLEAT_CHECK(info != nullptr, "data set '", name, "': unknown, expected one of ", joined_names());
+  PLEAT_CHECK(info != nullptr, "data set '", name, "': not a known name, expected one of ", joined_names());
   std::vector<std::string> places;
   const char* const root = std::getenv("PLEAT_DATA");
   for (const std::string& parent : {std::string(root ? root : ""), std::string("./local")}) {
@@ -174,25 +178,25 @@ std::string find_dataset(const std::string& name) {
     if (detect(place) == info) return place;
     looked_in += (looked_in.empty() ? "" : ", ") + place;
   }
-  throw std::runtime_error(concat("data set '", name, "' not found: looked in ", looked_in,
-                                  root ? "" : " ($PLEAT_DATA is not set)", "\nhint: get it with `pleat data fetch ",
-                                  name, "`",
+  throw std::runtime_error(concat("data set '", name, "' not found: searched ", looked_in,
+                                  root ? "" : " ($PLEAT_DATA is not set)",
+                                  "\nhint: download it with `pleat data fetch ", name, "`",
                                   name == "fashion-mnist" ? " or `apt-get install dataset-fashion-mnist`" : ""));
 }
 
 Dataset load_dataset(const std::string& name_or_dir, Split split, const std::vector<std::string>& class_list) {
   const DatasetInfo* const named = find_info(name_or_dir);
   const bool is_folder = fs::is_directory(name_or_dir);
-  PLEAT_CHECK(named != nullptr || is_folder, "data set '", name_or_dir, "': neither a folder nor one of ",
+  PLEAT_CHECK(named != nullptr || is_folder, "data set '", name_or_dir, "': is neither a folder nor one of ",
               joined_names());
   const DatasetInfo* const info = named != nullptr ? named : detect(name_or_dir);
   const std::string dir = named != nullptr ? find_dataset(name_or_dir) : name_or_dir;
   if (info == nullptr && !holds_idx(dir)) {
-    PLEAT_CHECK(is_image_folder(dir), "data set '", dir, "': the folder holds the files of none of ", joined_names(),
-                ", nor folders of pictures");
+    PLEAT_CHECK(is_image_folder(dir), "data set '", dir, "': the folder contains neither the files of one of ",
+                joined_names(), " nor class folders of pictures");
     return read_image_folder(dir, split, class_list);
   }
-  PLEAT_CHECK(class_list.empty(), "data set '", name_or_dir, "' has labels of its own, and takes no class list");
+  PLEAT_CHECK(class_list.empty(), "data set '", name_or_dir, "' defines its own labels, so it takes no class list");
   if (info == nullptr) return read_idx({kIdx, {}, 0, 0, 1, 0, {}, {}}, dir, split, {});
   if (info->name == "cifar10") return read_cifar10(dir, split);
   if (info->name == "cifar100") return read_cifar100(dir, split);

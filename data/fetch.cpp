@@ -18,8 +18,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// CIFAR: addresses and sums as on https://www.cs.toronto.edu/~kriz/cifar.html. The MNIST files: as in torchvision's
-// mnist.py.
+// The addresses and MD5 sums of CIFAR are those of https://www.cs.toronto.edu/~kriz/cifar.html, those of the MNIST
+// files come from torchvision's mnist.py.
 const std::string kMnist = "https://ossci-datasets.s3.amazonaws.com/mnist/";
 const std::string kFashion = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/";
 const std::map<std::string, Source> kSources = {
@@ -48,16 +48,17 @@ const std::map<std::string, Source> kSources = {
       "dataset-fashion-mnist"}},
 };
 
-constexpr int kNoProgram = 127;  // exit status, as shells have it, of a program that is not installed
+constexpr int kNoProgram = 127;  // the exit status that shells give for a program that is not installed
 
-// Runs a program by its argument vector, no shell between. Returns its exit status, 128 + signal if one ended it;
-// `output` is all it wrote, errors too.
+// Runs a program without a shell, so that no argument needs quoting. Returns its exit status, or 128 + the signal's
+// number if a signal ended it. `output` becomes everything that the program wrote to standard output and standard
+// error.
 int run(const std::vector<std::string>& arguments, std::string& output) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 
-  std::array<int, 2> ends;  // reading, writing
+  std::array<int, 2> ends;  // of the pipe: for reading, for writing
   PLEAT_CHECK_FILE(pipe2(ends.data(), O_CLOEXEC) == 0, arguments[0], "cannot make a pipe: ", std::strerror(errno));
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -81,7 +82,7 @@ int run(const std::vector<std::string>& arguments, std::string& output) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-// Throws with what the program wrote unless it went well.
+// Throws, quoting what the program wrote, unless its exit status is 0.
 void check_status(int status, const std::string& program, const std::string& output, const std::string& file,
                   const std::string& hint = "") {
   const std::string said = output.substr(0, output.find_last_not_of('\n') + 1);
@@ -94,10 +95,11 @@ void check_status(int status, const std::string& program, const std::string& out
 std::string md5_of(const std::string& path) {
   std::string output;
   check_status(run({"md5sum", "-b", "--", path}, output), "md5sum", output, path);
-  return output.substr(output[0] == '\\' ? 1 : 0, 32);  // a backslash: the file's name has odd characters
+  return output.substr(output[0] == '\\' ? 1 : 0,
+                       32);  // md5sum begins the line with a backslash if it had to escape the file's name
 }
 
-// Goes on where `path` ends.
+// Downloads `url` to `path`. If `path` exists already, only the part after its end is downloaded.
 void download(const std::string& url, const std::string& path, const std::string& hint) {
   std::string program = "curl", output;
   int status = run({program, "--fail", "--location", "--silent", "--show-error", "--connect-timeout", "20",
@@ -111,30 +113,32 @@ void download(const std::string& url, const std::string& path, const std::string
   check_status(status, program, output, url, hint);
 }
 
+// Downloads one file and verifies its MD5 sum.
 void get(const Source::File& file, const std::string& path, const std::string& hint,
          const std::function<void(const std::string&)>& say) {
-  if (fs::exists(path) && md5_of(path) == file.md5) return;  // whole already: an earlier call was interrupted later
+  if (fs::exists(path) && md5_of(path) == file.md5) return;  // complete already: an earlier call was interrupted later
   say("downloading " + file.url);
   download(file.url, path, hint);
   const std::string md5 = md5_of(path);
   if (md5 != file.md5) fs::remove(path);
-  PLEAT_CHECK_FILE(md5 == file.md5, file.url, "MD5 is ", md5, ", expected ", file.md5, "; removed what was downloaded");
+  PLEAT_CHECK_FILE(md5 == file.md5, file.url, "the MD5 sum is ", md5, ", expected ", file.md5,
+                   "; the downloaded file was removed");
 }
 
 }  // namespace
 
 const Source& official_source(const std::string& name) {
   const auto found = kSources.find(name);
-  PLEAT_CHECK(found != kSources.end(), "data set '", name, "': no official source known");
+  PLEAT_CHECK(found != kSources.end(), "data set '", name, "': no official source is known");
   return found->second;
 }
 
 std::string fetch(const Source& source, const std::string& root, const std::function<void(const std::string&)>& say) {
   const std::string folder = root + '/' + source.folder, part = folder + ".part";
-  PLEAT_CHECK_FILE(!fs::exists(folder), folder, "is there already\nhint: remove it to fetch it anew");
+  PLEAT_CHECK_FILE(!fs::exists(folder), folder, "exists already\nhint: remove it to download it again");
   fs::create_directories(part);
-  const std::string hint = "\nhint: the same command resumes it; " +
-                           (source.package.empty() ? "sets unpacked by hand are found below $PLEAT_DATA"
+  const std::string hint = "\nhint: run the same command again to resume; " +
+                           (source.package.empty() ? "a data set unpacked by hand is found below $PLEAT_DATA"
                                                    : "or `apt-get install " + source.package + "`");
   for (const Source::File& file : source.files) get(file, part + file.url.substr(file.url.rfind('/')), hint, say);
   if (!source.archive) {
@@ -148,7 +152,8 @@ std::string fetch(const Source& source, const std::string& root, const std::func
   check_status(
       run({"tar", "--extract", "--gzip", "--no-same-owner", "--directory=" + part, "--file=" + archive}, output), "tar",
       output, archive);
-  PLEAT_CHECK_FILE(fs::is_directory(part + '/' + source.folder), archive, "holds no folder ", source.folder);
+  PLEAT_CHECK_FILE(fs::is_directory(part + '/' + source.folder), archive, "does not contain the expected folder ",
+                   source.folder);
   fs::rename(part + '/' + source.folder, folder);
   fs::remove_all(part);
   return folder;

@@ -1,4 +1,5 @@
-// Getting data sets from their official addresses: curl (or wget) downloads, md5sum checks, tar unpacks.
+// Downloads data sets from their official addresses. The programs curl (or wget), md5sum and tar do the work: they
+// download, verify and unpack.
 #pragma once
 
 #include <functional>
@@ -7,24 +8,24 @@
 
 namespace pleat {
 
-/// Where a set comes from: an archive that holds its folder, or the files that make up the folder.
+/// Where a data set comes from: either one archive that contains its folder, or the files that make up the folder.
 struct Source {
   struct File {
     std::string url, md5;
   };
   std::vector<File> files;
-  std::string folder;        ///< What it is called in the end.
-  bool archive;              ///< The one file is a .tar.gz that unpacks to `folder`.
-  std::string package = {};  ///< The distribution's package that has the set too, if any.
+  std::string folder;        ///< The name of the finished folder.
+  bool archive;              ///< Whether `files` is one .tar.gz that unpacks to `folder`.
+  std::string package = {};  ///< The Debian package that also contains the data set, if there is one.
 };
 
-/// The official source of a named set. Throws std::invalid_argument for other names.
+/// The official source of the data set called `name`. Throws std::invalid_argument if none is known.
 const Source& official_source(const std::string& name);
 
-/// Puts the set at `root`/folder and returns that path. All work goes on in `root`/folder.part, which is renamed at the
-/// end, so the folder is whole or absent; after an interruption the next call resumes the download. `say` gets a line
-/// for each step. Throws std::runtime_error if the folder exists already, a program fails or an MD5 sum differs (that
-/// file is then removed).
+/// Downloads the data set to `root`/folder and returns that path. All work happens in `root`/folder.part, which is
+/// renamed at the end, so the folder is either complete or absent. After an interruption the next call resumes the
+/// download. `say` is called with a line of text for each step. Throws std::runtime_error if the folder exists already,
+/// if a program fails, or if an MD5 sum is wrong (the downloaded file is then removed).
 std::string fetch(const Source& source, const std::string& root, const std::function<void(const std::string&)>& say);
 
 }  // namespace pleat

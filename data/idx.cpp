@@ -14,18 +14,18 @@
 namespace pleat {
 namespace {
 
-constexpr int64_t kMaxImages = 10'000'000;  // a hundred times what the largest idx set holds
+constexpr int64_t kMaxImages = 10'000'000;  // a hundred times as many as in the largest idx data set
 constexpr int64_t kMaxIdxSide = 4096;
 constexpr int64_t kChunk = int64_t{1} << 20;
 
-// A plain or gzipped file read from start to end.
+// Reads a plain or gzipped file from its start to its end.
 class IdxFile {
  public:
   explicit IdxFile(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose_r) {
     PLEAT_CHECK_FILE(file_ != nullptr, path, std::strerror(errno));
   }
 
-  // Magic number and dimensions; their count is the magic number's last byte.
+  // Reads the magic number, whose last byte is the number of dimensions, and the dimensions.
   template <std::size_t kDimensions>
   std::array<int64_t, kDimensions> read_header() {
     const uint32_t magic = read_word(), expected = 0x0800 + kDimensions;
@@ -35,8 +35,8 @@ class IdxFile {
     return dimensions;
   }
 
-  // Exactly `size` bytes and then the end of the file. Grows by chunks: memory follows what the file holds, not its
-  // claim.
+  // Reads exactly `size` bytes and expects the file to end there. The vector grows in chunks, so a file that claims a
+  // huge size cannot make it allocate more memory than the file has bytes.
   std::vector<uint8_t> read_to_end(int64_t size) {
     std::vector<uint8_t> bytes;
     while (static_cast<int64_t>(bytes.size()) < size) {
@@ -45,7 +45,8 @@ class IdxFile {
       read_exactly(bytes.data() + start, bytes.size() - start, size);
     }
     uint8_t extra;
-    PLEAT_CHECK_FILE(read_some(&extra, 1) == 0, path_, "goes on after offset ", offset_ - 1, ", expected to end there");
+    PLEAT_CHECK_FILE(read_up_to(&extra, 1) == 0, path_, "continues after offset ", offset_ - 1,
+                     ", expected to end there");
     return bytes;
   }
 
@@ -56,14 +57,14 @@ class IdxFile {
     return uint32_t{b[0]} << 24 | uint32_t{b[1]} << 16 | uint32_t{b[2]} << 8 | b[3];
   }
 
-  void read_exactly(uint8_t* to, std::size_t size, int64_t wanted) {
+  void read_exactly(uint8_t* out, std::size_t size, int64_t wanted) {
     const int64_t start = offset_;
-    PLEAT_CHECK_FILE(read_some(to, size) == size, path_, "ends at offset ", offset_, ", in a part of ", wanted,
-                     " bytes read from ", start);
+    PLEAT_CHECK_FILE(read_up_to(out, size) == size, path_, "ends at offset ", offset_, ", expected ", wanted,
+                     " bytes from offset ", start);
   }
 
-  std::size_t read_some(uint8_t* to, std::size_t size) {
-    const int got = gzread(file_.get(), to, static_cast<unsigned>(size));
+  std::size_t read_up_to(uint8_t* out, std::size_t size) {
+    const int got = gzread(file_.get(), out, static_cast<unsigned>(size));
     int error = Z_OK;
     const char* const reason = gzerror(file_.get(), &error);
     PLEAT_CHECK_FILE(got >= 0 && error == Z_OK, path_, "after offset ", offset_, ": ",
@@ -79,11 +80,11 @@ class IdxFile {
 
 std::string require_idx_file(const std::string& dir, const std::string& stem) {
   const std::string path = find_idx_file(dir, stem);
-  PLEAT_CHECK_FILE(!path.empty(), dir + '/' + stem, "no such file, nor ", stem, ".gz");
+  PLEAT_CHECK_FILE(!path.empty(), dir + '/' + stem, "is missing, and so is ", stem, ".gz");
   return path;
 }
 
-// Of these labels and of both splits' files, as far as they are there.
+// The greatest of these labels and of those in both splits' files, as far as they exist.
 int greatest_label(const std::string& dir, const std::vector<uint8_t>& labels) {
   int greatest = *std::max_element(labels.begin(), labels.end());
   for (const char* prefix : {"train", "t10k"}) {
@@ -127,8 +128,8 @@ Dataset read_idx(const DatasetInfo& info, const std::string& dir, Split split, s
 
   IdxFile labels(labels_path);
   const auto [label_count] = labels.read_header<1>();
-  PLEAT_CHECK_FILE(label_count == count, labels_path, "holds ", label_count, " labels, expected ", count, " as in ",
-                   images_path);
+  PLEAT_CHECK_FILE(label_count == count, labels_path, "holds ", label_count, " labels, expected ", count,
+                   ", the number of pictures in ", images_path);
 
   Dataset set{
       info.name, static_cast<int>(height), static_cast<int>(width), 1, images.read_to_end(count * height * width),

@@ -12,21 +12,23 @@
 namespace pleat {
 namespace {
 
-// Weights in fixed point, as Pillow keeps them: sums of bytes times weights fit 32 bits.
+// Weights are fixed-point numbers with as many fraction bits as in Pillow; with these, a sum of bytes times weights
+// fits 32 bits.
 constexpr int kWeightBits = 22;
-constexpr int32_t kHalf = 1 << (kWeightBits - 1);  // rounds to nearest
+constexpr int32_t kHalf = 1 << (kWeightBits - 1);  // added to a sum before the shift, it rounds to nearest
 
 uint8_t to_byte(int32_t sum) {
   return static_cast<uint8_t>(std::clamp(sum >> kWeightBits, 0, 255));
 }
 
-// For each output position the first input position it reads and the weights from there on.
+// The input positions that one output position reads.
 struct Taps {
   int first, count;
 };
+// A one-dimensional filter: the input positions and the weights of each output position.
 struct Filter {
   std::vector<Taps> taps;
-  std::vector<int32_t> weights;  // `stride` for each output position
+  std::vector<int32_t> weights;  // `stride` numbers for each output position, of which it uses `count`
   int stride;
 };
 
@@ -34,7 +36,7 @@ double triangle(double x) {
   return std::max(0.0, 1 - std::abs(x));
 }
 
-// Keys' cubic with a = -0.5.
+// The cubic convolution kernel of Keys 1981 with a = -0.5.
 double cubic(double x) {
   constexpr double a = -0.5;
   x = std::abs(x);
@@ -42,7 +44,8 @@ double cubic(double x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-// Output positions [begin, begin + n) where `in` positions, the first of them `start`, are scaled to `out`.
+// The filter for output positions [begin, begin + n) when `in` input positions, of which the first is `start`, are
+// scaled to `out` output positions.
 Filter make_filter(int start, int in, int out, int begin, int n, Interpolation interpolation) {
   const auto kernel = interpolation == Interpolation::bilinear ? triangle : cubic;
   const double scale = static_cast<double>(in) / out, filter_scale = std::max(scale, 1.0);
@@ -67,22 +70,22 @@ Filter make_filter(int start, int in, int out, int begin, int n, Interpolation i
   return filter;
 }
 
-// One row, across: pixels of four bytes become pixels of three.
+// Filters one row of colour pixels horizontally. Input pixels have four bytes, output pixels three.
 PLEAT_SIMD void filter_colours(uint8_t* __restrict out, const uint8_t* __restrict in, const Taps* taps,
                                const int32_t* weights, int stride, int64_t n) {
   for (int64_t o = 0; o < n; ++o) {
     Vec<int32_t, 4> sum = {kHalf, kHalf, kHalf, kHalf};
-    const uint8_t* const from = in + int64_t{taps[o].first} * 4;
+    const uint8_t* const first = in + int64_t{taps[o].first} * 4;
     for (int t = 0; t < taps[o].count; ++t) {
       Vec<uint8_t, 4> pixel;
-      load(pixel, from + 4 * t);
+      load(pixel, first + 4 * t);
       sum += __builtin_convertvector(pixel, Vec<int32_t, 4>) * weights[o * stride + t];
     }
     for (int c = 0; c < 3; ++c) out[3 * o + c] = to_byte(sum[c]);
   }
 }
 
-// One row, across, of any step: the first `channels` bytes of each pixel.
+// Filters one row horizontally, for pixels of `step` bytes of which the first `channels` are used.
 void filter_pixels(uint8_t* out, const uint8_t* in, const Filter& filter, int step, int channels) {
   for (std::size_t o = 0; o < filter.taps.size(); ++o)
     for (int c = 0; c < channels; ++c) {
@@ -93,7 +96,7 @@ void filter_pixels(uint8_t* out, const uint8_t* in, const Filter& filter, int st
     }
 }
 
-// One row of the output from `count` neighbouring rows of n bytes; `sums` has room for n.
+// Filters vertically: one output row from `count` consecutive input rows of n bytes. `sums` has room for n numbers.
 PLEAT_SIMD void mix_rows(uint8_t* __restrict out, const uint8_t* __restrict in, const int32_t* __restrict weights,
                          int count, int64_t n, int32_t* __restrict sums) {
   for (int64_t i = 0; i < n; ++i) sums[i] = kHalf;
@@ -105,8 +108,8 @@ PLEAT_SIMD void mix_rows(uint8_t* __restrict out, const uint8_t* __restrict in, 
 void check_within(const Box& part, int height, int width, const char* what) {
   PLEAT_CHECK(part.top >= 0 && part.left >= 0 && part.height >= 1 && part.width >= 1 &&
                   part.height <= height - part.top && part.width <= width - part.left,
-              "resample: the ", what, " is ", part.height, "x", part.width, " at ", part.top, ", ", part.left,
-              ", expected within ", height, "x", width);
+              "resample: the ", what, " is ", part.height, "x", part.width, " pixels at row ", part.top, ", column ",
+              part.left, ", expected to be inside ", height, "x", width);
 }
 
 }  // namespace
@@ -115,8 +118,9 @@ void resample(std::span<uint8_t> out, const Pixels& picture, int channels, const
               Interpolation interpolation) {
   const Box &box = view.box, &window = view.window;
   for (int side : {picture.height, picture.width})
-    PLEAT_CHECK(side >= 1 && side <= kMaxSide, "resample: a side is ", side, ", expected 1 to ", kMaxSide);
-  check_within(box, picture.height, picture.width, "part");
+    PLEAT_CHECK(side >= 1 && side <= kMaxSide, "resample: a side of the picture is ", side, " pixels, expected 1 to ",
+                kMaxSide);
+  check_within(box, picture.height, picture.width, "box");
   check_within(window, view.height, view.width, "window");
   PLEAT_CHECK(channels >= 1 && channels <= picture.step &&
                   static_cast<int64_t>(picture.bytes.size()) == int64_t{picture.height} * picture.width * picture.step,
@@ -126,18 +130,18 @@ void resample(std::span<uint8_t> out, const Pixels& picture, int channels, const
   PLEAT_CHECK(static_cast<int64_t>(out.size()) == window.height * row, "resample: room for ", out.size(),
               " bytes, expected ", window.height, "x", window.width, "x", channels);
 
-  // Across first, in the rows that are needed, then down.
+  // Horizontally first, in the rows that the vertical filter needs, then vertically.
   const Filter across = make_filter(box.left, box.width, view.width, window.left, window.width, interpolation);
   const Filter down = make_filter(box.top, box.height, view.height, window.top, window.height, interpolation);
   const int first = down.taps.front().first, last = down.taps.back().first + down.taps.back().count;
   std::vector<uint8_t> wide((last - first) * row);
   for (int y = first; y < last; ++y) {
     const uint8_t* const in = picture.bytes.data() + y * picture_row;
-    uint8_t* const to = wide.data() + (y - first) * row;
+    uint8_t* const row_out = wide.data() + (y - first) * row;
     if (picture.step == 4 && channels == 3)
-      filter_colours(to, in, across.taps.data(), across.weights.data(), across.stride, window.width);
+      filter_colours(row_out, in, across.taps.data(), across.weights.data(), across.stride, window.width);
     else
-      filter_pixels(to, in, across, picture.step, channels);
+      filter_pixels(row_out, in, across, picture.step, channels);
   }
   std::vector<int32_t> sums(row);
   for (int y = 0; y < window.height; ++y)

@@ -14,8 +14,8 @@ PictureFormat picture_format(const Model& model) {
 }
 
 View centre_view(int height, int width, int out_height, int out_width, double crop) {
-  PLEAT_CHECK(crop > 0 && crop <= 1, "crop is ", crop, ", expected more than 0, at most 1");
-  // The side that needs the greater scale decides; both are rounded down, as torchvision does.
+  PLEAT_CHECK(crop > 0 && crop <= 1, "the crop is ", crop, ", expected above 0 and at most 1");
+  // The side that needs the greater scale decides. Both sides are rounded down, as in torchvision.
   const auto side = [](double length, int at_least) {
     constexpr double rounding = 1e-6;
     return std::max(at_least, static_cast<int>(std::min(length + rounding, 1e9)));
@@ -43,15 +43,16 @@ void Transform::operator()(std::span<float> out, const Pixels& picture, Rng rng)
   const PictureFormat& f = format_;
   const bool resized_crop = augment_ && augment_->resized_crop, padded_crop = augment_ && !resized_crop;
   const bool fits = picture.height == f.height && picture.width == f.width;
-  PLEAT_CHECK(fits || !padded_crop, "augmentation: picture is ", picture.height, "x", picture.width, ", expected ",
+  PLEAT_CHECK(fits || !padded_crop, "augmentation: the picture is ", picture.height, "x", picture.width, ", expected ",
               f.height, "x", f.width);
   View view{{0, 0, f.height, f.width}, f.height, f.width, {0, 0, f.height, f.width}};
   if (resized_crop)
-    view.box = draw_part(picture.height, picture.width, rng);
+    view.box = draw_resized_crop(picture.height, picture.width, rng);
   else if (!fits)
     view = centre_view(picture.height, picture.width, f.height, f.width, f.crop);
   const Placement placement =
-      !augment_ ? Placement{} : draw({.crop_pad = padded_crop ? augment_->crop_pad : 0, .flip = augment_->flip}, rng);
+      !augment_ ? Placement{}
+                : draw_placement({.crop_pad = padded_crop ? augment_->crop_pad : 0, .flip = augment_->flip}, rng);
   if (fits && !resized_crop && picture.step == f.channels) {
     normalize_(out, picture.bytes, placement);
     return;

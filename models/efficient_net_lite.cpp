@@ -9,13 +9,14 @@
 namespace pleat {
 namespace {
 
+// One stage of the network: `blocks` inverted residual blocks of which only the first has the stride.
 struct Stage {
   int kernel, stride, expand, channels, blocks;
-  bool deepens = true;  // The first and the last stage keep their one block.
+  bool deepens = true;  // False for the first and the last stage, which have one block at every depth.
 };
 constexpr Stage kStages[] = {{3, 1, 1, 16, 1, false}, {3, 2, 6, 24, 2},  {5, 2, 6, 40, 2},        {3, 2, 6, 80, 3},
                              {5, 1, 6, 112, 3},       {5, 2, 6, 192, 4}, {3, 1, 6, 320, 1, false}};
-constexpr double kDepths[] = {1.0, 1.1};  // lite0 and lite1; their widths are 1
+constexpr double kDepths[] = {1.0, 1.1};  // depth multipliers of lite0 and lite1; both have width multiplier 1
 
 constexpr InvertedResidualNames kNames = {"._expand_conv", "._bn0",          "._depthwise_conv",
                                           "._bn1",         "._project_conv", "._bn2"};
@@ -24,7 +25,7 @@ constexpr BatchNorm kNorm = {.eps = 1e-3, .momentum = 0.01};
 }  // namespace
 
 Graph efficient_net_lite(int number, const Input& input, int classes) {
-  PLEAT_CHECK(number == 0 || number == 1, "efficientnet_lite: number is ", number, ", expected 0 or 1");
+  PLEAT_CHECK(number == 0 || number == 1, "efficientnet_lite: the number is ", number, ", expected 0 or 1");
   Graph g;
   int x = g.add("input", input, {});
   int in = 32, index = 0;

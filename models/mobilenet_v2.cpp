@@ -8,17 +8,19 @@
 namespace pleat {
 namespace {
 
+// One stage of the network: `blocks` inverted residual blocks of which only the first has the stride.
 struct Stage {
   int expand, channels, blocks, stride;
 };
 constexpr Stage kStages[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
                              {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
 
-// In torchvision a block without expansion has one entry less.
+// torchvision numbers the layers of a block in sequence, so in a block without an expansion layer the numbers shift.
 constexpr InvertedResidualNames kNames = {".conv.0.0", ".conv.0.1", ".conv.1.0", ".conv.1.1", ".conv.2", ".conv.3"};
 constexpr InvertedResidualNames kUnexpanded = {nullptr, nullptr, ".conv.0.0", ".conv.0.1", ".conv.1", ".conv.2"};
 
-// The nearest multiple of 8, at least 8, and not more than a tenth below (torchvision's _make_divisible).
+// The multiple of 8 nearest to `channels`, but at least 8, and never more than a tenth below `channels`. This is
+// torchvision's _make_divisible.
 int divisible(double channels) {
   const int rounded = std::max(8, static_cast<int>(channels + 4) / 8 * 8);
   return rounded < 0.9 * channels ? rounded + 8 : rounded;
@@ -27,12 +29,12 @@ int divisible(double channels) {
 }  // namespace
 
 Graph mobilenet_v2(double width, bool small, const Input& input, int classes) {
-  PLEAT_CHECK(width > 0 && width <= 8, "mobilenet_v2: width is ", width, ", expected above 0 and at most 8");
+  PLEAT_CHECK(width > 0 && width <= 8, "mobilenet_v2: the width is ", width, ", expected above 0 and at most 8");
   Graph g;
   int x = g.add("input", input, {});
   int in = divisible(32 * width), index = 0;
   const auto features = [&](const char* part) { return concat("features.", index, part); };
-  const auto layer = [&](const Conv2d& conv) {  // the stem, the head
+  const auto layer = [&](const Conv2d& conv) {  // appends the stem or the head
     x = conv_norm_relu6(g, x, features(".0"), conv, features(".1"), {}, features(".2"));
     ++index;
   };

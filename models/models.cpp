@@ -11,17 +11,18 @@
 namespace pleat {
 namespace {
 
-struct Family {
+// One row of the catalogue.
+struct Network {
   std::string name;
   std::function<Graph(const Input&, int classes, const ModelOptions&)> make;
-  bool projects = false;  ///< Takes ModelOptions::projection,
-  bool widens = false;    ///< ModelOptions::width.
+  bool takes_projection = false;  // whether it accepts ModelOptions::projection
+  bool takes_width = false;       // whether it accepts ModelOptions::width
 };
 
-const std::vector<Family>& families() {
-  static const std::vector<Family> all = [] {
+const std::vector<Network>& networks() {
+  static const std::vector<Network> all = [] {
     using Options = ModelOptions;
-    std::vector<Family> list;
+    std::vector<Network> list;
     for (const int depth : {20, 32, 44, 56})
       list.push_back({concat("resnet", depth),
                       [depth](const Input& input, int classes, const Options& options) {
@@ -52,22 +53,24 @@ const std::vector<Family>& families() {
 
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
-  for (const Family& family : families()) names.emplace_back(family.name);
+  for (const Network& network : networks()) names.push_back(network.name);
   return names;
 }
 
 Graph make_model(const std::string& name, const Input& input, int classes, const ModelOptions& options) {
   std::string known;
-  for (const Family& family : families()) {
-    if (name == family.name) {
-      PLEAT_CHECK(family.projects || !options.projection, name, " has no skips that could be projections");
-      PLEAT_CHECK(family.widens || !options.width, name, " has one width, got ", options.width.value_or(0),
-                  "\nhint: mobilenet_v2_* have others");
-      return family.make(input, classes, options);
+  for (const Network& network : networks()) {
+    if (name == network.name) {
+      PLEAT_CHECK(
+          network.takes_projection || !options.projection, name,
+          " has no skips that change the shape, so none can be a projection\nhint: the resnet* networks have them");
+      PLEAT_CHECK(network.takes_width || !options.width, name, " has a fixed width, got width ",
+                  options.width.value_or(0), "\nhint: the mobilenet_v2_* networks take any width");
+      return network.make(input, classes, options);
     }
-    known += concat(known.empty() ? "" : ", ", family.name);
+    known += concat(known.empty() ? "" : ", ", network.name);
   }
-  throw std::invalid_argument(concat("no model is called '", name, "'; there are ", known));
+  throw std::invalid_argument(concat("no network is called '", name, "', expected one of ", known));
 }
 
 }  // namespace pleat

@@ -29,7 +29,8 @@ void set_padding(Graph& graph, PaddingStyle style) {
                           [](Flatten&) {}, [](Linear&) {}, [](Add&) {}, [](Shortcut&) {}},
                node.op);
   }
-  PLEAT_CHECK(infer_shapes(graph) == shapes, "padding: this style would change the shapes of this network");
+  PLEAT_CHECK(infer_shapes(graph) == shapes,
+              "padding: the other padding style would change the shapes of this network");
 }
 
 }  // namespace pleat

@@ -9,7 +9,7 @@ Conv2d conv3x3(int out, int stride = 1) {
   return {.out = out, .kernel = 3, .stride = stride, .pad = Padding::uniform(1)};
 }
 
-// relu(bn2(conv2(relu(bn1(conv1 x)))) + skip(x)); returns the last node.
+// Appends relu2(bn2(conv2(relu1(bn1(conv1(x))))) + skip(x)) and returns the last node.
 int basic_block(Graph& g, const std::string& name, int x, int in, int out, int stride, bool projection) {
   const auto alpha = [&](const char* which) { return AlphaAct{.s = Nonlinearity::relu, .alpha = name + which}; };
   int y = g.add(name + ".conv1", conv3x3(out, stride), {x});
@@ -33,7 +33,7 @@ int basic_block(Graph& g, const std::string& name, int x, int in, int out, int s
 }  // namespace
 
 Graph resnet_cifar(int depth, const Input& input, int classes, bool projection) {
-  PLEAT_CHECK(depth >= 8 && depth % 6 == 2, "resnet: depth is ", depth, ", expected 6n + 2: 20, 32, 44, 56, ...");
+  PLEAT_CHECK(depth >= 8 && depth % 6 == 2, "resnet: the depth is ", depth, ", expected 6n + 2: 20, 32, 44, 56, ...");
   const int blocks = (depth - 2) / 6;
   Graph g;
   int x = g.add("input", input, {});

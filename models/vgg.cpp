@@ -5,10 +5,10 @@
 namespace pleat {
 
 Graph vgg_bn(int layers, const Input& input, int classes) {
-  PLEAT_CHECK(layers == 16 || layers == 19, "vgg: ", layers, " layers, expected 16 or 19");
+  PLEAT_CHECK(layers == 16 || layers == 19, "vgg: the number of layers is ", layers, ", expected 16 or 19");
   Graph g;
   int x = g.add("input", input, {});
-  // PyTorch numbers the modules of a sequence, dropout among them.
+  // PyTorch names the layers of a sequence by their positions, and dropout layers count.
   int index = 0;
   const auto name = [&](const char* sequence) { return concat(sequence, '.', index++); };
   const auto relu = [&](const std::string& act) {
@@ -28,7 +28,7 @@ Graph vgg_bn(int layers, const Input& input, int classes) {
   for (int layer = 0; layer < 2; ++layer) {
     x = g.add(name("classifier"), Linear{.out = 512}, {x});
     relu(name("classifier"));
-    ++index;  // dropout
+    ++index;  // the position of the dropout layer, which is left out here
   }
   g.add(name("classifier"), Linear{.out = classes}, {x});
   return g;

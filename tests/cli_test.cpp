@@ -202,7 +202,7 @@ TEST_CASE("a network's width, classes and input size are options; a file has its
   CHECK(json["max_abs_diff"] == 0);  // the same width, the same seed
   check_failure(pleat_command(dir, "inspect f.safetensors --width 0.5"), 2, {"f.safetensors", "--width"});
   check_failure(pleat_command(dir, "inspect mobilenet_v2_1.0 --width 9"), 2, {"--width 9", "0.01 to 8"});
-  check_failure(pleat_command(dir, "fold vgg16_bn --out x --width 2"), 1, {"vgg16_bn has one width"});
+  check_failure(pleat_command(dir, "fold vgg16_bn --out x --width 2"), 1, {"vgg16_bn has a fixed width"});
 }
 
 TEST_CASE("standard output that cannot be written is an error; one that nobody reads any more is none") {

@@ -102,7 +102,7 @@ TEST_CASE("placements are uniform and the flip is even") {
   const int draws = 18000;
   for (int i = 0; i < draws; ++i) {
     Rng rng(3, i);
-    const Placement p = draw(Augment{}, rng);
+    const Placement p = draw_placement(Augment{}, rng);
     REQUIRE(std::max(std::abs(p.dy), std::abs(p.dx)) <= 4);
     ++rows[p.dy + 4], ++columns[p.dx + 4];
     mirrored += p.mirrored;
@@ -113,7 +113,7 @@ TEST_CASE("placements are uniform and the flip is even") {
   }
   CHECK(std::abs(mirrored - draws / 2) < 5 * 67);
   Rng rng(3);
-  const Placement still = draw({.crop_pad = 0, .flip = false}, rng);
+  const Placement still = draw_placement({.crop_pad = 0, .flip = false}, rng);
   CHECK((still.dy == 0 && still.dx == 0 && !still.mirrored));
 }
 

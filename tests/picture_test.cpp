@@ -448,7 +448,7 @@ TEST_CASE("random parts have the areas and shapes asked for, and lie anywhere") 
   int top = 0, bottom = 0, left = 0, right = 0, small = 0, wide = 0;
   for (int i = 0; i < kDraws; ++i) {
     Rng rng(5, i);
-    const Box box = draw_part(kHeight, kWidth, rng);
+    const Box box = draw_resized_crop(kHeight, kWidth, rng);
     REQUIRE((box.top >= 0 && box.left >= 0 && box.top + box.height <= kHeight && box.left + box.width <= kWidth));
     const double area = static_cast<double>(box.height) * box.width / (kHeight * kWidth),
                  ratio = static_cast<double>(box.width) / box.height;
@@ -464,9 +464,9 @@ TEST_CASE("random parts have the areas and shapes asked for, and lie anywhere") 
   CHECK((wide > kDraws * 0.45 && wide < kDraws * 0.65));
 
   Rng rng(6);
-  const Box strip = draw_part(10, 1000, rng);  // no part of it has that shape: the centre
+  const Box strip = draw_resized_crop(10, 1000, rng);  // no part of it has that shape: the centre
   CHECK((strip.top == 0 && strip.height == 10 && strip.width == 13 && strip.left == 493));
-  const Box dot = draw_part(1, 1, rng);
+  const Box dot = draw_resized_crop(1, 1, rng);
   CHECK((dot.height == 1 && dot.width == 1));
 }
 
