@@ -31,7 +31,7 @@ endif
 # Every source below these folders belongs to one library; a program gets those of its objects that it calls.
 sources_below = $(sort $(shell find $(1) -name '*.cpp'))
 LIBRARY = $(call sources_below,core ops models data fold)
-TOOLS = $(wildcard tools/*.cpp tools/onnx/*.cpp tools/train/*.cpp)  # what several commands share
+TOOLS = $(filter-out tools/commands/%,$(call sources_below,tools))  # what several commands share
 COMMANDS = $(wildcard tools/commands/*.cpp)
 TESTS = $(wildcard tests/*.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)

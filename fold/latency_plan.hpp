@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/candidates.hpp"
+#include "fold/merge_candidates.hpp"
 #include "fold/groups.hpp"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 
 namespace pleat {
 

@@ -4,7 +4,7 @@
 
 #include "core/check.hpp"
 #include "models/inverted_residual_block.hpp"
-#include "models/padding.hpp"
+#include "models/padding_style.hpp"
 
 namespace pleat {
 namespace {

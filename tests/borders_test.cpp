@@ -9,7 +9,7 @@
 
 #include "fold/engine/engine.hpp"
 #include "fold/mask.hpp"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 #include "fold/proof.hpp"
 #include "models/efficient_net_lite.hpp"
 #include "models/mobilenet_v2.hpp"

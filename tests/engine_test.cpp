@@ -11,7 +11,7 @@
 #include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine/fusion.hpp"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 #include "models/models.hpp"
 #include "ops/spec.hpp"
 #include "tests/alloc_count.hpp"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/file.hpp"
-#include "fold/candidates.hpp"
+#include "fold/merge_candidates.hpp"
 #include "fold/mask.hpp"
 #include "models/mobilenet_v2.hpp"
 #include "models/resnet.hpp"

@@ -12,7 +12,7 @@
 
 #include "core/rng.hpp"
 #include "fold/mask.hpp"
-#include "models/padding.hpp"
+#include "models/padding_style.hpp"
 #include "ops/exec/exec.hpp"
 #include "ops/loss/cross_entropy.hpp"
 #include "ops/spec.hpp"

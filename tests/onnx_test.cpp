@@ -8,7 +8,7 @@
 
 #include "core/check.hpp"
 #include "core/safetensors.hpp"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 #include "models/models.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"

@@ -13,7 +13,7 @@
 #include "data/dataset.hpp"
 #include "fold/engine/engine.hpp"
 #include "fold/mask.hpp"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 #include "fold/proof.hpp"
 #include "ops/exec/exec.hpp"
 #include "ops/model_file.hpp"

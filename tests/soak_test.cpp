@@ -19,7 +19,7 @@
 #include "core/rng.hpp"
 #include "core/simd/bf16.hpp"
 #include "fold/engine/pleat.h"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 #include "ops/model_file.hpp"
 #include "tests/temp_dir.hpp"
 #include "tools/open_model.hpp"

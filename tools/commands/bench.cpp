@@ -5,11 +5,11 @@
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
 #include "tools/engine_options.hpp"
-#include "tools/latency.hpp"
+#include "tools/measure/engine_latency.hpp"
 #include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
-#include "tools/time_training.hpp"
-#include "tools/train_profile.hpp"
+#include "tools/measure/training_speed.hpp"
+#include "tools/measure/training_profile.hpp"
 #include "tools/tune.hpp"
 
 namespace pleat {

@@ -4,16 +4,16 @@
 
 #include "core/check.hpp"
 #include "fold/latency_plan.hpp"
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
-#include "tools/fold_table.hpp"
+#include "tools/fold_report.hpp"
 #include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/plan_file.hpp"
-#include "tools/stopwatch.hpp"
+#include "tools/measure/stopwatch.hpp"
 
 namespace pleat {
 namespace {

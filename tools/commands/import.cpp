@@ -9,7 +9,7 @@
 #include "core/check.hpp"
 #include "core/file.hpp"
 #include "models/models.hpp"
-#include "models/padding.hpp"
+#include "models/padding_style.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"

@@ -19,7 +19,7 @@
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/plan_file.hpp"
-#include "tools/stopwatch.hpp"
+#include "tools/measure/stopwatch.hpp"
 
 namespace pleat {
 namespace {

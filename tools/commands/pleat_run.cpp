@@ -11,7 +11,7 @@
 #include "tools/classify.hpp"
 #include "tools/cli.hpp"
 #include "tools/engine_options.hpp"
-#include "tools/latency.hpp"
+#include "tools/measure/engine_latency.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/train/evaluate.hpp"
 

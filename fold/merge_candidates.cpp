@@ -1,4 +1,4 @@
-#include "fold/candidates.hpp"
+#include "fold/merge_candidates.hpp"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "tools/time_training.hpp"
+#include "tools/measure/training_speed.hpp"
 
 
 #include "core/clock.hpp"

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <ostream>
 
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 
 namespace pleat {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "fold/candidates.hpp"
+#include "fold/merge_candidates.hpp"
 #include "tools/cli.hpp"
 
 namespace pleat {

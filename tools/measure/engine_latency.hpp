@@ -9,7 +9,7 @@
 
 #include "core/model.hpp"
 #include "fold/engine/engine.hpp"
-#include "tools/peak.hpp"
+#include "tools/measure/machine_peak.hpp"
 
 namespace pleat {
 

@@ -1,4 +1,4 @@
-#include "tools/peak.hpp"
+#include "tools/measure/machine_peak.hpp"
 
 #include <algorithm>
 #include <iomanip>

@@ -1,4 +1,4 @@
-#include "tools/stopwatch.hpp"
+#include "tools/measure/stopwatch.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -10,7 +10,7 @@
 #include "core/rng.hpp"
 #include "fold/engine/engine.hpp"
 #include "tools/engine_options.hpp"
-#include "tools/latency.hpp"
+#include "tools/measure/engine_latency.hpp"
 
 namespace pleat {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/candidates.hpp"
+#include "fold/merge_candidates.hpp"
 #include "fold/groups.hpp"
 
 namespace pleat {

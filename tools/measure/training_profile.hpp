@@ -12,7 +12,7 @@ namespace pleat {
 
 /// Mean of `steps` training steps: for each step of the tape its kind, name, milliseconds (forward; values computed
 /// again; backward; once a batch), GFLOP/s, GB/s (each value that it reads or writes moved once) and their shares of
-/// the peak (tools/peak.hpp). `options` as for time_training.
+/// the peak (tools/measure/machine_peak.hpp). `options` as for time_training.
 nlohmann::ordered_json profile_training(Model model, const ExecOptions& options, int64_t steps);
 
 /// The same as a table, with a line for each kind of op at its end.

@@ -1,4 +1,4 @@
-#include "tools/fold_table.hpp"
+#include "tools/fold_report.hpp"
 
 #include <array>
 #include <iomanip>

@@ -1,4 +1,4 @@
-#include "models/padding.hpp"
+#include "models/padding_style.hpp"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "fold/plan.hpp"
+#include "fold/fold.hpp"
 
 #include <algorithm>
 

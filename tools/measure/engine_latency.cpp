@@ -1,4 +1,4 @@
-#include "tools/latency.hpp"
+#include "tools/measure/engine_latency.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "tools/train_profile.hpp"
+#include "tools/measure/training_profile.hpp"
 
 #include <cstdio>
 #include <map>
@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "ops/spec.hpp"
-#include "tools/peak.hpp"
-#include "tools/time_training.hpp"
+#include "tools/measure/machine_peak.hpp"
+#include "tools/measure/training_speed.hpp"
 
 namespace pleat {
 namespace {
