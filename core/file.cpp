@@ -25,7 +25,7 @@ class Descriptor {
 
   int get() const { return fd_; }
   bool open() const { return fd_ >= 0; }
-  // Closes and says whether that went well: some file systems report a full disk only here.
+  // Closes the file and returns whether that succeeded. Some file systems report a full disk only here.
   bool close_now() {
     const int fd = fd_;
     fd_ = -1;
@@ -36,7 +36,7 @@ class Descriptor {
   int fd_;
 };
 
-// Removes the file unless it was kept.
+// Removes the file at the end of its scope unless `keep` was set.
 struct Remover {
   const std::string& path;
   bool keep = false;
@@ -51,7 +51,7 @@ std::string system_error() {
 
 void write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());  // may write less than asked
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());  // it may write fewer bytes than asked for
     if (n < 0 && errno == EINTR) continue;
     PLEAT_CHECK_FILE(n >= 0, path, "cannot write: ", system_error());
     bytes = bytes.subspan(static_cast<std::size_t>(n));
@@ -61,7 +61,7 @@ void write_all(int fd, std::span<const std::byte> bytes, const std::string& path
 }  // namespace
 
 std::vector<std::byte> read_file(const std::string& path) {
-  // O_NONBLOCK: a named pipe is refused below instead of being waited for.
+  // With O_NONBLOCK, opening a named pipe does not wait for a writer; the pipe is refused below.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   PLEAT_CHECK_FILE(file.open(), path, "cannot open: ", system_error());
   struct stat status;
@@ -69,16 +69,17 @@ std::vector<std::byte> read_file(const std::string& path) {
   PLEAT_CHECK_FILE(!S_ISDIR(status.st_mode), path, "is a folder, expected a file");
   PLEAT_CHECK_FILE(S_ISREG(status.st_mode), path, "is not a regular file");
 
-  // Linux may grant more memory than there is and kill the process later.
+  // Linux may grant more memory than exists and kill the process when it is used, so the size is checked first.
   const int64_t memory = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
-  PLEAT_CHECK_FILE(status.st_size < memory, path, "its ", status.st_size, " bytes do not fit into memory");
+  PLEAT_CHECK_FILE(status.st_size < memory, path, "has ", status.st_size, " bytes, expected fewer than the ", memory,
+                   " bytes of memory");
 
   std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t n = ::read(file.get(), bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
     PLEAT_CHECK_FILE(n >= 0, path, "cannot read: ", system_error());
-    PLEAT_CHECK_FILE(n > 0, path, "shrank while it was read: got ", done, " of ", bytes.size(), " bytes");
+    PLEAT_CHECK_FILE(n > 0, path, "became shorter while it was read: got ", done, " bytes, expected ", bytes.size());
     done += static_cast<std::size_t>(n);
   }
   return bytes;
@@ -100,8 +101,8 @@ std::vector<std::string> read_lines(const std::string& path) {
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts) {
   struct stat status;
   if (::stat(path.c_str(), &status) == 0) {
-    PLEAT_CHECK_FILE(!S_ISDIR(status.st_mode), path, "cannot write: is a folder");
-    // The rename would put a file in the place of /dev/null.
+    PLEAT_CHECK_FILE(!S_ISDIR(status.st_mode), path, "cannot write: is a folder, expected a file");
+    // The rename below would replace a device such as /dev/null by a file.
     PLEAT_CHECK_FILE(S_ISREG(status.st_mode), path, "cannot write: is not a regular file");
   }
   const std::string temporary = concat(path, ".tmp.", ::getpid());
@@ -114,8 +115,8 @@ void write_file(const std::string& path, std::span<const std::span<const std::by
   PLEAT_CHECK_FILE(std::rename(temporary.c_str(), path.c_str()) == 0, path, "cannot rename: ", system_error());
   remover.keep = true;
 
-  // The new name survives a power cut once its folder is on disk. The file itself is whole already, and not every
-  // file system can do this, so a failure is no error.
+  // The new name survives a power failure only once its folder has been flushed. Not every file system can do that, and the
+  // file is complete already, so a failure here is not an error.
   const auto parent = std::filesystem::path(path).parent_path();
   const Descriptor folder(::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.open()) ::fsync(folder.get());

@@ -15,7 +15,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format is little-endian");
 
-constexpr uint64_t kMaxHeader = 100'000'000;  // the official reader's limit
+constexpr uint64_t kMaxHeader = 100'000'000;  // in bytes; the limit of the official reader
 constexpr std::size_t kMaxRank = 8;
 constexpr std::size_t kMaxName = 1024;
 constexpr char kMetadata[] = "__metadata__";
@@ -43,7 +43,8 @@ struct Half {
 float widen(Half value) {
   const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16, exponent = value.bits >> 10 & 31,
                  mantissa = value.bits & 1023;
-  // A denormal half is a normal float; the product, unlike shifted bits, is right with denormals off too.
+  // A denormal half-precision number is a normal float. It is computed by a product, which is right even if denormals are
+  // flushed to zero.
   if (exponent == 0)
     return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
   return std::bit_cast<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13);
@@ -52,7 +53,7 @@ float widen(Half value) {
 template <class Stored>
 void decode(AlignedVector<float>& values, std::span<const std::byte> bytes) {
   for (std::size_t i = 0; i < values.size(); ++i) {
-    Stored stored;  // copied out: a file's tensors need not be aligned
+    Stored stored;  // copied, because tensors in a file need not be aligned
     std::memcpy(&stored, bytes.data() + i * sizeof stored, sizeof stored);
     values[i] = widen(stored);
   }
@@ -67,7 +68,7 @@ constexpr std::array kDtypes = {Dtype{"F32", 4, decode<float>}, Dtype{"F64", 8, 
                                 Dtype{"F16", 2, decode<Half>}, Dtype{"BF16", 2, decode<Bfloat16>},
                                 Dtype{"I64", 8, decode<int64_t>}};
 
-// Names stand in messages of one line, so they must fit there. Empty if good, else what is wrong.
+// Names appear in error messages of one line, so they must fit there. Returns what is wrong with a name; empty if nothing is.
 std::string name_fault(const std::string& name) {
   if (name.empty()) return "is empty";
   if (name.size() > kMaxName) return concat("has ", name.size(), " bytes, expected at most ", kMaxName);
@@ -75,14 +76,15 @@ std::string name_fault(const std::string& name) {
   return printable ? "" : "has a control character";
 }
 
+// The header's entry for one tensor.
 struct Entry {
   std::string name;
   const Dtype* dtype = nullptr;
   std::vector<int64_t> shape, offsets;
 };
 
-// Reads the header event by event: nothing is built that the format does not have, so that deep nesting or a huge
-// document of another kind ends at its first wrong event.
+// Reads the header event by event instead of building a JSON document. Deep nesting, or a huge document of another kind, is
+// thereby refused at its first wrong event.
 class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
  public:
   explicit HeaderReader(const std::string& file) : file_(file) {}
@@ -106,14 +108,14 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
     const std::string fault = name_fault(key);
     PLEAT_CHECK_FILE(fault.empty(), file_, "safetensors header: a name ", fault);
     if (at_ == At::top) {
-      PLEAT_CHECK_FILE(names_.insert(key).second, file_, "safetensors header: '", key, "' stands twice");
+      PLEAT_CHECK_FILE(names_.insert(key).second, file_, "safetensors header: '", key, "' appears twice");
       key_ = key;
       return true;
     }
     PLEAT_CHECK_FILE(at_ == At::metadata || key == "dtype" || key == "shape" || key == "data_offsets", file_, where(),
                      "unknown field '", key, "'");
     PLEAT_CHECK_FILE(at_ == At::entry ? fields_.insert(key).second : !metadata.contains(key), file_, where(), "'", key,
-                     "' stands twice");
+                     "' appears twice");
     field_ = key;
     return true;
   }
@@ -177,18 +179,18 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
 
   const std::string& file_;
   At at_ = At::start;
-  std::string key_, field_;               // the last key at the top, and below it
-  std::set<std::string> names_, fields_;  // the keys seen at the top, and in this tensor's entry
+  std::string key_, field_;               // the last key at the top level, and below it
+  std::set<std::string> names_, fields_;  // the keys seen so far at the top level, and in this tensor's entry
 };
 
-// Each tensor's bytes lie inside the data, are as many as dtype and shape ask for, and all together fill it exactly
-// once.
+// Checks that the bytes of each tensor are inside the data and as many as its dtype and shape need, and that all tensors
+// together fill the data without holes and overlaps.
 void check_layout(const std::vector<Entry>& entries, int64_t data_size, const std::string& file) {
   std::vector<const Entry*> ordered;
   for (const Entry& entry : entries) {
     const int64_t begin = entry.offsets[0], end = entry.offsets[1];
     PLEAT_CHECK_FILE(begin <= end && end <= data_size, file, "tensor '", entry.name, "': data_offsets [", begin, ", ",
-                     end, "] are outside the file's ", data_size, " bytes of data");
+                     end, "], expected an interval inside the file's ", data_size, " bytes of data");
     int64_t size = entry.dtype->size;
     for (int64_t extent : entry.shape)
       PLEAT_CHECK_FILE(!__builtin_mul_overflow(size, extent, &size), file, "tensor '", entry.name, "': shape ",
@@ -205,7 +207,7 @@ void check_layout(const std::vector<Entry>& entries, int64_t data_size, const st
         entry->offsets[0] < filled ? ", inside another tensor's, which end at " : ", leaving a hole after ", filled);
     filled = entry->offsets[1];
   }
-  PLEAT_CHECK_FILE(filled == data_size, file, data_size - filled, " bytes after the last tensor");
+  PLEAT_CHECK_FILE(filled == data_size, file, "has ", data_size - filled, " bytes after the last tensor, expected 0");
 }
 
 }  // namespace
@@ -217,12 +219,13 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   std::memcpy(&header_size, bytes.data(), sizeof header_size);
   bytes = bytes.subspan(sizeof header_size);
   PLEAT_CHECK_FILE(header_size <= kMaxHeader && header_size <= bytes.size(), name,
-                   "not a safetensors file, or cut off: a header of ", header_size, " bytes does not fit");
+                   "not a safetensors file, or cut off: its header would have ", header_size, " bytes, expected at most ",
+                   std::min<uint64_t>(kMaxHeader, bytes.size()));
   const char* header = reinterpret_cast<const char*>(bytes.data());
   PLEAT_CHECK_FILE(header_size > 0 && header[0] == '{', name,
-                   "not a safetensors file: the header does not begin with '{'");
-  // The JSON parser takes a zero byte for the end and would not see what follows.
-  PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name, "safetensors header: a zero byte");
+                   "not a safetensors file: expected its header to begin with '{'");
+  // The JSON parser takes a zero byte for the end of the text and would ignore what follows.
+  PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name, "safetensors header: contains a zero byte, expected text");
   HeaderReader reader(name);
   nlohmann::ordered_json::sax_parse(header, header + header_size, &reader);
   const auto data = bytes.subspan(header_size);
@@ -260,7 +263,7 @@ void save_safetensors(const std::string& path, const Tensors& tensors,
     check_name(name);
     const auto bytes = std::as_bytes(std::span(tensor.values));
     PLEAT_CHECK(static_cast<int64_t>(tensor.values.size()) == num_elements(tensor.shape), path, ": tensor '", name,
-                "' has ", tensor.values.size(), " values for shape ", to_string(tensor.shape));
+                "' has ", tensor.values.size(), " values, expected as many as shape ", to_string(tensor.shape), " has");
     const int64_t end = offset + static_cast<int64_t>(bytes.size());
     header[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
     offset = end;
@@ -272,7 +275,7 @@ void save_safetensors(const std::string& path, const Tensors& tensors,
   } catch (const nlohmann::ordered_json::type_error&) {
     PLEAT_CHECK(false, path, ": a name or a metadata text is not UTF-8");
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begin on 8 bytes
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begin at a multiple of 8 bytes
   const uint64_t header_size = text.size();
   parts[0] = std::as_bytes(std::span(&header_size, 1));
   parts[1] = std::as_bytes(std::span(text));

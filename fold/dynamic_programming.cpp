@@ -8,9 +8,9 @@
 namespace pleat {
 namespace {
 
-constexpr std::size_t kMost = 500;
+constexpr std::size_t kMaxChoices = 500;  // in a list of partial choices
 
-// Leaves the choices that no other beats, by ascending loss and so by descending seconds.
+// Reduces the choices to their Pareto front, sorted by ascending loss and therefore by descending seconds.
 void prune(std::vector<Choice>& choices) {
   std::stable_sort(choices.begin(), choices.end(), [](const Choice& a, const Choice& b) {
     return std::tie(a.loss, a.seconds) < std::tie(b.loss, b.seconds);
@@ -19,26 +19,26 @@ void prune(std::vector<Choice>& choices) {
   std::erase_if(choices, [&](const Choice& c) { return c.seconds >= fastest || (fastest = c.seconds, false); });
 }
 
-// Leaves the fastest of each of kMost equal parts of the range of losses.
+// Divides the range of losses into kMaxChoices equal parts and keeps only the fastest choice of each.
 void thin(std::vector<Choice>& choices) {
-  if (choices.size() <= kMost) return;
+  if (choices.size() <= kMaxChoices) return;
   const double least = choices.front().loss, range = choices.back().loss - least;
-  const auto part = [&](const Choice& c) { return static_cast<std::size_t>((c.loss - least) / range * kMost); };
-  std::vector<Choice> few;
+  const auto part = [&](const Choice& c) { return static_cast<std::size_t>((c.loss - least) / range * kMaxChoices); };
+  std::vector<Choice> kept;  // in a part, a later choice is faster
   for (Choice& choice : choices) {
-    if (!few.empty() && part(few.back()) == part(choice)) few.pop_back();
-    few.push_back(std::move(choice));
+    if (!kept.empty() && part(kept.back()) == part(choice)) kept.pop_back();
+    kept.push_back(std::move(choice));
   }
-  choices = std::move(few);
+  choices = std::move(kept);
 }
 
 }  // namespace
 
-std::vector<int> least_sum(const std::vector<Interval>& intervals) {
+std::vector<int> cheapest_intervals(const std::vector<Interval>& intervals) {
   int positions = 0;
   for (const Interval& interval : intervals) positions = std::max(positions, interval.last + 1);
-  std::vector<double> best(positions + 1, 0);  // of the positions before p
-  std::vector<int> taken(positions + 1, -1);   // the interval that ends at p, if it does best
+  std::vector<double> best(positions + 1, 0);  // best[p]: the least cost of the positions before p
+  std::vector<int> taken(positions + 1, -1);   // the interval that ends before p in that solution; -1: none
   for (int p = 1; p <= positions; ++p) {
     best[p] = best[p - 1];
     for (std::size_t i = 0; i < intervals.size(); ++i) {
@@ -62,32 +62,33 @@ std::vector<int> least_sum(const std::vector<Interval>& intervals) {
   return chosen;
 }
 
-std::vector<std::vector<Choice>> fronts(int cells, const std::vector<Segment>& segments) {
-  const auto neighbours = [&](const Segment& a, const Segment& b) {
+std::vector<std::vector<Choice>> pareto_fronts(int cells, const std::vector<Segment>& segments) {
+  const auto may_be_neighbours = [&](const Segment& a, const Segment& b) {
     return a.last_op < b.first_op && std::none_of(segments.begin(), segments.end(), [&](const Segment& s) {
              return s.first == a.first && s.last == b.last;
            });
   };
-  // Choices for the cells before a position, by the segment that ends there (-1: none does) and the cells dropped.
+  // before[p]: the choices for the cells before position p, grouped by the segment that ends there (-1: none does) and
+  // by the number of cells dropped. All that a choice allows from p on depends on these two only.
   std::vector<std::map<std::pair<int, int>, std::vector<Choice>>> before(cells + 1);
   before[0][{-1, 0}].emplace_back();
   for (int p = 0; p < cells; ++p) {
     for (auto& [state, choices] : before[p]) {
-      const auto [end, drops] = state;
+      const auto [end, dropped] = state;
       prune(choices);
       thin(choices);
-      std::vector<Choice>& kept = before[p + 1][{-1, drops}];
-      kept.insert(kept.end(), choices.begin(), choices.end());
+      std::vector<Choice>& keeping_cell = before[p + 1][{-1, dropped}];
+      keeping_cell.insert(keeping_cell.end(), choices.begin(), choices.end());
       for (std::size_t s = 0; s < segments.size(); ++s) {
         const Segment& segment = segments[s];
-        if (segment.first != p || (end >= 0 && !neighbours(segments[end], segment))) continue;
-        std::vector<Choice>& more =
-            before[segment.last + 1][{static_cast<int>(s), drops + segment.last - segment.first + 1}];
+        if (segment.first != p || (end >= 0 && !may_be_neighbours(segments[end], segment))) continue;
+        std::vector<Choice>& with_segment =
+            before[segment.last + 1][{static_cast<int>(s), dropped + segment.last - segment.first + 1}];
         for (Choice choice : choices) {
           choice.segments.push_back(static_cast<int>(s));
           choice.loss += segment.loss;
           choice.seconds += segment.seconds;
-          more.push_back(std::move(choice));
+          with_segment.push_back(std::move(choice));
         }
       }
     }
@@ -100,7 +101,7 @@ std::vector<std::vector<Choice>> fronts(int cells, const std::vector<Segment>& s
   return result;
 }
 
-std::vector<Choice> best_of(const std::vector<std::vector<Choice>>& fronts) {
+std::vector<Choice> joint_pareto_front(const std::vector<std::vector<Choice>>& fronts) {
   std::vector<Choice> all;
   for (const std::vector<Choice>& front : fronts) all.insert(all.end(), front.begin(), front.end());
   prune(all);
@@ -112,10 +113,10 @@ int knee(const std::vector<Choice>& front) {
   double farthest = 0;
   const Choice &first = front.front(), &last = front.back();
   for (std::size_t i = 1; i + 1 < front.size(); ++i) {
-    const double right = (front[i].loss - first.loss) / (last.loss - first.loss);
-    const double down = (first.seconds - front[i].seconds) / (first.seconds - last.seconds);
-    if (down - right <= farthest) continue;
-    farthest = down - right;
+    const double loss = (front[i].loss - first.loss) / (last.loss - first.loss);
+    const double saved = (first.seconds - front[i].seconds) / (first.seconds - last.seconds);
+    if (saved - loss <= farthest) continue;
+    farthest = saved - loss;
     best = static_cast<int>(i);
   }
   return best;

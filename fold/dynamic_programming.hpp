@@ -1,4 +1,6 @@
-// Choosing by dynamic programming along a chain of cells (foldable activations), on plain numbers.
+// The dynamic programming of latency plans. The foldable activations of a network are a chain of cells, and measured
+// runs of cells have costs that add up; which runs to take together is a shortest-path problem along the chain. This
+// file works on plain numbers and knows no networks; fold/latency_plan.cpp translates between the two.
 #pragma once
 
 #include <limits>
@@ -6,43 +8,46 @@
 
 namespace pleat {
 
-/// Positions first to last, and what taking them together costs.
+/// The positions `first` to `last` of the chain, both included, and the cost of taking them together.
 struct Interval {
   int first = 0, last = 0;
   double cost = 0;
 };
 
-/// Indices of disjoint intervals of least total cost, in order; positions in none cost nothing, so no cost above 0 is
-/// taken. Positions are counted from 0.
-std::vector<int> least_sum(const std::vector<Interval>& intervals);
+/// Chooses disjoint intervals so that the sum of their costs is least, and returns their indices from left to right. A
+/// position outside all chosen intervals costs 0, so an interval with a positive cost is never chosen.
+std::vector<int> cheapest_intervals(const std::vector<Interval>& intervals);
 
-/// Cells first to last dropped together: the accuracy (in any unit) that it loses and the seconds that it adds to the
-/// network's (below 0 where it gets faster) if certain ops are merged, of which the first and the last count against
-/// neighbours: in a plain chain an op between two cells may be merged with that before or that after.
+/// The cells `first` to `last` dropped together, with certain ops merged.
 struct Segment {
   int first = 0, last = 0;
-  double loss = 0, seconds = 0;
-  int first_op = std::numeric_limits<int>::max(), last_op = -1;  ///< Those merge nothing.
+  double loss = 0;     ///< What dropping the cells loses, in any unit.
+  double seconds = 0;  ///< What it adds to the time of the network; negative if the network gets faster.
+  /// The first and the last op that the segment merges; the defaults stand for a segment that merges none. Two
+  /// neighbouring segments cannot both merge the op between them.
+  int first_op = std::numeric_limits<int>::max(), last_op = -1;
 };
 
-/// Segments taken together; their numbers add up.
+/// A set of segments taken together. Their losses and their seconds add up.
 struct Choice {
-  std::vector<int> segments;  ///< Indices, in order.
+  std::vector<int> segments;  ///< Indices, from left to right.
   double loss = 0, seconds = 0;
 };
 
-/// For each number of dropped cells, 0 to `cells`, the choices than which no other with that number has less loss and
-/// no more seconds or less seconds and no more loss; by ascending loss. Segments are disjoint, and two may only be
-/// neighbours if the run of both is not a segment itself (whose loss is known better than by the sum) and no op is
-/// merged in both. Exact until a
-/// list would hold more than 500: then choices of nearly the same loss are represented by their fastest.
-std::vector<std::vector<Choice>> fronts(int cells, const std::vector<Segment>& segments);
+/// Returns one Pareto front for each number of dropped cells from 0 to `cells`: the choices with that number of cells
+/// than which no other is better in loss or seconds and at least as good in the other, by ascending loss. The segments
+/// of a choice are disjoint. Two of them may only be neighbours if no op is merged in both, and if there is no segment
+/// for both runs of cells together, whose measured loss is more accurate than the sum. The fronts are exact as long as
+/// no list of partial choices has more than 500 elements; in a longer one, only the fastest of those with nearly equal
+/// losses is kept.
+std::vector<std::vector<Choice>> pareto_fronts(int cells, const std::vector<Segment>& segments);
 
-/// The choices of all lists that no other of any list beats, by ascending loss.
-std::vector<Choice> best_of(const std::vector<std::vector<Choice>>& fronts);
+/// The Pareto front of the choices of all these fronts together, by ascending loss.
+std::vector<Choice> joint_pareto_front(const std::vector<std::vector<Choice>>& fronts);
 
-/// Index of a front's knee, where more loss begins to bring little: the choice farthest below the straight line from
-/// the first to the last, both axes scaled to these two. The first of a front that has no point below it.
+/// The index of a front's knee, from which on more loss saves little time. It is the choice farthest below the straight
+/// line from the first choice to the last, with both axes scaled to that line's extent, or the first choice if none is
+/// below the line.
 int knee(const std::vector<Choice>& front);
 
 }  // namespace pleat

@@ -15,14 +15,15 @@ using Merge = FoldOptions::Merge;
 
 std::string choose_mask(const Model& model, const FoldOptions& options) {
   const int given = options.threshold.has_value() + options.mask.has_value() + options.depth.has_value();
-  PLEAT_CHECK(given <= 1, "fold: ", given, " of threshold, mask and depth given, expected at most one");
+  PLEAT_CHECK(given <= 1, "fold: ", given,
+              " of the options threshold, mask and depth were given, expected at most one");
   if (options.threshold) return mask_from_threshold(model, *options.threshold);
   if (options.mask) return mask_from_text(model, *options.mask);
   if (options.depth) return mask_from_depth(model, *options.depth);
   return std::string(foldable_activations(model).size(), '#');
 }
 
-// Fills in what became of a dropped activation that read value `i` of the original network.
+// Fills in what became of a dropped activation that read the value of node `i` of the original network.
 void locate(ActivationRow& row, const Graph& original, int i, const Graph& dropped, const std::vector<Region>& groups,
             const Refusal& refusal) {
   const int node = remaining_value(original, i, dropped);
@@ -41,33 +42,34 @@ GroupRow::Border border_of(const Region& group, bool exact) {
   return group.macs_border == 0 ? GroupRow::Border::bias : GroupRow::Border::kernels;
 }
 
-// `exact`: borders stay as they are.
-FoldPlan describe(const Model& model, const std::string& mask, const Graph& dropped, const std::vector<Region>& groups,
-                  const Refusal& refusal, bool exact) {
-  FoldPlan plan{.mask = mask, .activations = {}, .groups = {}};
+// Reports the fold. `exact` says that borders are kept exact instead of having their padding moved.
+FoldReport describe(const Model& model, const std::string& mask, const Graph& dropped,
+                    const std::vector<Region>& groups, const Refusal& refusal, bool exact) {
+  FoldReport report{.mask = mask, .activations = {}, .groups = {}};
   for (const Region& group : groups)
-    plan.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
-                           kernels(dropped, group), group.map.kernel(), group.macs_before,
-                           group.macs_after + (exact ? group.macs_border : 0), border_of(group, exact), group.stop});
+    report.groups.push_back({merged_name(dropped, group), dropped.nodes[group.from].name, dropped.nodes[group.to].name,
+                             kernels(dropped, group), group.map.kernel(), group.macs_before,
+                             group.macs_after + (exact ? group.macs_border : 0), border_of(group, exact), group.stop});
   for (const Foldable& activation : foldable_activations(model)) {
-    ActivationRow row{activation.alpha, activation.value, mask[plan.activations.size()] == '#', -1, {}};
+    ActivationRow row{activation.alpha, activation.value, mask[report.activations.size()] == '#', -1, {}};
     for (const Node& node : model.graph.nodes)
       if (!row.kept && row.group < 0 && alpha_of(node) == row.alpha)
         locate(row, model.graph, node.inputs[0], dropped, groups, refusal);
-    plan.activations.push_back(row);
+    report.activations.push_back(row);
   }
-  return plan;
+  return report;
 }
 
-// The mask of the network as first trained: this one in place of the '#'s of the one before.
+// The mask for the network as it was first trained. If the model was folded before, `mask` has a character for each '#'
+// of the earlier mask and replaces those.
 std::string whole_mask(const Model& model, const std::string& mask) {
   const auto before = model.notes.find("fold.mask");
   if (before == model.notes.end()) return mask;
   std::string whole = before->second;
   if (std::count(whole.begin(), whole.end(), '#') != static_cast<std::ptrdiff_t>(mask.size())) return mask;
   auto next = mask.begin();
-  for (char& cell : whole)
-    if (cell == '#') cell = *next++;
+  for (char& kept : whole)
+    if (kept == '#') kept = *next++;
   return whole;
 }
 
@@ -76,11 +78,13 @@ bool has_note(const Model& model, const char* key, const char* value) {
   return note != model.notes.end() && note->second == value;
 }
 
-// True if the model's padding was moved, and it perhaps fine-tuned so: it may only be merged as it is.
+// Whether the model was prepared for merging by moving its padding, and perhaps fine-tuned since. Such a model must be
+// merged as it is.
 bool is_prepared(const Model& model) {
   return has_note(model, "fold.merge", "none") && !has_note(model, "fold.borders", "exact");
 }
 
+// Throws unless each of `lists`, the groups that the caller asked for, was found.
 void check_found(const Graph& graph, const std::vector<Region>& groups, const std::vector<OpNames>& lists,
                  int max_kernel) {
   for (const OpNames& list : lists) {
@@ -88,9 +92,9 @@ void check_found(const Graph& graph, const std::vector<Region>& groups, const st
       continue;
     std::string names;
     for (const std::string& op : list) names += concat(names.empty() ? "" : ", ", op);
-    throw std::invalid_argument(concat("fold: ", names,
-                                       ": cannot become one op here; expected a linear group of kernel at most ",
-                                       max_kernel, ", with its padding moved if the model was fine-tuned for merging"));
+    throw std::invalid_argument(concat(
+        "fold: ", names, ": cannot be merged into one op here; expected a linear group with a kernel size of at most ",
+        max_kernel, ", and with its padding moved if the model was prepared for merging"));
   }
 }
 
@@ -130,14 +134,14 @@ Folded fold(const Model& model, const FoldOptions& options) {
   const Model dropped = drop_activations(model, mask);
   const Graph& graph = dropped.graph;
   const bool merges = options.merge != Merge::none, prepared = merges && is_prepared(model) && !drops;
-  const Borders borders = options.borders.value_or(merges ? Borders::exact : Borders::reorder);
+  const Borders borders = options.borders.value_or(merges ? Borders::exact : Borders::move_padding);
   Refusal refusal = options.merge == Merge::cheaper ? cheaper(graph, options.max_kernel, borders)
                                                     : within_kernel(graph, options.max_kernel);
   if (prepared) refusal = exact(std::move(refusal));
   std::optional<std::vector<OpNames>> lists = options.groups;
   MergeChoice timed;
   if (options.merge == Merge::latency) {
-    PLEAT_CHECK(options.stopwatch && !lists, "fold: merging by latency needs a stopwatch, and no list of groups");
+    PLEAT_CHECK(options.stopwatch && !lists, "fold: merging by latency needs a stopwatch and takes no list of groups");
     timed = choose_merges(dropped, merge_candidates(graph, refusal), refusal, borders, options.stopwatch);
     lists.emplace();
     for (const TimedGroup& group : timed.groups)
@@ -149,12 +153,12 @@ Folded fold(const Model& model, const FoldOptions& options) {
   const bool exact_borders = borders == Borders::exact;
   Folded folded{merges          ? merge(dropped, groups, borders)
                 : exact_borders ? dropped
-                                : reorder_padding(dropped, groups),
+                                : move_padding(dropped, groups),
                 describe(model, mask, graph, groups, refusal, exact_borders)};
-  folded.plan.timed = std::move(timed);
+  folded.report.timed = std::move(timed);
   folded.model.notes["fold.mask"] = whole_mask(model, mask);
   folded.model.notes["fold.merge"] = name(options.merge);
-  if (!has_note(model, "fold.borders", "reorder"))  // moved once is moved
+  if (!has_note(model, "fold.borders", "reorder"))  // padding that was moved earlier stays moved
     folded.model.notes["fold.borders"] = exact_borders ? "exact" : "reorder";
   folded.model.notes["fold.max_kernel"] = std::to_string(options.max_kernel);
   return folded;

@@ -1,4 +1,5 @@
-// The whole fold: activations dropped, groups merged or made ready for merging, and a table of what was done.
+// Folding a model in one call: it drops activations, merges the groups that became linear or prepares them for merging,
+// and reports what it did.
 #pragma once
 
 #include <cstdint>
@@ -7,74 +8,78 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/merge_candidates.hpp"
 #include "fold/groups.hpp"
+#include "fold/merge_candidates.hpp"
 
 namespace pleat {
 
 struct FoldOptions {
+  /// Which groups to merge.
   enum class Merge {
     all,      ///< Every group becomes one op.
-    cheaper,  ///< Only where multiply-accumulates do not grow; batch norms always.
-    latency,  ///< Only where `stopwatch` says that the network gets faster; batch norms always.
-    none,     ///< Groups keep their ops, for fine-tuning; as `borders` says, merging later is exact.
+    cheaper,  ///< Only groups whose MACs do not grow, and batch norms always.
+    latency,  ///< Only groups whose merging makes the network faster as measured by `stopwatch`, and batch norms
+              ///< always.
+    none,     ///< None: the groups keep their ops, so that the network can be fine-tuned before it is merged.
   };
-  // Which activations to drop: at most one of these; none of them drops nothing.
-  std::optional<double> threshold = {};  ///< Alphas >= this.
-  std::optional<std::string> mask = {};  ///< '#' keeps, '.' drops; fold/mask.hpp.
-  std::optional<int> depth = {};         ///< The largest alphas until the network is this deep.
+  // Which activations to drop. At most one of the three may be given; without any, nothing is dropped.
+  std::optional<double> threshold = {};  ///< Drop those whose alpha is at least this.
+  std::optional<std::string> mask = {};  ///< '#' keeps, '.' drops (fold/mask.hpp).
+  std::optional<int> depth = {};         ///< Drop the largest alphas until the network has this depth.
   Merge merge = Merge::all;
-  /// Merges (Merge::all) or prepares (Merge::none) these groups alone, and batch norms.
+  /// If given, only these groups, and batch norms, are merged (Merge::all) or prepared for merging (Merge::none).
   std::optional<std::vector<OpNames>> groups = {};
-  int max_kernel = 7;
-  std::optional<Borders> borders = {};  ///< Not given: exact, but reorder with Merge::none.
-  Stopwatch stopwatch = {};             ///< For Merge::latency.
+  int max_kernel = 7;                   ///< The largest kernel size that merging may produce.
+  std::optional<Borders> borders = {};  ///< Default: exact, but move_padding with Merge::none.
+  Stopwatch stopwatch = {};             ///< Needed by Merge::latency.
 };
 
-/// A foldable activation of the model before.
+/// What became of a foldable activation of the model before.
 struct ActivationRow {
   std::string alpha;
   double value = 0;
   bool kept = false;
-  int group = -1;    ///< Index of the group that holds it now; -1 if kept, or if nothing merges across it.
-  std::string stop;  ///< If dropped: why its group ends where it ends, or why nothing merges across it.
+  int group = -1;    ///< Index of the group that contains it now; -1 if it was kept or if nothing merges across it.
+  std::string stop;  ///< If it was dropped: why its group ends where it does, or why nothing merges across it.
 };
 
-/// A run of linear nodes, by the names in the model before.
+/// A group, described by the names in the model before.
 struct GroupRow {
-  std::string op;                           ///< The merged op (with Merge::none: what it will be called).
-  std::string from, to;                     ///< The value it reads and the one it gives.
-  std::vector<int> kernels;                 ///< Of its convolutions; linear layers count as 1.
-  int kernel = 0;                           ///< Of the merged op.
-  int64_t macs_before = 0, macs_after = 0;  ///< After: borders included.
-  /// What became of its borders.
+  std::string op;            ///< The name of the merged op, or with Merge::none the name that it will have.
+  std::string from, to;      ///< The nodes that give its input and its output.
+  std::vector<int> kernels;  ///< Kernel sizes of its convolutions; 1 for linear layers.
+  int kernel = 0;            ///< Kernel size of the merged op.
+  int64_t macs_before = 0, macs_after = 0;  ///< `macs_after` includes the border correction.
+  /// What happens at its borders.
   enum class Border {
-    same,     ///< Nothing: merging changes nothing there.
-    moved,    ///< Padding moved: the network differs there from the dropped one.
-    bias,     ///< Exact, by another bias.
-    kernels,  ///< Exact, by kernels of their own.
+    same,     ///< Merging changes nothing there.
+    moved,    ///< The padding was moved, so the result there differs from that of the network before.
+    bias,     ///< A border correction with biases only makes it exact.
+    kernels,  ///< A border correction with kernels and biases makes it exact.
   } border = Border::same;
-  std::string stop;  ///< Why it ends at `to`.
+  std::string stop;  ///< Why the group ends at `to`.
 };
 
-struct FoldPlan {
-  std::string mask;  ///< Of this model's foldable activations.
+/// What a fold did.
+struct FoldReport {
+  std::string mask;  ///< For the foldable activations of the model before.
   std::vector<ActivationRow> activations;
   std::vector<GroupRow> groups;
-  MergeChoice timed = {};  ///< What Merge::latency measured.
+  MergeChoice timed = {};  ///< The measurements of Merge::latency.
 };
 
 struct Folded {
   Model model;
-  FoldPlan plan;
+  FoldReport report;
 };
 
 /// The border's name: "same", "moved", "bias", "kernels".
 const char* name(GroupRow::Border border);
 
-/// Folds. With Borders::exact the result equals, everywhere, the network without its dropped activations; with
-/// Borders::reorder it does so where their padding is moved, whether merged (Merge::all, Merge::cheaper) or not. Notes
-/// the options under "fold.*"; "fold.mask" stands for the network as first trained, however often it was folded. Throws
+/// Folds the model. With Borders::exact the result computes exactly what the network without its dropped activations
+/// computes. With Borders::move_padding it computes what that network computes after its padding was moved, whether the
+/// groups are merged now or later. The options are recorded in the model's notes under "fold.*"; the note "fold.mask"
+/// is the mask for the network as it was first trained, even if it has been folded several times. Throws
 /// std::invalid_argument for options that do not fit the model.
 Folded fold(const Model& model, const FoldOptions& options);
 

@@ -1,10 +1,11 @@
-// Folding planned by measured latency: which activations to drop, and which of the groups between the others to merge,
-// for the most speed at the least loss.
+// Plans a fold by measured latency: which activations to drop, and which of the groups that arise to merge, for the
+// most speed at the least loss.
 //
-// Every run of activations that one op can stand for (DropRun) is dropped alone, and the network timed with the run
-// left as it is and merged. Runs far from each other hardly change each other's time, so seconds add up; losses are
-// taken to add up as well. Then dynamic programming along the chain (fold/dynamic_programming.hpp) gives the best sets,
-// and those are built and measured as a whole to see how far the sums are off.
+// Every candidate, a run of activations that one op could replace (DropRun), is dropped alone, and the network is timed
+// both with that run's ops as they are and with them merged. Candidates far from each other hardly influence each
+// other's time, so the differences in time are taken to add up, and so are the losses. Dynamic programming along the
+// chain of activations (fold/dynamic_programming.hpp) then finds the Pareto front of sets of candidates. Some of these
+// sets are built and measured as a whole, which shows how far the sums are off.
 #pragma once
 
 #include <functional>
@@ -13,69 +14,73 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "fold/merge_candidates.hpp"
-#include "fold/groups.hpp"
 #include "fold/fold.hpp"
+#include "fold/groups.hpp"
+#include "fold/merge_candidates.hpp"
 
 namespace pleat {
 
-/// What dropping the activations of each mask loses, in any unit; nothing dropped loses 0.
+/// A function that returns, for each mask, what dropping its activations loses, in any unit. The mask that drops
+/// nothing must lose 0.
 using Losses = std::function<std::vector<double>(const std::vector<std::string>& masks)>;
 
-/// A set of activations to drop and of groups to merge.
+/// A set of activations to drop and groups to merge, with its predicted and measured loss and time.
 struct PlanPoint {
   std::string mask;
   std::vector<OpNames> groups;
-  int depth = 0;                                                    ///< Of the folded network, as depth() has it.
-  double loss = 0, seconds = 0;                                     ///< Predicted by sums.
-  std::optional<double> measured_loss = {}, measured_seconds = {};  ///< Of the whole.
-  bool best_of_depth = false;                                       ///< What would be chosen for its depth.
-  std::vector<int> dropped = {}, merged = {};                       ///< Candidates that the prediction is the sum of.
+  int depth = 0;                                                    ///< Of the folded network, as depth() counts it.
+  double loss = 0, seconds = 0;                                     ///< Predicted as sums over candidates.
+  std::optional<double> measured_loss = {}, measured_seconds = {};  ///< Measured for the set as a whole.
+  bool best_of_depth = false;                  ///< Whether it would be chosen if its depth were asked for.
+  std::vector<int> dropped = {}, merged = {};  ///< The candidates over which the prediction sums.
 };
 
-/// A DropRun with what it does to the network when it alone is dropped.
+/// A DropRun, and what the network loses and how fast it is when only this run is dropped.
 struct Candidate {
   DropRun run;
   double loss = 0;
-  double seconds = 0;         ///< The network's, with the run dropped and not merged,
-  double merged_seconds = 0;  ///< and merged, where it can be.
+  double seconds = 0;         ///< Time of the network with the run dropped and nothing merged.
+  double merged_seconds = 0;  ///< Time of the network with the run's ops merged as well, if it has any.
 };
 
+/// What was measured, and what was chosen.
 struct LatencyPlan {
-  std::string graph;                     ///< fingerprint() of the network's graph.
-  std::vector<std::string> alphas = {};  ///< Its foldable activations.
-  Borders borders = Borders::reorder;
+  std::string graph;                     ///< The fingerprint() of the network's graph.
+  std::vector<std::string> alphas = {};  ///< The names of its foldable activations.
+  Borders borders = Borders::move_padding;
   int max_kernel = 7;
-  double seconds = 0;  ///< Of the network as it is.
+  double seconds = 0;  ///< Time of the network with nothing dropped.
   std::vector<Candidate> candidates = {};
-  std::vector<PlanPoint> points =
-      {};  ///< From slow to fast, as first measured: some of the front, and one for each depth.
-  int chosen = 0;
+  /// From slow to fast, as first measured: a selection from the Pareto front and one point for each depth.
+  std::vector<PlanPoint> points = {};
+  int chosen = 0;  ///< An index into `points`.
 };
 
-/// What the chosen point must be; without max_loss and min_speedup it is the front's knee, or its least loss where
-/// nothing on it is a tenth faster than that.
-struct PlanWish {
-  std::optional<double> max_loss = {};     ///< The fastest that loses no more.
-  std::optional<double> min_speedup = {};  ///< The one that loses least of those at least so many times as fast.
-  std::optional<int> depth = {};           ///< Only points of this depth.
+/// What the chosen point must fulfil. Without max_loss and min_speedup the knee of the front is chosen, or the point of
+/// least loss if no point of the front is at least a tenth faster than that one.
+struct PlanGoal {
+  std::optional<double> max_loss = {};     ///< Choose the fastest point that loses at most this.
+  std::optional<double> min_speedup = {};  ///< Choose the point of least loss that is at least this many times as fast.
+  std::optional<int> depth = {};           ///< Choose only among points of this depth.
 };
 
-/// Sixteen hexadecimal digits that tell this graph (names, ops, sizes; not weights) from others.
+/// Sixteen hexadecimal digits, a hash of the graph's names, ops and sizes but not of the weights.
 std::string fingerprint(const Graph& graph);
 
-/// Measures the candidates, plans, and measures the points and their candidates once more: the predictions are sums of
-/// those second figures, free of the luck that helps to be chosen. Throws std::invalid_argument if the model has no
-/// foldable activation or nothing fulfils the wish.
-LatencyPlan plan_by_latency(const Model& model, Borders borders, int max_kernel, const PlanWish& wish,
+/// Measures the candidates, chooses the points, and measures the points and their candidates once more. The predictions
+/// are sums of the second measurements, because among the first ones a candidate may have been chosen only since its
+/// time happened to be measured too short. Throws std::invalid_argument if the model has no foldable activation, or if
+/// no point fulfils `goal`.
+LatencyPlan plan_by_latency(const Model& model, Borders borders, int max_kernel, const PlanGoal& goal,
                             const Stopwatch& stopwatch, const Losses& losses);
 
-/// The largest |predicted - measured| / measured seconds of the points.
+/// The largest |predicted - measured| / measured of the points' seconds.
 double prediction_error(const LatencyPlan& plan);
 
-/// Folds by a point: `model` is the planned network (trained further or not), or what this made of it with Merge::none.
-/// Of `options` `merge` (all: the point's groups, or none) and `borders` count. Notes the plan under "fold.plan".
-/// Throws std::invalid_argument saying what does not fit.
+/// Folds a model as a point of the plan says. `model` is the network that was planned, possibly trained further, or the
+/// result of an earlier call with Merge::none. Only `merge` (all of the point's groups, or none) and `borders` of
+/// `options` are used. The plan is recorded in the model's notes under "fold.plan". Throws std::invalid_argument if the
+/// model is another network.
 Folded fold_point(const LatencyPlan& plan, const PlanPoint& point, const Model& model, FoldOptions options);
 
 }  // namespace pleat

@@ -16,7 +16,8 @@ PLEAT_SIMD void accumulate(double* y, const double* x, double a, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
-// y[o] += sum over m of w[o][m] * x[m] for so many rows y and x: a number read from memory serves them all.
+// Computes y[o] += sum over m of w[o][m] * x[m] for kRows rows x and kRows rows y at once, so that each number read
+// from memory is used kRows times.
 constexpr int64_t kRows = 4;
 struct RowTile {
   double* y[kRows];
@@ -53,12 +54,12 @@ MapShape window_shape(int in, int out, int groups, int kernel, int stride, const
   return {in, out, groups, stride, {-pad.top, kernel - 1 - pad.top}, {-pad.left, kernel - 1 - pad.left}};
 }
 
-// Reads `node.suffix`; the graph was verified, so it is there with its shape.
+// The numbers of the parameter `node.suffix`. The model was verified, so it exists and has the right shape.
 const float* values(const Node& node, const char* suffix, const Tensors& tensors) {
   return tensors.at(node.name + suffix).values.data();
 }
 
-// Weights OIHW into a map of the same extent.
+// Copies weights in OIHW order, and the bias if there is one, into a map with the same offsets.
 void read_kernel(LinearMap& map, const Node& node, bool bias, const Tensors& tensors) {
   const MapShape& s = map.shape;
   const float* weight = values(node, ".weight", tensors);
@@ -112,7 +113,7 @@ std::optional<MapShape> map_shape(const Op& op, const Nhwc& in) {
             return identity_shape(c);
           },
           [](const Input&) -> Shape { return std::nullopt; },
-          [](const BorderConv2d&) -> Shape { return std::nullopt; },  // another map at every border
+          [](const BorderConv2d&) -> Shape { return std::nullopt; },  // computes something else at every border
           [](const AlphaAct&) -> Shape { return std::nullopt; },
           [](const MaxPool2d&) -> Shape { return std::nullopt; },
           [](const Add&) -> Shape { return std::nullopt; },
@@ -122,7 +123,8 @@ std::optional<MapShape> map_shape(const Op& op, const Nhwc& in) {
 
 LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
   const auto shape = map_shape(node.op, in);
-  PLEAT_CHECK(shape, kind(node.op), " '", node.name, "': is not a linear map of one picture");
+  PLEAT_CHECK(shape, kind(node.op), " '", node.name,
+              "': is not a linear map of one picture, expected an op that can be merged");
   LinearMap map = zero_map(*shape);
   std::visit(
       Overloaded{
@@ -145,7 +147,7 @@ LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
           },
           [&](const GlobalAvgPool&) { map = identity_map(shape->in); },
           [&](const Flatten&) { map = identity_map(shape->in); },
-          [](const Input&) {},  // map_shape has refused these
+          [](const Input&) {},  // for these, map_shape returned nullopt
           [](const BorderConv2d&) {},
           [](const AlphaAct&) {},
           [](const MaxPool2d&) {},
@@ -156,7 +158,8 @@ LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
 }
 
 MapShape compose(const MapShape& second, const MapShape& first) {
-  PLEAT_CHECK(second.in == first.out, "fold: a map of ", second.in, " channels cannot follow one of ", first.out);
+  PLEAT_CHECK(second.in == first.out, "fold: a map that reads ", second.in, " channels cannot follow one that gives ",
+              first.out, ", expected as many");
   const auto offsets = [&](const Offsets& b, const Offsets& a) {
     return Offsets{a.lo + first.stride * b.lo, a.hi + first.stride * b.hi};
   };
@@ -173,7 +176,8 @@ LinearMap compose(const LinearMap& second, const LinearMap& first) {
   LinearMap map = zero_map(compose(b, a));
   const MapShape& s = map.shape;
   const int64_t outputs_per_group = b.out / b.groups, middles_per_group = a.out / a.groups;
-  // Of outputs [from, to) the part that comes from middle channels [first_m, last_m), all of one group of `a`.
+  // Adds to outputs [from, to) what reaches them through the middle channels [first_m, last_m), which belong to one
+  // group of `a`.
   const auto add_tile = [&](int64_t from, int64_t to, int64_t first_m, int64_t last_m) {
     const int64_t shift = a.first_input(first_m) - s.first_input(from), b_first = b.first_input(from);
     const bool full = to - from == kRows && last_m - first_m == kRows;
@@ -211,7 +215,8 @@ LinearMap compose(const LinearMap& second, const LinearMap& first) {
       }
     }
   };
-  constexpr int64_t kWorthThreads = 1 << 22;  // multiplications; waking threads costs more than fewer
+  constexpr int64_t kWorthThreads =
+      1 << 22;  // multiplications; with fewer, waking the threads would cost more than it saves
   const int64_t offsets = int64_t{1} * a.rows.size() * a.columns.size() * b.rows.size() * b.columns.size();
   if (b.out * b.inputs() * a.inputs() * offsets < kWorthThreads)
     work(0, b.out, 0);

@@ -1,10 +1,13 @@
-// Affine maps from pictures to pictures, in double: what any run of linear ops amounts to.
+// Affine maps from pictures to pictures, in double precision. Every linear op is one, and so is every sum and every
+// chain of linear ops; merging a group means to compute its map with `compose` and `add`.
 //
-// Pictures are taken as functions on the whole plane. A map gives, at output position p,
-//   y[o](p) = bias[o] + sum over offsets t and channels i of weight[o][t][i] * x[i](stride * p + t)
-// A convolution of kernel k and padding p has the offsets -p .. k-1-p along each axis; a skip has the one offset 0.
-// Bias is there outside the picture too, so a composition equals the network whose padding all stands at the first op.
-// Algebra: batch norm W' = g*W, b' = g*(b - mean) + beta with g = gamma / sqrt(var + eps); the rest in compose and add.
+// A picture is taken as a function on the whole plane, which is zero outside the picture. The map gives, at position p,
+//   y[o](p) = bias[o] + sum over offsets t and channels i of weight[o][t][i] * x[i](stride * p + t).
+// A convolution with kernel size k and padding q has the offsets -q .. k-1-q along each axis; a skip has only the
+// offset 0. The output of a map has its bias outside the picture too. Therefore the composition of two maps equals the
+// network in which all padding is at the first op, not the network in which each op pads its own input with zeros
+// (fold/move_padding.hpp). A batch norm is the map with weight g and bias beta - g * mean, where g = gamma / sqrt(var +
+// eps).
 #pragma once
 
 #include <optional>
@@ -15,22 +18,23 @@
 
 namespace pleat {
 
-/// Offsets along one axis, both ends included. {0, -1} is none at all: a map of bias alone.
+/// The offsets lo to hi along one axis, both included. {0, -1} has no offset at all: the map is its bias.
 struct Offsets {
   int lo = 0, hi = 0;
   int size() const { return hi - lo + 1; }
   bool operator==(const Offsets&) const = default;
 };
 
-/// A map without its numbers. `groups` as in Conv2d: groups == in == out is a depthwise (diagonal) map.
+/// A map without its numbers. `groups` means the same as in Conv2d; with groups == in == out the map is diagonal
+/// (depthwise).
 struct MapShape {
   int in = 0, out = 0, groups = 1, stride = 1;
   Offsets rows, columns;
   /// Side of the square kernel that holds all offsets.
   int kernel() const { return rows.size() > columns.size() ? rows.size() : columns.size(); }
-  int64_t inputs() const { return in / groups; }  ///< That an output reads: one group's,
-  int64_t first_input(int64_t o) const { return o / (out / groups) * inputs(); }  ///< from this one on.
-  /// Where the weights of output `o` at an offset begin, `inputs()` of them.
+  int64_t inputs() const { return in / groups; }  ///< How many channels an output reads: those of its group.
+  int64_t first_input(int64_t o) const { return o / (out / groups) * inputs(); }  ///< The first of them.
+  /// The index of the first of the `inputs()` weights of output `o` at an offset.
   int64_t weight_at(int64_t o, int row, int column) const {
     return ((o * rows.size() + row - rows.lo) * columns.size() + column - columns.lo) * inputs();
   }
@@ -38,36 +42,42 @@ struct MapShape {
   bool operator==(const MapShape&) const = default;
 };
 
+/// A map with its numbers.
 struct LinearMap {
   MapShape shape;
   std::vector<double> weight;  ///< [out][row offset][column offset][in / groups]
   std::vector<double> bias;    ///< [out]
 };
 
-/// x -> x.
+/// The identity x -> x.
 MapShape identity_shape(int channels);
 LinearMap identity_map(int channels);
 
-/// The op on an input of shape `in`; nullopt for what is not an affine map of one picture. Global pooling counts as the
-/// identity (it commutes with pointwise maps, where alone groups allow it); so does flattening of a 1x1 picture.
+/// The map of an op for an input of shape `in`, or nullopt if the op is not an affine map of one picture. Global
+/// pooling counts as the identity: it commutes with pointwise maps, and groups allow it only among those. Flattening a
+/// picture of 1x1 pixels is the identity too.
 std::optional<MapShape> map_shape(const Op& op, const Nhwc& in);
 
-/// The same with its numbers, batch norm in evaluation form. Throws std::invalid_argument if map_shape is nullopt.
+/// The same with its numbers; batch norms use their running statistics. Throws std::invalid_argument if map_shape is
+/// nullopt.
 LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors);
 
-/// x -> second(first(x)): offsets first + first.stride * second, stride the product.
+/// The map x -> second(first(x)). Its offsets are first + first.stride * second, and its stride is the product of the
+/// strides. Throws std::invalid_argument unless the channels match.
 MapShape compose(const MapShape& second, const MapShape& first);
 LinearMap compose(const LinearMap& second, const LinearMap& first);
 
-/// x -> a(x) + b(x). Throws std::invalid_argument unless channels and strides agree.
+/// The map x -> a(x) + b(x). Throws std::invalid_argument unless channels and strides are equal.
 MapShape add(const MapShape& a, const MapShape& b);
 LinearMap add(const LinearMap& a, const LinearMap& b);
 
-/// The map with only those of its weights that lie at both `rows` and `columns`; the bias is the same.
+/// The map with only the weights whose offsets are in both `rows` and `columns`; the bias is unchanged.
 LinearMap crop(const LinearMap& map, const Offsets& rows, const Offsets& columns);
 
 /// The weights as a square kernel [out, in / groups, kernel, kernel] whose first tap is the lowest offset of each axis.
 Tensor kernel_tensor(const LinearMap& map);
+
+/// The bias [out], rounded to float.
 Tensor bias_tensor(const LinearMap& map);
 
 }  // namespace pleat

@@ -41,7 +41,7 @@ std::string mask_from_text(const Model& model, const std::string& text) {
 std::string mask_from_depth(const Model& model, int wanted) {
   const std::vector<Foldable> all = foldable_activations(model);
   const int full = depth(model.graph), drops = full - wanted;
-  PLEAT_CHECK(drops >= 0 && drops <= static_cast<int>(all.size()), "fold: depth ", wanted, " asked for, expected ",
+  PLEAT_CHECK(drops >= 0 && drops <= static_cast<int>(all.size()), "fold: depth ", wanted, " was asked for, expected ",
               full - static_cast<int>(all.size()), " to ", full);
   std::vector<int> order(all.size());
   std::iota(order.begin(), order.end(), 0);
@@ -53,13 +53,14 @@ std::string mask_from_depth(const Model& model, int wanted) {
 
 int remaining_value(const Graph& original, int i, const Graph& dropped) {
   int node = -1;
-  while ((node = find(dropped, original.nodes[i].name)) < 0) i = original.nodes[i].inputs[0];  // dropped, too
+  while ((node = find(dropped, original.nodes[i].name)) < 0)
+    i = original.nodes[i].inputs[0];  // node i was dropped, too
   return node;
 }
 
 Model drop_activations(const Model& model, const std::string& mask) {
   const std::vector<Foldable> all = foldable_activations(model);
-  PLEAT_CHECK(mask.size() == all.size(), "fold: mask '", mask, "' is for ", mask.size(), " activations, expected ",
+  PLEAT_CHECK(mask.size() == all.size(), "fold: mask '", mask, "' has ", mask.size(), " characters, expected ",
               all.size());
   std::set<std::string> dropped;
   for (std::size_t i = 0; i < all.size(); ++i)

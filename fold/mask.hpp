@@ -1,7 +1,7 @@
-// Choosing which activations to drop, and dropping them.
+// Masks say which activations to drop; this file makes masks and applies them.
 //
-// A foldable activation is a distinct alpha parameter, in network order; nodes that share one are one. A mask has a
-// character for each: '#' keeps, '.' drops.
+// A foldable activation is a distinct alpha parameter together with all nodes that share it. A mask is a text with one
+// character for each foldable activation, in network order: '#' keeps it, '.' drops it.
 #pragma once
 
 #include <optional>
@@ -12,33 +12,35 @@
 
 namespace pleat {
 
-/// The node's alpha; empty for anything but a foldable activation.
+/// The name of the node's alpha; empty if the node is not a foldable activation.
 std::string alpha_of(const Node& node);
 
-/// A foldable activation and its alpha's value.
+/// A foldable activation: the name and the value of its alpha.
 struct Foldable {
   std::string alpha;
   double value = 0;
 };
+
+/// The foldable activations of the model, in network order.
 std::vector<Foldable> foldable_activations(const Model& model);
 
-/// Drops alphas >= threshold.
+/// The mask that drops every activation whose alpha is at least `threshold`.
 std::string mask_from_threshold(const Model& model, double threshold);
 
-/// Checks a mask against the model. The paper's ResNet masks have one '#' more in front, for the stem's activation,
-/// which is not foldable: that form is accepted and returned without it. Throws std::invalid_argument for any other
-/// length or character.
+/// Checks that `text` is a mask for the model and returns it. The paper's masks for ResNets have one more '#' in front,
+/// for the activation of the stem, which is not foldable here; that form is accepted and returned without the '#'.
+/// Throws std::invalid_argument for any other length and for other characters.
 std::string mask_from_text(const Model& model, const std::string& text);
 
-/// Drops the largest alphas, the earlier of equal ones first, until depth(graph) is `depth`. Throws
-/// std::invalid_argument if the network is shallower already or cannot become that shallow.
+/// The mask that drops the largest alphas, and of equal ones the first in the network, until depth(graph) is `depth`.
+/// Throws std::invalid_argument if the network is shallower than that or cannot become that shallow.
 std::string mask_from_depth(const Model& model, int depth);
 
-/// The node of `dropped`, a network without some of the activations of `original`, whose value stands for that of node
-/// `i` there.
+/// `dropped` is `original` without the activations that were dropped. Returns the node of `dropped` whose value took
+/// the place of the value of node `i` of `original`.
 int remaining_value(const Graph& original, int i, const Graph& dropped);
 
-/// The model without the activations that `mask` (one character for each foldable activation) drops.
+/// The model without the activations that `mask` drops. Throws std::invalid_argument for a mask of the wrong length.
 Model drop_activations(const Model& model, const std::string& mask);
 
 }  // namespace pleat

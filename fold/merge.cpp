@@ -14,7 +14,7 @@ bool holds(const Graph& graph, const Region& group, bool (*is)(const Op&)) {
   return std::any_of(group.nodes.begin(), group.nodes.end(), [&](int i) { return is(graph.nodes[i].op); });
 }
 
-// The maps from the group's input to it and to each of its values.
+// The linear maps from the group's input to each of its values, by node; for the input itself it is the identity.
 std::map<int, LinearMap> group_maps(const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
   std::map<int, LinearMap> maps = {{group.from, identity_map(group.map.in)}};
   for (const int i : group.nodes) {
@@ -30,13 +30,15 @@ std::map<int, LinearMap> group_maps(const Model& model, const Region& group, con
   return maps;
 }
 
-// Padding along one axis with which the merged op gives `outputs` from `inputs`.
+// The padding along one axis with which the merged op gives `outputs` positions from `inputs`.
 AxisPadding axis_padding(const Offsets& offsets, int kernel, int stride, int64_t inputs, int64_t outputs) {
-  const int64_t last = stride * (outputs - 1) + offsets.lo + kernel - 1;  // the last input that the last output reads
+  const int64_t last =
+      stride * (outputs - 1) + offsets.lo + kernel - 1;  // the last input position that the last output position reads
   return {-offsets.lo, static_cast<int>(last - (inputs - 1)), stride - 1};
 }
 
-// Adds the op that group becomes and returns its index in the new graph.
+// Adds the op that the group becomes, or two ops and their sum if its borders are corrected. Returns the index of the
+// node that gives the group's output in the new graph.
 int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes,
                Borders borders) {
   const std::map<int, LinearMap> maps = group_maps(model, group, shapes);

@@ -12,13 +12,14 @@
 namespace pleat {
 namespace {
 
-constexpr int64_t kMostGrowth = 2;
+constexpr int64_t kMaxGrowth = 2;  // of the MACs
 
-int64_t growth(const Region& region) {
+int64_t added_macs(const Region& region) {
   return region.macs_after - region.macs_before;
 }
 
-// Cells whose dropped activations' values are inner to a region; none if one of them is so in part.
+// The cells whose activations, once dropped, are all inside a region. `values` are the nodes whose values the
+// activations of each cell read. Returns none if a cell is only partly inside.
 std::vector<int> cells_inside(const Region& region, const std::vector<std::set<int>>& values) {
   std::vector<int> cells;
   for (std::size_t cell = 0; cell < values.size(); ++cell) {
@@ -41,13 +42,13 @@ std::vector<Region> merge_candidates(const Graph& graph, const Refusal& refusal)
   for (int from = 0; from < graph.output(); ++from)
     for (int to = from + 1; to <= graph.output(); ++to) {
       auto region = closed_region(graph, readers, shapes, from, to);
-      if (!region || starts_with_norm(graph, *region) || region->macs_after > kMostGrowth * region->macs_before ||
+      if (!region || starts_with_norm(graph, *region) || region->macs_after > kMaxGrowth * region->macs_before ||
           !refusal(*region).empty())
         continue;
       OpNames ops = weighted_ops(graph, *region);
       if (ops.size() < 2) continue;
-      const auto [at, fresh] = best.emplace(std::move(ops), *region);
-      if (!fresh && growth(*region) < growth(at->second)) at->second = *std::move(region);
+      const auto [entry, is_new] = best.emplace(std::move(ops), *region);
+      if (!is_new && added_macs(*region) < added_macs(entry->second)) entry->second = *std::move(region);
     }
   std::vector<Region> regions;
   for (auto& [ops, region] : best) regions.push_back(std::move(region));
@@ -66,15 +67,16 @@ std::vector<DropRun> drop_runs(const Model& model, int max_kernel) {
         values.back().insert(remaining_value(model.graph, model.graph.nodes[i].inputs[0], dropped.graph));
   }
 
-  std::map<std::pair<int, int>, std::pair<DropRun, int64_t>> best;  // with its growth
+  std::map<std::pair<int, int>, std::pair<DropRun, int64_t>>
+      best;  // by the run's ends, with the MACs that merging adds
   for (int cell = 0; cell < std::ssize(cells); ++cell) best[{cell, cell}] = {DropRun{cell, cell, {}, 0}, INT64_MAX};
   for (const Region& region : merge_candidates(dropped.graph, within_kernel(dropped.graph, max_kernel))) {
     const std::vector<int> inside = cells_inside(region, values);
     if (inside.empty() || inside.back() - inside.front() + 1 != std::ssize(inside)) continue;
-    const auto [at, fresh] = best.try_emplace({inside.front(), inside.back()}, DropRun{}, INT64_MAX);
-    if (growth(region) >= at->second.second) continue;
-    at->second = {{inside.front(), inside.back(), weighted_ops(dropped.graph, region), region.map.kernel()},
-                  growth(region)};
+    auto& [run, least] = best.try_emplace({inside.front(), inside.back()}, DropRun{}, INT64_MAX).first->second;
+    if (added_macs(region) >= least) continue;
+    run = {inside.front(), inside.back(), weighted_ops(dropped.graph, region), region.map.kernel()};
+    least = added_macs(region);
   }
   std::vector<DropRun> runs;
   for (auto& [ends, run] : best) runs.push_back(std::move(run.first));
@@ -98,7 +100,7 @@ MergeChoice choose_merges(const Model& model, const std::vector<Region>& candida
     const OpNames& ops = choice.groups[i].ops;
     intervals.push_back({find(model.graph, ops.front()), find(model.graph, ops.back()), choice.groups[i].seconds});
   }
-  for (const int i : least_sum(intervals)) choice.groups[i].merged = true;
+  for (const int i : cheapest_intervals(intervals)) choice.groups[i].merged = true;
   return choice;
 }
 

@@ -1,4 +1,5 @@
-// Groups that may be worth merging, for measuring them: `fold --merge latency` and `pleat plan`.
+// Which groups may be worth merging, so that their latency is measured: for `pleat fold --merge latency`, which chooses
+// groups to merge, and for `pleat plan`, which also chooses the activations to drop.
 #pragma once
 
 #include <functional>
@@ -9,40 +10,42 @@
 
 namespace pleat {
 
-/// Median seconds of a call of each of `count` networks, of which `network(i)` makes the i-th; all are measured in one
-/// go, so that what disturbs the machine hits them alike.
+/// A function that measures `count` networks, of which `network(i)` builds the i-th, and returns the median seconds of
+/// a call of each. It measures all of them in one go, so that disturbances of the machine affect them equally.
 using Stopwatch = std::function<std::vector<double>(int count, const std::function<Model(int)>& network)>;
 
-/// Closed linear regions with two or more convolutions or linear layers that `refusal` takes, one for each set of
-/// those: overlapping ones, too. Without those whose merging would more than double the multiply-accumulates: no CPU
-/// makes up for that.
+/// All regions with at least two convolutions or linear layers that `refusal` accepts, one for each set of such layers.
+/// Regions may overlap. Left out are those whose merging would more than double the MACs, because no CPU is faster
+/// then.
 std::vector<Region> merge_candidates(const Graph& graph, const Refusal& refusal);
 
-/// A run of foldable activations that is dropped together.
+/// A run of consecutive foldable activations that are dropped together.
 struct DropRun {
-  int first = 0, last = 0;  ///< Of foldable_activations.
-  OpNames ops;              ///< What merging joins across all of them, and no others; empty: nothing can be merged.
-  int kernel = 0;           ///< Of the merged op.
+  int first = 0, last = 0;  ///< Indices into foldable_activations(), both included.
+  OpNames ops;              ///< The ops that can then be merged across exactly these activations; may be empty.
+  int kernel = 0;           ///< Kernel size of the merged op.
 };
 
-/// Every single activation, and every longer run across which one op of kernel at most `max_kernel` can stand; of
-/// several such ops the one that saves most multiply-accumulates.
+/// Every single activation as a run, and every longer run across which ops can be merged into one with a kernel size of
+/// at most `max_kernel`. If there are several ways to merge, the run has the one that saves most MACs.
 std::vector<DropRun> drop_runs(const Model& model, int max_kernel);
 
-/// A group that was measured merged.
+/// A group whose merging was measured.
 struct TimedGroup {
   OpNames ops;
-  int kernel = 0;
-  double seconds = 0;  ///< What merging it alone adds to the network's; below 0: faster.
-  bool merged = false;
+  int kernel = 0;       ///< Kernel size of the merged op.
+  double seconds = 0;   ///< What merging this group alone adds to the network's time; negative if that is faster.
+  bool merged = false;  ///< Whether it was chosen.
 };
 
-/// Measures each of `candidates` (merge_candidates of the model's graph) merged alone, and chooses disjoint ones by
-/// least sum: with `base` the seconds of the model with none merged.
+/// What choose_merges measured and chose.
 struct MergeChoice {
-  double base = 0;
+  double base = 0;  ///< Seconds of the network with no group merged.
   std::vector<TimedGroup> groups;
 };
+
+/// Measures the model with each of `candidates` (merge_candidates of its graph) merged alone, and chooses disjoint ones
+/// for which the sum of the measured differences is least.
 MergeChoice choose_merges(const Model& model, const std::vector<Region>& candidates, const Refusal& within,
                           Borders borders, const Stopwatch& stopwatch);
 

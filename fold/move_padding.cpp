@@ -10,13 +10,14 @@
 namespace pleat {
 namespace {
 
-// The part of the plane on which a value is computed, or read: positions along each axis, both ends included, where 0
-// is the first of the value as ordinarily padded.
+// The part of the plane on which a value is computed, or read: positions along each axis, both ends included. Position
+// 0 is the first position of the value in the network before.
 struct Area {
   Offsets rows, columns;
 };
 
-Area area(const Nhwc& shape) {
+// The positions that a value of this shape has in the network before.
+Area whole_area(const Nhwc& shape) {
   return {{0, static_cast<int>(shape.h) - 1}, {0, static_cast<int>(shape.w) - 1}};
 }
 
@@ -24,32 +25,36 @@ Offsets hull(const Offsets& a, const Offsets& b) {
   return {std::min(a.lo, b.lo), std::max(a.hi, b.hi)};
 }
 
+// The input positions along one axis that the given outputs read.
 Offsets read_by(const Offsets& outputs, const Offsets& offsets, int stride) {
   return {stride * outputs.lo + offsets.lo, stride * outputs.hi + offsets.hi};
 }
 
-// What an op reads of its input to give `output`.
+// The part of its input that an op reads to compute `output`.
 Area read_by(const Area& output, const Op& op, const Nhwc& input) {
   if (std::holds_alternative<Add>(op)) return output;
   const MapShape map = *map_shape(op, input);
   return {read_by(output.rows, map.rows, map.stride), read_by(output.columns, map.columns, map.stride)};
 }
 
+// The padding, or with negative numbers the cropping, that makes `needed` out of `stored`.
 AxisPadding padding(const Offsets& stored, const Offsets& needed, int stride) {
   return {stored.lo - needed.lo, needed.hi - stored.hi, stride - 1};
 }
 
-void reorder_group(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
+// Adds the nodes of one group to the new graph, with the padding moved to the group's input.
+void move_group_padding(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes) {
   const Graph& graph = model.graph;
-  // Backward: each value is computed wherever it is read; the group's output and input keep their sizes.
-  std::map<int, Area> areas = {{group.to, area(shapes[group.to])}};
+  // From the last node to the first: each value must be computed wherever a later node reads it. Only the group's
+  // output and its input keep their sizes.
+  std::map<int, Area> areas = {{group.to, whole_area(shapes[group.to])}};
   for (auto i = group.nodes.rbegin(); i != group.nodes.rend(); ++i)
     for (const int input : graph.nodes[*i].inputs) {
       const Area needed = read_by(areas.at(*i), graph.nodes[*i].op, shapes[input]);
       Area& all = areas.emplace(input, needed).first->second;
       all = {hull(all.rows, needed.rows), hull(all.columns, needed.columns)};
     }
-  areas[group.from] = area(shapes[group.from]);
+  areas[group.from] = whole_area(shapes[group.from]);
 
   for (const int i : group.nodes) {
     const Node& node = graph.nodes[i];
@@ -73,12 +78,13 @@ void reorder_group(Rewrite& rewrite, const Model& model, const Region& group, co
 
 }  // namespace
 
-Model reorder_padding(const Model& model, const std::vector<Region>& groups) {
+Model move_padding(const Model& model, const std::vector<Region>& groups) {
   const std::vector<Nhwc> shapes = infer_shapes(model.graph);
   std::vector<Region> changed;
   std::copy_if(groups.begin(), groups.end(), std::back_inserter(changed), [](const Region& g) { return !g.exact(); });
-  return rewrite_groups(model, changed,
-                        [&](Rewrite& rewrite, const Region& group) { reorder_group(rewrite, model, group, shapes); });
+  return rewrite_groups(model, changed, [&](Rewrite& rewrite, const Region& group) {
+    move_group_padding(rewrite, model, group, shapes);
+  });
 }
 
 }  // namespace pleat

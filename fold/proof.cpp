@@ -9,7 +9,7 @@
 namespace pleat {
 namespace {
 
-// |a - b|, and infinite where one of them is no number, so that it never passes for equal.
+// |a - b|, or infinity if one of them is not a number, so that NaN never counts as equal.
 double difference(float a, float b) {
   const double d = std::abs(double{a} - double{b});
   return std::isnan(d) ? std::numeric_limits<double>::infinity() : d;
@@ -18,7 +18,8 @@ double difference(float a, float b) {
 }  // namespace
 
 void Proof::add_logits(std::span<const float> a, std::span<const float> b, int64_t classes) {
-  PLEAT_CHECK(a.size() == b.size(), "verify: ", a.size(), " logits against ", b.size());
+  PLEAT_CHECK(a.size() == b.size(), "verify: got ", a.size(), " logits of one network and ", b.size(),
+              " of the other, expected as many");
   if (images_ == 0 && !a.empty()) lowest_ = highest_ = a[0];
   for (std::size_t i = 0; i < a.size(); ++i) {
     max_abs_ = std::max(max_abs_, difference(a[i], b[i]));
@@ -33,8 +34,8 @@ void Proof::add_logits(std::span<const float> a, std::span<const float> b, int64
 }
 
 void Proof::add_maps(std::span<const float> a, std::span<const float> b, const Nhwc& shape, int64_t border) {
-  PLEAT_CHECK(a.size() == b.size() && static_cast<int64_t>(a.size()) == shape.size(), "verify: maps of ", a.size(),
-              " and ", b.size(), " values, expected ", to_string(shape));
+  PLEAT_CHECK(a.size() == b.size() && static_cast<int64_t>(a.size()) == shape.size(), "verify: got ", a.size(), " and ",
+              b.size(), " numbers, expected ", to_string(shape), " from each network");
   const auto inside = [&](int64_t i, int64_t extent) { return i >= border && i < extent - border; };
   for (int64_t i = 0; i < shape.size(); ++i) {
     const int64_t column = i / shape.c % shape.w, row = i / shape.c / shape.w % shape.h;

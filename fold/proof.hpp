@@ -1,4 +1,4 @@
-// Proof by numbers that two networks do the same.
+// Measures how far the outputs of two networks differ, to show that a folded network computes the same as before.
 #pragma once
 
 #include <cstdint>
@@ -8,22 +8,23 @@
 
 namespace pleat {
 
-/// Differences between two networks' outputs over any number of pictures.
+/// Collects the differences between the outputs of two networks, A and B, over any number of pictures.
 class Proof {
  public:
-  /// Logits of the same pictures, [n, classes] each; top-1 counts the first of equal logits. Throws
-  /// std::invalid_argument if the sizes differ.
+  /// Adds the logits of the same pictures, [n, classes] from each network. Of equal logits the first counts as the
+  /// top-1 class. Throws std::invalid_argument if the sizes differ.
   void add_logits(std::span<const float> a, std::span<const float> b, int64_t classes);
 
-  /// A spatial value of the same pictures, [n, H, W, C] each; its interior is all but the outermost `border` pixels.
+  /// Adds a value that still has borders, [n, H, W, C] from each network for the same pictures. Its interior is all but
+  /// the outermost `border` pixels. Throws std::invalid_argument if the sizes differ.
   void add_maps(std::span<const float> a, std::span<const float> b, const Nhwc& shape, int64_t border);
 
   int64_t images() const { return images_; }
-  double max_abs_diff() const { return max_abs_; }                ///< Of the logits.
-  double max_rel_diff() const;                                    ///< max_abs_diff over the range of A's logits.
-  double same_top1() const;                                       ///< Fraction of pictures.
-  double max_abs_diff_map() const { return max_map_; }            ///< Of the spatial value.
-  double max_abs_diff_interior() const { return max_interior_; }  ///< Of its interior.
+  double max_abs_diff() const { return max_abs_; }      ///< The largest difference of two logits.
+  double max_rel_diff() const;                          ///< max_abs_diff() divided by the range of A's logits.
+  double same_top1() const;                             ///< The fraction of pictures with the same top-1 class.
+  double max_abs_diff_map() const { return max_map_; }  ///< The largest difference of the values with borders.
+  double max_abs_diff_interior() const { return max_interior_; }  ///< The same in their interior only.
 
  private:
   int64_t images_ = 0, same_ = 0;

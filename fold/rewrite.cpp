@@ -8,7 +8,7 @@
 namespace pleat {
 namespace {
 
-// The padding after that suits best: as before if that is in range.
+// The padding after the value: the same as before it if the slack allows that, for symmetric padding looks usual.
 int after(const AxisPadding& axis) {
   return std::clamp(axis.before, axis.after, axis.after + axis.slack);
 }
@@ -80,7 +80,8 @@ int Rewrite::add_padded(std::string name, Op op, int input, int channels, const 
 }
 
 Model Rewrite::finish() {
-  // Only now is it known which of the old names are left.
+  // The names of the Shortcuts that pad must be unique, but only now is it known which of the old names are still in
+  // use.
   for (auto pad = pads_.rbegin(); pad != pads_.rend(); ++pad) {
     std::string& name = graph_.nodes[*pad].name;
     const auto same = [&](const Node& node) { return node.name == name; };

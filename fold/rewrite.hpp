@@ -1,4 +1,4 @@
-// Building a new network from an old one, node by node.
+// Builds a new network from an old one, node by node. All passes of folding that change a graph use this class.
 #pragma once
 
 #include <functional>
@@ -11,8 +11,8 @@
 
 namespace pleat {
 
-/// Zeros (or, negative, crops) a value needs before and after it along one axis. `after` may be larger by up to `slack`
-/// without adding an output position.
+/// How many zeros to add before and after a value along one axis; a negative number crops instead. `after` may be
+/// larger by up to `slack` without adding an output position, because of the stride.
 struct AxisPadding {
   int before = 0, after = 0, slack = 0;
 };
@@ -21,45 +21,45 @@ class Rewrite {
  public:
   explicit Rewrite(const Model& from);
 
-  /// The new index of old node `i`; set by copy and stand_for.
+  /// The index in the new graph of the node that took the place of old node `i`, as set by copy and stand_for.
   int operator[](int i) const { return index_.at(i); }
 
-  /// Copies old node `i`, reading what its inputs became.
+  /// Copies old node `i`. The copy reads the nodes that took the place of its inputs.
   void copy(int i);
 
-  /// From here on old node `i` means new node `node`.
+  /// Says that new node `node` takes the place of old node `i`.
   void stand_for(int i, int node) { index_.at(i) = node; }
 
-  /// Adds a node that reads new nodes.
+  /// Adds a node to the new graph; `inputs` are indices in the new graph.
   int add(std::string name, Op op, std::vector<int> inputs);
 
-  /// `name`, or with underscores behind where the old or new network has that.
+  /// `name`, followed by as many underscores as make it different from all names in the old and the new graph.
   std::string unused(std::string name) const;
 
-  /// `input` (a new node of `channels` channels), padded and cropped for `reader`: by a Shortcut node, or not at all
-  /// where nothing is needed.
+  /// Pads and crops the value of new node `input`, which has `channels` channels, for the node called `reader`. Returns
+  /// the Shortcut node that does so, or `input` itself if there is nothing to do.
   int padded(const std::string& reader, int input, int channels, const AxisPadding& rows, const AxisPadding& columns);
 
-  /// Adds a node that reads `input` padded and cropped: the op itself carries the padding if it can, otherwise a
+  /// Adds a node that reads `input` padded and cropped. The op itself gets the padding if it can have it; otherwise a
   /// Shortcut in front of it does.
   int add_padded(std::string name, Op op, int input, int channels, const AxisPadding& rows, const AxisPadding& columns);
 
   /// Gives parameter `name` of the new network its value; the others keep that of the old one.
   void set(const std::string& name, Tensor value) { fresh_[name] = std::move(value); }
 
-  /// The new network, verified; parameters nobody reads are gone.
+  /// Returns the new network after verifying it. Parameters that no node reads any more are left out.
   Model finish();
 
  private:
   const Model& from_;
   Graph graph_;
   Tensors fresh_;
-  std::vector<int> index_;  // New by old.
-  std::vector<int> pads_;   // Shortcuts of `padded`.
+  std::vector<int> index_;  // by old node: the new node that took its place, or -1
+  std::vector<int> pads_;   // the Shortcut nodes that `padded` added
 };
 
-/// The network with `replace(rewrite, group)` called for each group in place of its nodes, and the others copied. It
-/// must say what stands for the group's last value.
+/// Copies the network, but calls `replace(rewrite, group)` for each group in place of copying its nodes. `replace` must
+/// say which new node takes the place of the group's output (Rewrite::stand_for).
 Model rewrite_groups(const Model& model, const std::vector<Region>& groups,
                      const std::function<void(Rewrite&, const Region&)>& replace);
 

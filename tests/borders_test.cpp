@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "fold/engine/engine.hpp"
-#include "fold/mask.hpp"
 #include "fold/fold.hpp"
+#include "fold/mask.hpp"
 #include "fold/proof.hpp"
 #include "models/efficient_net_lite.hpp"
 #include "models/mobilenet_v2.hpp"
@@ -104,11 +104,11 @@ TEST_CASE("borders: every family, random masks, merged exactly or with moved pad
       const Folded exact = fold(model, {.mask = mask, .max_kernel = 5});
       CHECK(difference(dropped, run_native(exact.model, x)) <= 1e-4);
       CHECK(difference(dropped, run_engine(exact.model, x)) <= 1e-4);
-      for (const GroupRow& group : exact.plan.groups) met.insert(group.border);
+      for (const GroupRow& group : exact.report.groups) met.insert(group.border);
 
       const FoldOptions prepare{.mask = mask, .merge = Merge::none, .max_kernel = 5};
       const std::vector<float> unmerged = run_native(fold(model, prepare).model, x);
-      const Folded moved = fold(model, {.mask = mask, .max_kernel = 5, .borders = Borders::reorder});
+      const Folded moved = fold(model, {.mask = mask, .max_kernel = 5, .borders = Borders::move_padding});
       CHECK(difference(unmerged, run_native(moved.model, x)) <= 1e-4);
       CHECK(difference(unmerged, run_engine(moved.model, x)) <= 1e-4);
       moved_differs = std::max(moved_differs, difference(dropped, unmerged));
@@ -136,7 +136,7 @@ TEST_CASE("borders: folded exactly in two steps, every family equals itself with
     CHECK(difference(expected, run_native(whole.model, x)) <= 1e-4);
     CHECK(difference(expected, run_engine(whole.model, x)) <= 1e-4);
     // A merged op with a correction is merged no further, and the plan says so.
-    for (const ActivationRow& row : whole.plan.activations)
+    for (const ActivationRow& row : whole.report.activations)
       stopped += row.stop.ends_with(".border corrects the borders of an earlier merge");
   }
   CHECK(stopped > 10);
@@ -144,7 +144,7 @@ TEST_CASE("borders: folded exactly in two steps, every family equals itself with
 
 TEST_CASE("borders: a group behind a 1x1 convolution costs another bias, any other thin kernels") {
   const auto fold_all = [](const char* text) {
-    return fold(real_numbers(parse_graph(text), 1), {.max_kernel = 9}).plan.groups.at(0);
+    return fold(real_numbers(parse_graph(text), 1), {.max_kernel = 9}).report.groups.at(0);
   };
   const GroupRow block = fold_all(
       "input x : channels=8 height=14 width=14\nconv2d a <- x : out=48 kernel=1 bias=1\n"
@@ -172,7 +172,7 @@ TEST_CASE("borders: cheaper counts them") {
   CHECK(groups[0].macs_before == 36 * 9 * (4 * 6 + 6 * 4));
   CHECK(groups[0].macs_after == 36 * 25 * 4 * 4);
   CHECK(groups[0].macs_border == (4 * 6 * 5 + 4) * 4 * 4);
-  CHECK(find_groups(graph, cheaper(graph, 9, Borders::reorder)).size() == 1);
+  CHECK(find_groups(graph, cheaper(graph, 9, Borders::move_padding)).size() == 1);
   CHECK(find_groups(graph, cheaper(graph, 9, Borders::exact)).empty());
 }
 

@@ -93,8 +93,8 @@ TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help"
       {"inspect resnet20 --dtype f16", "--dtype f16"},
       {"inspect resnet20 --dtype bf16", "expected one of f32"},
       {"train resnet20 --data mnist --out o --dtype f16", "auto, f32, bf16"},
-      {"bench resnet20 --dtype f32,f16", "some of auto, f32, bf16"},
-      {"bench resnet20 --dtype f32,f32 --training", "expected one precision"},
+      {"bench resnet20 --dtype f32,f16", "a list of auto, f32, bf16"},
+      {"bench resnet20 --dtype f32,f32 --training", "expected only one precision"},
       {"eval resnet20 --data mnist --dtype f32,f32", "one of auto, f32, bf16"},
       {"inspect resnet20 --kernels mine", "native, onednn"},
       {"fold resnet20 --out f.safetensors --threshold 2", "--threshold 2"},
@@ -104,7 +104,7 @@ TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help"
       {"fold resnet20 --out f.safetensors --plan p.json --mask '#'", "neither --mask nor --threshold"},
       {"fold resnet20 --out f.safetensors --plan p.json --merge latency", "--merge all"},
       {"plan resnet20", "--out"},
-      {"plan resnet20 --out p.json --max-drop 1 --min-speedup 2", "expected one of them"},
+      {"plan resnet20 --out p.json --max-drop 1 --min-speedup 2", "expected at most one"},
       {"plan resnet20 --out p.json --importance chance", "auto, alphas, pictures"},
       {"plan resnet20 --out p.json --seconds -1", "--seconds -1"},
       {"plan resnet20 --out p.json --batch 0", "--batch 0"},
@@ -140,7 +140,7 @@ TEST_CASE("what cannot be done exits with 1 and says which file or name and why"
       {"inspect .", {"is a folder"}},
       {"inspect text", {"text: "}},
       {"inspect empty.safetensors", {"empty.safetensors: "}},
-      {"eval resnet20 --data cifar10", {"cifar10", "looked in", "pleat data fetch cifar10"}},
+      {"eval resnet20 --data cifar10", {"cifar10", "searched", "pleat data fetch cifar10"}},
       {"eval resnet20 --data nowhere", {"nowhere"}},
       {"train resnet20 --data cifar10 --out o", {"cifar10", "pleat data fetch"}},
       {"fold resnet20 --plan text --out o", {"text: "}},
@@ -284,7 +284,7 @@ TEST_CASE("plan, then fold by it before and after fine-tuning; fold by latency")
   Json chosen = file["points"][file["chosen"].get<int>()];
   CHECK(chosen["depth"] == 15);
   CHECK(chosen["measured_ms"].get<double>() > 0);
-  CHECK(r.err.find("* chosen") != std::string::npos);
+  CHECK(r.err.find("* marks the chosen point") != std::string::npos);
 
   Json first = pleat_command(dir, "fold m.safetensors --plan p.json --merge none --out u.safetensors --json").json();
   CHECK(first["depth_after"] == 15);
@@ -524,5 +524,5 @@ TEST_CASE("pleat-run predicts, evaluates and times as pleat does") {
   check_failure(shell(dir, "\"$RUN\" m.safetensors"), 2, {"--bench"});
   check_failure(shell(dir, "\"$RUN\" m.safetensors --data mnist sharp.png"), 2, {"--bench"});
   check_failure(shell(dir, "\"$RUN\" absent.safetensors --bench"), 1, {"absent.safetensors"});
-  check_failure(shell(dir, "unset PLEAT_DATA; \"$RUN\" m.safetensors --data cifar10"), 1, {"cifar10", "looked in"});
+  check_failure(shell(dir, "unset PLEAT_DATA; \"$RUN\" m.safetensors --data cifar10"), 1, {"cifar10", "searched"});
 }

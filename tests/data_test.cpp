@@ -151,7 +151,8 @@ TEST_CASE("idx files are read plain and gzipped") {
 
 TEST_CASE("a CIFAR file with another number of records than the official one is read with a warning") {
   const std::string dir = kFixtures + "/cifar-10-batches-bin";
-  CHECK(load_dataset(dir, Split::test).warning == dir + "/test_batch.bin: holds 4 records, the official file 10000");
+  CHECK(load_dataset(dir, Split::test).warning ==
+        dir + "/test_batch.bin: holds 4 records, while the official file holds 10000");
   const TempDir whole;
   const std::string record = std::string(2, '\0') + std::string(3072, '\1');
   std::string records;
@@ -160,7 +161,7 @@ TEST_CASE("a CIFAR file with another number of records than the official one is 
   CHECK(load_dataset(whole.path(), Split::train).warning.empty());
   write_cifar100(whole.path(), records.substr(record.size()));
   CHECK_SAYS(load_dataset(whole.path(), Split::train).warning,
-             "train.bin: holds 49999 records, the official file 50000");
+             "train.bin: holds 49999 records, while the official file holds 50000");
 }
 
 TEST_CASE("idx files of another family: any size, classes counted over both splits") {
@@ -213,12 +214,12 @@ TEST_CASE("bad idx files are refused") {
   const auto edit = [&](const std::string& file, const std::function<std::string(std::string)>& f) {
     return error_after("mnist", file, f);
   };
-  CHECK_SAYS(edit(labels, [](std::string) { return ""; }), "no such file, nor train-labels-idx1-ubyte.gz");
+  CHECK_SAYS(edit(labels, [](std::string) { return ""; }), "is missing, and so is train-labels-idx1-ubyte.gz");
   CHECK_SAYS(edit(images, byte(3, 1)), "magic number at offset 0 is 2049, expected 2051");
   CHECK_SAYS(edit(labels, byte(2, 0xD)), "magic number at offset 0 is 3329, expected 2049");
   CHECK_SAYS(edit(images, [](std::string s) { return s.substr(0, 10); }), "ends at offset 10");
   CHECK_SAYS(edit(images, [](std::string s) { return s.substr(0, s.size() - 1); }), "ends at offset 4719");
-  CHECK_SAYS(edit(images, [](std::string s) { return s + 'x'; }), "goes on after offset 4720");
+  CHECK_SAYS(edit(images, [](std::string s) { return s + 'x'; }), "continues after offset 4720");
   CHECK_SAYS(edit(images, byte(11, 29)), "images are 29x28, expected 28x28");
   CHECK_SAYS(edit(images, byte(4, '\xff')), "images, expected 1 to 10000000");
   CHECK_SAYS(edit(images, byte(7, 0)), "holds 0 images");
@@ -249,7 +250,7 @@ TEST_CASE("bad gzip files are refused") {
   write_gzip(dir.path("fashion/" + images),
              std::string("\0\0\x08\x03\0\0\0\x06\0\0\0\x1c\0\0\0\x1c", 16) + std::string(4705, '\0'));
   CHECK_SAYS(error_of<std::runtime_error>([&] { load_dataset(dir.path("fashion"), Split::train); }),
-             "goes on after offset 4720");
+             "continues after offset 4720");
 }
 
 TEST_CASE("sets are found by name, and an absent one says where it was looked for") {
@@ -269,10 +270,10 @@ TEST_CASE("sets are found by name, and an absent one says where it was looked fo
     const std::string error = error_of<std::runtime_error>([] { load_dataset("cifar100", Split::train); });
     CHECK_SAYS(error, dir.path("cifar-100-binary"));
     CHECK_SAYS(error, "./local/cifar-100-binary");
-    CHECK_SAYS(error, "\nhint: get it with `pleat data fetch cifar100`");
+    CHECK_SAYS(error, "\nhint: download it with `pleat data fetch cifar100`");
   });
   CHECK_SAYS(error_of<std::invalid_argument>([&] { load_dataset(dir.path(), Split::train); }),
-             "the folder holds the files of none of");
+             "the folder contains neither the files of one of");
   CHECK_SAYS(error_of<std::invalid_argument>([] { load_dataset("cifar1000", Split::train); }),
              "neither a folder nor one of cifar10");
   CHECK_THROWS_AS(find_dataset("nonsense"), std::invalid_argument);
@@ -300,7 +301,7 @@ TEST_CASE("fetch downloads, checks, unpacks, and leaves nothing half done") {
   CHECK(fetch(archive, dir.path("new/root"), quiet) == dir.path("new/root/tiny"));
   CHECK(read_text(dir.path("new/root/tiny/file.txt")) == "unpacked\n");
   CHECK_FALSE(fs::exists(dir.path("new/root/tiny.part")));
-  CHECK_SAYS(error_of<std::runtime_error>([&] { fetch(archive, dir.path("new/root"), quiet); }), "is there already");
+  CHECK_SAYS(error_of<std::runtime_error>([&] { fetch(archive, dir.path("new/root"), quiet); }), "exists already");
 
   const std::string labels = "/mnist/train-labels-idx1-ubyte", md5 = "a3ad40dae95232735b78de5398751079";
   fs::create_directory(dir.path("files.part"));
@@ -311,7 +312,7 @@ TEST_CASE("fetch downloads, checks, unpacks, and leaves nothing half done") {
 
   const Source wrong{{{from + labels, std::string(32, '0')}}, "wrong", false};
   CHECK_SAYS(error_of<std::runtime_error>([&] { fetch(wrong, dir.path(), quiet); }),
-             "MD5 is " + md5 + ", expected 000");
+             "the MD5 sum is " + md5 + ", expected 000");
   CHECK_FALSE(fs::exists(dir.path("wrong")));
   CHECK_FALSE(fs::exists(dir.path("wrong.part/train-labels-idx1-ubyte")));
 

@@ -35,7 +35,7 @@ void each_set(const std::vector<Item>& items, const F& f) {
 
 }  // namespace
 
-TEST_CASE("front: least_sum finds what trying every set finds") {
+TEST_CASE("front: cheapest_intervals finds what trying every set finds") {
   Rng rng(1);
   for (int round = 0; round < 300; ++round) {
     std::vector<Interval> intervals;
@@ -51,14 +51,14 @@ TEST_CASE("front: least_sum finds what trying every set finds") {
     };
     double least = 0;
     each_set(intervals, [&](const std::vector<int>& chosen) { least = std::min(least, cost(chosen)); });
-    const std::vector<int> found = least_sum(intervals);
+    const std::vector<int> found = cheapest_intervals(intervals);
     CHECK(cost(found) == least);
     for (std::size_t i = 0; i < found.size(); ++i) {
       CHECK(intervals[found[i]].cost < 0);
       if (i > 0) CHECK(intervals[found[i - 1]].last < intervals[found[i]].first);
     }
   }
-  CHECK(least_sum({}).empty());
+  CHECK(cheapest_intervals({}).empty());
 }
 
 TEST_CASE("front: the best choices are those of trying every set") {
@@ -116,7 +116,7 @@ TEST_CASE("front: the best choices are those of trying every set") {
       return result;
     };
 
-    const std::vector<std::vector<Choice>> found = fronts(cells, segments);
+    const std::vector<std::vector<Choice>> found = pareto_fronts(cells, segments);
     REQUIRE(found.size() == all.size());
     std::vector<Numbers> together;
     for (int drops = 0; drops <= cells; ++drops) {
@@ -124,7 +124,7 @@ TEST_CASE("front: the best choices are those of trying every set") {
       CHECK(numbers(found[drops]) == unbeaten(all[drops]));
       together.insert(together.end(), all[drops].begin(), all[drops].end());
     }
-    CHECK(numbers(best_of(found)) == unbeaten(together));
+    CHECK(numbers(joint_pareto_front(found)) == unbeaten(together));
   }
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("front: long chains keep the ends of the front and stay short") {
     loss += segments.back().loss;
     seconds += segments.back().seconds;
   }
-  const std::vector<Choice> front = best_of(fronts(54, segments));
+  const std::vector<Choice> front = joint_pareto_front(pareto_fronts(54, segments));
   CHECK(front.front().segments.empty());
   CHECK(front.back().segments.size() == 54);
   CHECK(front.back().loss == doctest::Approx(loss));

@@ -1,4 +1,6 @@
 // Choosing activations, the plan of a fold, and whole networks folded; the loss on alphas.
+#include "fold/fold.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,7 +12,6 @@
 #include "core/rng.hpp"
 #include "fold/alpha_loss.hpp"
 #include "fold/mask.hpp"
-#include "fold/fold.hpp"
 #include "models/resnet.hpp"
 #include "ops/spec.hpp"
 #include "tests/error_of.hpp"
@@ -50,7 +51,7 @@ TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
       CAPTURE(mask);
       const Model reordered =
           fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::none, .max_kernel = 7}).model;
-      const Folded merged = fold(model, {.mask = mask, .merge = Merge::all, .borders = Borders::reorder});
+      const Folded merged = fold(model, {.mask = mask, .merge = Merge::all, .borders = Borders::move_padding});
       const Values expected = run(reordered, x);
       CHECK(greatest_difference(run(merged.model, x), expected) <= 1e-6 * range(expected));
       CHECK(depth(merged.model.graph) == 2 + std::count(mask.begin(), mask.end(), '#'));
@@ -62,16 +63,16 @@ TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
 TEST_CASE("fold: the paper's ResNet-20 of depth 9") {
   const Model model = real_numbers(resnet_cifar(20, Input{3, 32, 32}, 10, false), 3);
   const std::string mask = "#..#.#.#.#..#..#.#.";
-  const Folded folded = fold(model, {.mask = mask, .borders = Borders::reorder});
+  const Folded folded = fold(model, {.mask = mask, .borders = Borders::move_padding});
   CHECK(depth(folded.model.graph) == 9);
-  CHECK(folded.plan.mask == mask.substr(1));
+  CHECK(folded.report.mask == mask.substr(1));
   CHECK(conv_count(folded.model.graph) == 16);
-  REQUIRE(folded.plan.activations.size() == 18);
-  const ActivationRow& first = folded.plan.activations[0];
+  REQUIRE(folded.report.activations.size() == 18);
+  const ActivationRow& first = folded.report.activations[0];
   CHECK(first.alpha == "layer1.0.alpha1");
   CHECK(!first.kept);
   REQUIRE(first.group >= 0);
-  const GroupRow& group = folded.plan.groups[first.group];
+  const GroupRow& group = folded.report.groups[first.group];
   CHECK(group.op == "layer1.0.conv1");
   CHECK(group.from == "relu1");
   CHECK(group.to == "layer1.0.add");
@@ -80,10 +81,10 @@ TEST_CASE("fold: the paper's ResNet-20 of depth 9") {
   CHECK(group.macs_before == 2 * 9 * 16 * 16 * 32 * 32);
   CHECK(group.macs_after == 25 * 16 * 16 * 32 * 32);
   CHECK(group.border == GroupRow::Border::moved);
-  const ActivationRow& second = folded.plan.activations[1];
+  const ActivationRow& second = folded.report.activations[1];
   CHECK(second.group == -1);
   CHECK(second.stop == "read by both layer1.1.conv1 and layer1.1.add");
-  CHECK(folded.plan.activations[2].kept);
+  CHECK(folded.report.activations[2].kept);
 
   const Folded cheap = fold(model, {.mask = mask, .merge = Merge::cheaper});
   CHECK(macs(cheap.model.graph) == macs(model.graph));
@@ -109,8 +110,8 @@ TEST_CASE("fold: masks from thresholds, text and depth") {
   CHECK(mask_from_text(model, "#.#.#.#") == ".#.#.#");
 
   const auto error = [&](const auto& f) { return error_of<std::invalid_argument>(f); };
-  CHECK(error([&] { mask_from_depth(model, 9); }) == "fold: depth 9 asked for, expected 2 to 8");
-  CHECK(error([&] { mask_from_depth(model, 1); }) == "fold: depth 1 asked for, expected 2 to 8");
+  CHECK(error([&] { mask_from_depth(model, 9); }) == "fold: depth 9 was asked for, expected 2 to 8");
+  CHECK(error([&] { mask_from_depth(model, 1); }) == "fold: depth 1 was asked for, expected 2 to 8");
   CHECK(error([&] { mask_from_text(model, ".#.#.#."); }) ==
         "mask '.#.#.#.': has 7 characters, expected 6, one for each foldable activation");
   CHECK(error([&] { mask_from_text(model, "##.#.#.#"); }).find("has 8 characters, expected 6") != std::string::npos);
@@ -118,7 +119,7 @@ TEST_CASE("fold: masks from thresholds, text and depth") {
   CHECK(error([&] { mask_from_text(model, "##x#.#"); }) == "mask '##x#.#': got 'x', expected '#' (keep) or '.' (drop)");
   CHECK(error([&] {
           fold(model, {.threshold = 0.9, .mask = "######", .depth = {}, .merge = Merge::all, .max_kernel = 7});
-        }) == "fold: 2 of threshold, mask and depth given, expected at most one");
+        }) == "fold: 2 of the options threshold, mask and depth were given, expected at most one");
 }
 
 TEST_CASE("fold: activations that share an alpha go together; what is kept keeps its alpha") {
@@ -127,7 +128,7 @@ TEST_CASE("fold: activations that share an alpha go together; what is kept keeps
                   "alpha=t\ndepthwise_conv2d b <- r : kernel=3 pad=1\nalpha_act s <- b : s=relu6 alpha=t\n"
                   "conv2d c <- s : out=2 kernel=1\nadd d <- c x\nalpha_act u <- d : alpha=v\nconv2d e <- u : out=2\n"),
       1);
-  const Folded folded = fold(model, {.mask = ".#", .borders = Borders::reorder});
+  const Folded folded = fold(model, {.mask = ".#", .borders = Borders::move_padding});
   CHECK(to_text(folded.model.graph) ==
         "input x : channels=2 height=5 width=5\nconv2d a <- x : out=2 kernel=3 stride=1 pad=1 groups=1 bias=1\n"
         "alpha_act u <- a : s=relu alpha=v\nconv2d e <- u : out=2 kernel=1 stride=1 pad=0 groups=1 bias=0\n");
@@ -137,7 +138,7 @@ TEST_CASE("fold: activations that share an alpha go together; what is kept keeps
   // Folded again, the mask still counts the first network's activations.
   const Folded twice =
       fold(folded.model, {.threshold = 0.5, .mask = {}, .depth = {}, .merge = Merge::all, .max_kernel = 7});
-  CHECK(twice.plan.mask == ".");
+  CHECK(twice.report.mask == ".");
   CHECK(twice.model.notes.at("fold.mask") == "..");
   CHECK(conv_count(twice.model.graph) == 1);
 }
@@ -159,5 +160,5 @@ TEST_CASE("alpha loss: value and gradient") {
   }
   std::vector<float> gradient(4);
   CHECK(error_of<std::invalid_argument>([&] { alpha_loss_gradient(gradient, alphas, 1, 0.5); }) ==
-        "alpha loss: p is 0.5, expected at least 1");
+        "alpha loss: the exponent p is 0.5, expected at least 1");
 }

@@ -1,5 +1,7 @@
 // Folding, by number. Most networks here have small whole numbers (and halves) for weights, so that merged weights are
 // exact in f32 and every comparison is for equality, without a tolerance: one wrong tap or border pixel fails.
+#include "fold/merge.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -9,11 +11,10 @@
 
 #include "core/check.hpp"
 #include "core/rng.hpp"
+#include "fold/fold.hpp"
 #include "fold/groups.hpp"
 #include "fold/mask.hpp"
-#include "fold/merge.hpp"
 #include "fold/move_padding.hpp"
-#include "fold/fold.hpp"
 #include "ops/spec.hpp"
 #include "tests/error_of.hpp"
 #include "tests/fold_models.hpp"
@@ -195,7 +196,7 @@ TEST_CASE("fold: every composition, interior and border") {
     CHECK(groups[0].ring == c.ring);
     CHECK(groups[0].stop == "output");
 
-    const Model merged = merge(model, groups, Borders::reorder), reordered = reorder_padding(model, groups);
+    const Model merged = merge(model, groups, Borders::move_padding), reordered = move_padding(model, groups);
     CHECK(to_text(merged.graph, merged.graph.output()) == c.merged);
     CHECK(macs(merged.graph) == groups[0].macs_after);
 
@@ -232,7 +233,7 @@ TEST_CASE("fold: random linear networks merge to what they are on an endless pla
     const std::vector<Region> groups = all_groups(model.graph, 99);
     if (groups.size() != 1 || groups[0].from != 0 || groups[0].to != model.graph.output()) continue;
     const Values x = whole_picture(infer_shapes(model.graph)[0], seed);
-    const Model one = merge(model, groups, Borders::reorder);
+    const Model one = merge(model, groups, Borders::move_padding);
     CHECK(run(one, x) == run_on_plane(model, x, groups[0].map.stride));
     CHECK(run(merge(model, groups, Borders::exact), x) == run(model, x));
     cropped += one.graph.nodes.size() > 2;
@@ -251,7 +252,7 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     const Values x = whole_picture(infer_shapes(model.graph)[0], seed);
     const std::string mask(foldable_activations(model).size(), seed % 3 ? '#' : '.');
     const auto folded = [&](const Model& from, Merge merge) {
-      return fold(from, {.merge = merge, .borders = Borders::reorder});
+      return fold(from, {.merge = merge, .borders = Borders::move_padding});
     };
     const Model dropped = drop_activations(model, mask);
     const Folded reordered = folded(dropped, Merge::none), merged = folded(dropped, Merge::all);
@@ -261,9 +262,9 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     const Folded again = folded(reordered.model, Merge::none), later = folded(reordered.model, Merge::all);
     CHECK(again.model.graph == reordered.model.graph);
     CHECK(again.model.tensors == reordered.model.tensors);
-    REQUIRE(again.plan.groups.size() == reordered.plan.groups.size());
-    for (size_t i = 0; i < again.plan.groups.size(); ++i) {
-      const GroupRow &a = reordered.plan.groups[i], &b = again.plan.groups[i];
+    REQUIRE(again.report.groups.size() == reordered.report.groups.size());
+    for (size_t i = 0; i < again.report.groups.size(); ++i) {
+      const GroupRow &a = reordered.report.groups[i], &b = again.report.groups[i];
       CHECK(b.border == GroupRow::Border::same);
       CHECK(a.op == b.op);
       CHECK(a.from == b.from);
@@ -273,11 +274,11 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     }
     CHECK(later.model.graph == merged.model.graph);
     CHECK(later.model.tensors == merged.model.tensors);
-    several += merged.plan.groups.size() > 1;
+    several += merged.report.groups.size() > 1;
 
-    const std::vector<Region> cheap = find_groups(dropped.graph, cheaper(dropped.graph, 7, Borders::reorder));
-    const Model cheap_merged = merge(dropped, cheap, Borders::reorder);
-    CHECK(run(cheap_merged, x) == run(reorder_padding(dropped, cheap), x));
+    const std::vector<Region> cheap = find_groups(dropped.graph, cheaper(dropped.graph, 7, Borders::move_padding));
+    const Model cheap_merged = merge(dropped, cheap, Borders::move_padding);
+    CHECK(run(cheap_merged, x) == run(move_padding(dropped, cheap), x));
     CHECK(macs(cheap_merged.graph) <= macs(dropped.graph));
     CHECK(run(folded(reordered.model, Merge::cheaper).model, x) == expected);
 
@@ -285,7 +286,7 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     for (const Merge merge : {Merge::all, Merge::cheaper}) {
       const Folded exact = fold(dropped, {.merge = merge, .max_kernel = 9});
       CHECK(run(exact.model, x) == as_it_was);
-      for (const GroupRow& group : exact.plan.groups) corrected += group.border == GroupRow::Border::kernels;
+      for (const GroupRow& group : exact.report.groups) corrected += group.border == GroupRow::Border::kernels;
       if (merge == Merge::cheaper) CHECK(macs(exact.model.graph) <= macs(dropped.graph));
     }
     differs += expected != as_it_was;
@@ -333,7 +334,7 @@ TEST_CASE("fold: an activation, a second reader or max pooling stops a group") {
   CHECK(all_groups(two, 5)[0].map.kernel() == 5);
   CHECK(all_groups(two, 1).empty());
   CHECK(error_of<std::invalid_argument>([&] { all_groups(two, 0); }) == "fold: max kernel is 0, expected at least 1");
-  CHECK(find_groups(two, cheaper(two, 7, Borders::reorder)).empty());
+  CHECK(find_groups(two, cheaper(two, 7, Borders::move_padding)).empty());
   const Graph norm = parse_graph(head + "batch_norm an <- a\n");
   CHECK(all_groups(norm, 1).size() == 1);  // folding a batch norm makes no kernel larger
 }

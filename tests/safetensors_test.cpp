@@ -119,16 +119,16 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
   };
   const std::string bomb_open(1000000, '['), huge = std::string(1000000, '{');
   const std::vector<Case> cases = {
-      {"", 0, "f: not a safetensors file: the header does not begin with '{'"},
-      {"[]", 0, "f: not a safetensors file: the header does not begin with '{'"},
-      {"  {}", 0, "f: not a safetensors file: the header does not begin with '{'"},
+      {"", 0, "f: not a safetensors file: expected its header to begin with '{'"},
+      {"[]", 0, "f: not a safetensors file: expected its header to begin with '{'"},
+      {"  {}", 0, "f: not a safetensors file: expected its header to begin with '{'"},
       {"{", 0, "f: safetensors header: not JSON at byte 2"},
       {"{}}", 0, "f: safetensors header: not JSON at byte 3"},
       {"{} x", 0, "f: safetensors header: not JSON"},
       {"{'w':1}", 0, "f: safetensors header: not JSON"},
       {good.substr(0, good.size() - 3), 8, "f: safetensors header: not JSON"},
       {"{\"w\xff\":1}", 0, "f: safetensors header: not JSON"},
-      {std::string("{}\0x", 4), 0, "f: safetensors header: a zero byte"},
+      {std::string("{}\0x", 4), 0, "f: safetensors header: contains a zero byte, expected text"},
       {concat(R"({"w":)", bomb_open), 0, "f: tensor 'w': its entry is a list, expected an object"},
       {concat(R"({"w":{"shape":)", bomb_open), 0, "f: tensor 'w': shape holds a list, expected whole numbers"},
       {huge, 0, "f: safetensors header: not JSON"},
@@ -137,8 +137,8 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
       {R"({"w":null})", 0, "f: tensor 'w': its entry is null, expected an object"},
       {R"({"w":{}})", 0, "f: tensor 'w': needs dtype, shape and data_offsets"},
       {R"({"w":{"dtype":"F32","shape":[]}})", 0, "f: tensor 'w': needs dtype, shape and data_offsets"},
-      {R"({"w":{"dtype":"F32","dtype":"F32"}})", 0, "f: tensor 'w': 'dtype' stands twice"},
-      {concat(good.substr(0, good.size() - 1), ",", good.substr(1)), 8, "f: safetensors header: 'w' stands twice"},
+      {R"({"w":{"dtype":"F32","dtype":"F32"}})", 0, "f: tensor 'w': 'dtype' appears twice"},
+      {concat(good.substr(0, good.size() - 1), ",", good.substr(1)), 8, "f: safetensors header: 'w' appears twice"},
       {R"({"":{}})", 0, "f: safetensors header: a name is empty"},
       {R"({"a\nb":{}})", 0, "f: safetensors header: a name has a control character"},
       {concat("{\"", std::string(2000, 'n'), "\":{}}"), 0,
@@ -164,14 +164,14 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
       {header_of(f32, "[2]", "[0,8,9]"), 8, "f: tensor 'w': data_offsets has more than 2 numbers"},
       {header_of(f32, "[2]", "[0]"), 8, "f: tensor 'w': data_offsets has 1 numbers, expected 2"},
       {header_of(f32, "[2]", "[-1,8]"), 8, "f: tensor 'w': data_offsets holds a negative number"},
-      {header_of(f32, "[2]", "[8,0]"), 8, "f: tensor 'w': data_offsets [8, 0] are outside the file's 8 bytes of data"},
-      {header_of(f32, "[2]", "[0,16]"), 8, "f: tensor 'w': data_offsets [0, 16] are outside the file's 8 bytes"},
+      {header_of(f32, "[2]", "[8,0]"), 8, "f: tensor 'w': data_offsets [8, 0], expected an interval inside the file's 8 bytes of data"},
+      {header_of(f32, "[2]", "[0,16]"), 8, "f: tensor 'w': data_offsets [0, 16], expected an interval inside the file's 8 bytes"},
       {header_of(f32, "[2]", "[0,9223372036854775807]"), 8, "are outside the file's 8 bytes of data"},
       {header_of(f32, "[3]", "[0,8]"), 8, "f: tensor 'w': data_offsets span 8 bytes, but F32 [3] needs 12"},
       {header_of(R"("F64")", "[2]", "[0,8]"), 8, "f: tensor 'w': data_offsets span 8 bytes, but F64 [2] needs 16"},
       {header_of(f32, "[]", "[0,8]"), 8, "f: tensor 'w': data_offsets span 8 bytes, but F32 [] needs 4"},
-      {good, 9, "f: 1 bytes after the last tensor"},
-      {"{}", 3, "f: 3 bytes after the last tensor"},
+      {good, 9, "f: has 1 bytes after the last tensor, expected 0"},
+      {"{}", 3, "f: has 3 bytes after the last tensor, expected 0"},
       {header_of(f32, "[2]", "[4,12]"), 12, "f: tensor 'w': its data begin at 4, leaving a hole after 0"},
       {two("[0,8]", "[4,12]"), 12, "f: tensor 'b': its data begin at 4, inside another tensor's, which end at 8"},
       {two("[0,8]", "[0,8]"), 8, "inside another tensor's, which end at 8"},
@@ -180,8 +180,8 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
       {R"({"__metadata__":{"k":["v"]}})", 0, "f: __metadata__: k is a list, expected text"},
       {R"({"__metadata__":{"k":{}}})", 0, "f: __metadata__: k is an object, expected text"},
       {R"({"__metadata__":"text"})", 0, "f: __metadata__: its entry is text, expected an object"},
-      {R"({"__metadata__":{"k":"v","k":"v"}})", 0, "f: __metadata__: 'k' stands twice"},
-      {R"({"__metadata__":{},"__metadata__":{}})", 0, "f: safetensors header: '__metadata__' stands twice"},
+      {R"({"__metadata__":{"k":"v","k":"v"}})", 0, "f: __metadata__: 'k' appears twice"},
+      {R"({"__metadata__":{},"__metadata__":{}})", 0, "f: safetensors header: '__metadata__' appears twice"},
   };
   for (const Case& c : cases) {
     const std::string message = parse_error(file_of(c.header, c.data_size));
@@ -195,7 +195,7 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
   for (uint64_t length : {uint64_t{3}, uint64_t{100'000'001}, ~uint64_t{0}}) {
     Bytes bytes = file_of("{}", 0);
     std::memcpy(bytes.data(), &length, 8);
-    CHECK(holds(parse_error(bytes), concat("a header of ", length, " bytes does not fit")));
+    CHECK(holds(parse_error(bytes), concat("its header would have ", length, " bytes, expected at most ")));
   }
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("safetensors: what would not be read back is not written") {
   CHECK(holds(error({}, {{"key", "caf\xe9"}}), "is not UTF-8"));
   Tensor short_of_values({2});
   short_of_values.values.pop_back();
-  CHECK(holds(error({{"w", short_of_values}}, {}), "tensor 'w' has 1 values for shape [2]"));
+  CHECK(holds(error({{"w", short_of_values}}, {}), "tensor 'w' has 1 values, expected as many as shape [2] has"));
   CHECK(folder.files() == 0);
 }
 

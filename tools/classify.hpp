@@ -1,4 +1,4 @@
-// Classes of a picture file. Free of BLAS: pleat-run uses it too.
+// Classifies a picture file. This code is also part of pleat-run, so it must not need BLAS.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -11,21 +11,21 @@
 
 namespace pleat {
 
-/// The likeliest classes of one picture, best first.
+/// The most likely classes of one picture, the best first.
 struct Prediction {
   std::string file;
-  std::vector<std::string> classes;  ///< Names, or numbers where the model has no names.
-  std::vector<double> scores;        ///< Softmax, 0 to 1.
+  std::vector<std::string> classes;  ///< Their names, or their numbers if the model has no names.
+  std::vector<double> scores;        ///< Their softmax probabilities, 0 to 1.
 };
 
-/// `logits` are those of `model` for one picture at a time; `top` may exceed the number of classes. Throws
-/// std::runtime_error for a file that is no picture.
+/// Classifies the picture in `file` and returns its `top` most likely classes, or all if there are fewer. `logits`
+/// computes the logits of `model` for one picture. Throws std::runtime_error if the file is not a picture.
 Prediction classify(const LogitsFunction& logits, const Model& model, const std::string& file, int64_t top);
 
-/// The file, and a line a class.
+/// Prints the file's name and one line for each class.
 void print_prediction(std::ostream& out, const Prediction& prediction);
 
-/// file, classes, scores.
+/// A JSON object with the fields file, classes and scores.
 nlohmann::ordered_json to_json(const Prediction& prediction);
 
 }  // namespace pleat

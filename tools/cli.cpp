@@ -10,7 +10,7 @@
 #include <charconv>
 #include <cmath>
 #include <csignal>
-#define CXXOPTS_NO_REGEX  // std::regex is a tenth of pleat-run
+#define CXXOPTS_NO_REGEX  // std::regex would be a tenth of pleat-run
 #include <cxxopts.hpp>
 #include <iostream>
 #include <new>
@@ -50,7 +50,7 @@ std::string key(const std::string& name) {
   return repeats(name) ? result + 's' : result;
 }
 
-// True of a pipe that nobody reads any more.
+// Whether this is a pipe whose reader has closed its end.
 bool reader_is_gone(int fd) {
   pollfd state{fd, POLLOUT, 0};
   return poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
@@ -71,7 +71,7 @@ void print_error(const std::string& what, const char* prefix = "pleat: error: ")
   std::cerr << line << '\n';
 }
 
-// cxxopts takes one-letter options with one dash only: `--p 2` and `--p=2` become `-p 2`.
+// cxxopts accepts one-letter options with one dash only, so `--p 2` and `--p=2` become `-p 2`.
 std::vector<std::string> short_form(int argc, char** argv) {
   std::vector<std::string> words;
   for (int i = 0; i < argc; ++i) {
@@ -83,7 +83,8 @@ std::vector<std::string> short_form(int argc, char** argv) {
   return words;
 }
 
-// A file opened while descriptor 1 or 2 is closed would get that number, and prose would be written into it.
+// If the program is started with descriptor 1 or 2 closed, the next file opened would get that number, and messages
+// would be written into it. So closed descriptors are opened on /dev/null.
 void occupy_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd)
     if (fcntl(fd, F_GETFD) == -1 && errno == EBADF && open("/dev/null", O_RDONLY) != fd) std::abort();
@@ -115,13 +116,14 @@ std::string Cli::usage() const {
 
 bool Cli::parse(int argc, char** argv) {
   const std::size_t own = options_.size();
-  option("threads", "N", "threads to compute with", std::to_string(physical_cores()));
-  option("seed", "N", "start of all random numbers", "1");
+  option("threads", "N", "number of threads to compute with", std::to_string(physical_cores()));
+  option("seed", "N", "seed of all random numbers", "1");
   option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32",
-         accepts_dtypes_ ? "precision, or several separated by commas" : "precision", "f32");
-  option("kernels", "native|onednn", "convolutions: our own definition of them, or the fastest there are", "onednn");
-  flag("quiet", "no progress");
-  flag("json", "one JSON object as the last line of standard output, prose on standard error");
+         accepts_dtypes_ ? "precision, or a comma-separated list of several" : "precision", "f32");
+  option("kernels", "native|onednn",
+         "convolutions by the plain reference kernels (native) or by the fastest kernels (onednn)", "onednn");
+  flag("quiet", "print no progress");
+  flag("json", "print one JSON object as the last line of standard output, and all other text on standard error");
 
   cxxopts::Options parser(program_, about_);
   parser.custom_help(usage()).set_width(120);
@@ -131,7 +133,7 @@ bool Cli::parse(int argc, char** argv) {
     if (!o.initial.empty()) value->default_value(o.initial);
     parser.add_options(i < own ? "" : "Common")(o.name, o.help, value, o.value);
   }
-  parser.add_options("Common")("h,help", "print this");
+  parser.add_options("Common")("h,help", "print this help");
 
   try {
     const std::vector<std::string> words = short_form(argc, argv);
@@ -263,7 +265,7 @@ void Cli::check_dtypes() const {
   for (const std::string& name : names)
     known = known && (name == "f32" || (accepts_bf16_ && (name == "auto" || name == "bf16")));
   if (!known)
-    usage_error(concat("--dtype ", text("dtype"), ": expected ", accepts_dtypes_ ? "some" : "one", " of ",
+    usage_error(concat("--dtype ", text("dtype"), ": expected ", accepts_dtypes_ ? "a list" : "one", " of ",
                        accepts_bf16_ ? "auto, f32, bf16" : "f32"));
 }
 
@@ -273,8 +275,9 @@ std::vector<Dtype> Cli::dtypes() const {
   for (const std::string& name : dtype_names()) {
     PLEAT_CHECK(
         name != "bf16" || cpu_has_bf16(),
-        "--dtype bf16 needs a CPU with AVX512-BF16 or AMX, and this one has neither\nhint: --dtype f32, or auto");
-    PLEAT_CHECK(name != "bf16" || possible, "--dtype bf16 needs --kernels onednn: our own compute in f32");
+        "--dtype bf16 needs a CPU with AVX512-BF16 or AMX, and this one has neither\nhint: use --dtype f32 or auto");
+    PLEAT_CHECK(name != "bf16" || possible,
+                "--dtype bf16 needs --kernels onednn, because the native kernels compute in f32 only");
     dtypes.push_back(name == "bf16" || (name == "auto" && possible) ? Dtype::bf16 : Dtype::f32);
   }
   return dtypes;
@@ -282,7 +285,7 @@ std::vector<Dtype> Cli::dtypes() const {
 
 Dtype Cli::dtype() const {
   const std::vector<Dtype> all = dtypes();
-  if (all.size() > 1) usage_error(concat("--dtype ", text("dtype"), ": expected one precision"));
+  if (all.size() > 1) usage_error(concat("--dtype ", text("dtype"), ": expected only one precision"));
   return all.front();
 }
 

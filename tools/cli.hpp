@@ -1,4 +1,4 @@
-// What every command shares: options, help, errors with exit codes, and the JSON result.
+// The command line of all commands: options, help, errors with exit codes, and the JSON result. For example:
 //
 //   int fold_command(int argc, char** argv) {
 //     Cli cli("pleat fold", "Drops activations and merges the convolutions around them.",
@@ -31,51 +31,53 @@
 
 namespace pleat {
 
-/// Wrong usage: exit code 2.
+/// The command line is wrong; the exit code is 2.
 struct UsageError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-/// As --dtype names it.
+/// The precision's name for --dtype.
 inline const char* to_string(Dtype dtype) {
   return dtype == Dtype::bf16 ? "bf16" : "f32";
 }
 
-/// One command's arguments and options. Every accessor throws UsageError for what is missing or out of range.
+/// The arguments and options of one command. Every accessor throws UsageError if its value is missing or out of range.
 class Cli {
  public:
-  /// `program` as it is typed ("pleat fold"); its last word is the JSON's "command". Examples: one a line.
+  /// `program` is what the user types ("pleat fold"); its last word becomes "command" in the JSON result. `examples`
+  /// has one example per line.
   Cli(std::string program, std::string about, std::string examples);
 
-  /// Declares a positional argument: "MODEL" (one), "MODEL..." (one or more, comes last), "[PICTURE...]" (any number,
-  /// comes last).
+  /// Declares a positional argument: "MODEL" (exactly one), "MODEL..." (one or more) or "[PICTURE...]" (any number).
+  /// One that takes several must be declared last.
   void argument(const std::string& name, const std::string& help);
 
-  /// Declares `--name VALUE`. The value's name says what is accepted: "N" an integer, "X" a finite number, anything
-  /// else text. An empty `initial` means there is no default.
+  /// Declares `--name VALUE`. The name of the value says what is accepted: "N" an integer, "X" a finite number, any
+  /// other name text. An empty `initial` means that there is no default.
   void option(const std::string& name, const std::string& value, const std::string& help,
               const std::string& initial = "");
 
   /// Declares `--name`, which takes no value.
   void flag(const std::string& name, const std::string& help);
 
-  /// Says that the command can compute in bf16 as well; the others take f32 alone.
+  /// Says that the command can compute in bf16, too. Commands that do not call this accept only f32.
   void accept_bf16() { accepts_bf16_ = true; }
 
-  /// The same, and --dtype may be a list.
+  /// Says the same, and that --dtype may be a list.
   void accept_dtypes() { accepts_bf16_ = accepts_dtypes_ = true; }
 
-  /// Reads the command line (argv[0] is skipped) and sets the thread count; false if help was asked for and printed.
+  /// Reads the command line, whose first element is skipped, and sets the number of threads. Returns false if help was
+  /// asked for; it has been printed then.
   bool parse(int argc, char** argv);
 
-  /// Throws UsageError with a hint at --help: for wrong usage that only the command itself can see.
+  /// Throws UsageError with a hint to --help. For wrong usage that only the command itself can detect.
   [[noreturn]] void usage_error(const std::string& reason) const;
 
-  bool has(const std::string& name) const;  ///< Given, or has a default; for flags: set.
+  bool has(const std::string& name) const;  ///< Whether the option was given or has a default, or the flag was set.
   const std::string& text(const std::string& name) const;
   double number(const std::string& name, double min, double max) const;
   int64_t integer(const std::string& name, int64_t min, int64_t max = std::numeric_limits<int64_t>::max()) const;
-  /// The text, which must be one of `choices`.
+  /// Like `text`, but throws unless the text is one of `choices`.
   const std::string& choice(const std::string& name, std::initializer_list<const char*> choices) const;
 
   const std::string& argument(const std::string& name) const;                ///< "MODEL"
@@ -83,17 +85,19 @@ class Cli {
 
   uint64_t seed() const;
   Kernels kernels() const;
-  /// Throws std::invalid_argument for bf16 where the CPU has none; `auto` is what is fastest here.
+  /// The precision; for `auto` it is the fastest on this CPU. Throws std::invalid_argument for bf16 if the CPU does not
+  /// have it.
   Dtype dtype() const;
-  std::vector<Dtype> dtypes() const;  ///< For a command that takes several.
+  std::vector<Dtype> dtypes() const;  ///< For a command that accepts a list.
   bool quiet() const { return has("quiet"); }
 
-  /// Where prose goes: standard output, or standard error with --json.
+  /// The stream for text meant for people: standard output, or standard error with --json.
   std::ostream& out() const;
 
-  /// With --json prints one line: "command", "version", the inputs (arguments, options; dashes become underscores),
-  /// then `fields`, which replace inputs of the same name. Prints nothing otherwise. Numbers that are not finite become
-  /// null.
+  /// With --json, prints one line of JSON: "command", "version", then the arguments and options (dashes become
+  /// underscores), then `fields`, which replace arguments and options of the same name. Numbers that are not finite
+  /// become null. Without
+  /// --json, prints nothing.
   void finish(const nlohmann::ordered_json& fields) const;
 
  private:
@@ -109,14 +113,16 @@ class Cli {
 
   std::string program_, about_, examples_;
   bool accepts_bf16_ = false, accepts_dtypes_ = false;
-  std::vector<Declared> declared_arguments_, options_;  // A flag's value name is empty.
+  std::vector<Declared> declared_arguments_, options_;  // the value of a flag is empty
   std::map<std::string, std::vector<std::string>> arguments_;
-  std::map<std::string, std::string> values_;  // Of options given or with a default; flags set.
+  std::map<std::string, std::string>
+      values_;  // of the options that were given or have a default, and of the flags that were set
 };
 
-/// Runs a program's body and turns exceptions into the exit code: 0 done, 1 failed, 2 UsageError, 130 Interrupted.
-/// Prints `pleat: error: reason` on one line, and what follows "\nhint: " in the reason as a second. A reader that
-/// closed standard output early is no failure; output that cannot be written is.
+/// Runs the body of a program and turns exceptions into the exit code: 0 for success, 1 for failure, 2 for a
+/// UsageError, 130 if the program was interrupted. Prints `pleat: error: reason` on one line, and what follows "\nhint:
+/// " in the reason on a second. If standard output cannot be written, that is a failure, unless its reader has closed
+/// it early.
 int run_command(const std::function<int()>& body);
 
 }  // namespace pleat

@@ -3,10 +3,11 @@
 namespace pleat {
 
 void declare_engine_tune(Cli& cli) {
-  cli.option("tune", "HOW",
-             "ways to compute a layer: auto (the fastest, timed once on this machine and remembered) or off (by rule, "
-             "which loads at once)",
-             "auto");
+  cli.option(
+      "tune", "HOW",
+      "how a layer is computed: auto (the fastest way, timed once on this machine and remembered) or off (chosen by "
+      "rules, so that loading takes no time for measuring)",
+      "auto");
 }
 
 std::vector<EngineOptions> engine_options_each(const Cli& cli, int64_t batch) {
@@ -17,7 +18,7 @@ std::vector<EngineOptions> engine_options_each(const Cli& cli, int64_t batch) {
 }
 
 EngineOptions engine_options(const Cli& cli, int64_t batch) {
-  cli.dtype();  // one
+  cli.dtype();  // throws if several were given
   return engine_options_each(cli, batch).front();
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// "3+3 -> 5"
+// The kernel sizes before and after merging, such as "3+3 -> 5".
 std::string kernel_text(const GroupRow& group) {
   std::string text;
   for (const int side : group.kernels) text += concat(text.empty() ? "" : "+", side);
@@ -20,14 +20,14 @@ std::string kernel_text(const GroupRow& group) {
 
 constexpr std::array kBorderText = {"", "; padding moved", "; border biases", "; border kernels"};
 
-// Widths of the table's columns of text.
+// The widths of the columns that hold text.
 struct Columns {
-  explicit Columns(const FoldPlan& plan) {
+  explicit Columns(const FoldReport& report) {
     const auto widen = [](int& width, const std::string& text) {
       width = std::max(width, static_cast<int>(text.size()));
     };
-    for (const ActivationRow& row : plan.activations) widen(activation, row.alpha);
-    for (const GroupRow& row : plan.groups) widen(group, row.op), widen(kernels, kernel_text(row));
+    for (const ActivationRow& row : report.activations) widen(activation, row.alpha);
+    for (const GroupRow& row : report.groups) widen(group, row.op), widen(kernels, kernel_text(row));
   }
   int activation = 10, group = 5, kernels = 7;
 };
@@ -50,13 +50,13 @@ void print_timed(std::ostream& out, const MergeChoice& timed) {
 
 }  // namespace
 
-void print_plan(std::ostream& out, const FoldPlan& plan) {
-  const Columns columns(plan);
+void print_fold_report(std::ostream& out, const FoldReport& report) {
+  const Columns columns(report);
   out << std::left << std::setw(columns.activation) << "activation"
       << "  alpha  fate     " << std::setw(columns.group + 2) << "group" << std::setw(columns.kernels) << "kernels"
       << "  MACs before       after  ends at\n";
-  std::vector<bool> shown(plan.groups.size());
-  for (const ActivationRow& row : plan.activations) {
+  std::vector<bool> shown(report.groups.size());
+  for (const ActivationRow& row : report.activations) {
     out << std::left << std::setw(columns.activation) << row.alpha << std::right << std::fixed << std::setprecision(3)
         << std::setw(7) << row.value << (row.kept ? "  kept" : "  dropped  ");
     if (row.kept) {
@@ -64,32 +64,32 @@ void print_plan(std::ostream& out, const FoldPlan& plan) {
     } else if (row.group < 0) {
       out << "none: " << row.stop << '\n';
     } else {
-      const GroupRow& group = plan.groups[row.group];
+      const GroupRow& group = report.groups[row.group];
       print_group(out, columns, group, group.stop + kBorderText[static_cast<int>(group.border)]);
       shown[row.group] = true;
     }
   }
-  // Groups without a dropped activation: batch norms, mostly.
-  for (std::size_t g = 0, first = 1; g < plan.groups.size(); ++g) {
+  // Groups without a dropped activation inside; most of them are batch norms with their convolutions.
+  for (std::size_t g = 0, first = 1; g < report.groups.size(); ++g) {
     if (shown[g]) continue;
     if (first) out << "\nwithout a dropped activation between them\n";
     first = 0;
     out << "  ";
-    print_group(out, columns, plan.groups[g], "");
+    print_group(out, columns, report.groups[g], "");
   }
-  if (!plan.timed.groups.empty()) print_timed(out, plan.timed);
+  if (!report.timed.groups.empty()) print_timed(out, report.timed);
   out.unsetf(std::ios::fixed);
 }
 
-Json to_json(const FoldPlan& plan) {
+Json to_json(const FoldReport& report) {
   Json activations = Json::array(), groups = Json::array(), timed = Json::array();
-  for (const ActivationRow& row : plan.activations)
+  for (const ActivationRow& row : report.activations)
     activations.push_back({{"alpha", row.alpha},
                            {"value", row.value},
                            {"kept", row.kept},
-                           {"group", row.group >= 0 ? Json(plan.groups[row.group].op) : Json()},
+                           {"group", row.group >= 0 ? Json(report.groups[row.group].op) : Json()},
                            {"stop", row.stop}});
-  for (const GroupRow& group : plan.groups)
+  for (const GroupRow& group : report.groups)
     groups.push_back({{"op", group.op},
                       {"from", group.from},
                       {"to", group.to},
@@ -99,7 +99,7 @@ Json to_json(const FoldPlan& plan) {
                       {"macs_after", group.macs_after},
                       {"border", name(group.border)},
                       {"stop", group.stop}});
-  for (const TimedGroup& group : plan.timed.groups)
+  for (const TimedGroup& group : report.timed.groups)
     timed.push_back(
         {{"ops", group.ops}, {"kernel", group.kernel}, {"added_ms", 1e3 * group.seconds}, {"merged", group.merged}});
   return {{"activations", activations}, {"groups", groups}, {"timed", timed}};

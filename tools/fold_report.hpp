@@ -1,4 +1,4 @@
-// A fold, for people and for scripts.
+// Prints what a fold did: as a table for people and as JSON for scripts.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -8,10 +8,11 @@
 
 namespace pleat {
 
-/// Each foldable activation with its fate and its group; the groups without one; what was timed.
-void print_plan(std::ostream& out, const FoldPlan& plan);
+/// Prints a table: each foldable activation with what became of it and its group, then the groups without a foldable
+/// activation inside, then the measured latencies if there are any.
+void print_fold_report(std::ostream& out, const FoldReport& report);
 
-/// activations, groups, timed.
-nlohmann::ordered_json to_json(const FoldPlan& plan);
+/// A JSON object with the fields activations, groups and timed.
+nlohmann::ordered_json to_json(const FoldReport& report);
 
 }  // namespace pleat

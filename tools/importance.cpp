@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kBatch = 10;
 
-// Logits of all pictures, [n, classes].
+// The logits of all n pictures, [n, classes].
 std::vector<float> logits_of(const Model& model, std::span<const float> pictures, int64_t n) {
   const int64_t batch = std::min(n, kBatch), size = std::ssize(pictures) / n;
   Engine engine(model, {.batch = batch, .tune = false});
@@ -39,7 +39,7 @@ double divergence(std::span<const float> p_logits, std::span<const float> q_logi
     const double log_p = p_logits[c] - p_norm;
     sum += std::exp(log_p) * (log_p - (q_logits[c] - q_norm));
   }
-  return sum < 0 ? 0 : sum;  // by rounding
+  return sum < 0 ? 0 : sum;  // rounding can make it negative
 }
 
 Losses alpha_losses(const Model& model) {

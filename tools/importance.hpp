@@ -1,4 +1,5 @@
-// What dropping activations loses, without labels and without training: the measures that `pleat plan` goes by.
+// Estimates what dropping activations loses, without labels and without training. `pleat plan` uses one of these
+// measures.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +13,16 @@
 
 namespace pleat {
 
-/// Sum over the dropped activations of 1 - alpha: how far they are from the identity. For trained alphas.
+/// The sum of 1 - alpha over the dropped activations, which says how far they are from the identity. Useful only if the
+/// alphas were trained.
 Losses alpha_losses(const Model& model);
 
-/// Mean over pictures of the Kullback-Leibler divergence, in nats, of the class probabilities after dropping from those
-/// before: what the cross entropy grows by where the network was right to be as sure as it was. The pictures are
-/// [n, H, W, C], as the network takes them. Unmerged and with the borders that the network has.
+/// The Kullback-Leibler divergence, in nats, of the class probabilities after dropping from those before, averaged over
+/// pictures. It is the increase of the cross entropy if the probabilities before are taken as the truth. `pictures` are
+/// normalised, [n, H, W, C]. The network is measured without merging, so its borders do not change.
 Losses divergences(Model model, AlignedVector<float> pictures, bool quiet);
 
-/// sum_c p[c] log(p[c] / q[c]) of the softmax of two rows of logits.
+/// The Kullback-Leibler divergence sum_c p[c] log(p[c] / q[c]), where p and q are the softmax of two rows of logits.
 double divergence(std::span<const float> p_logits, std::span<const float> q_logits);
 
 }  // namespace pleat

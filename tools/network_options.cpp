@@ -3,9 +3,10 @@
 namespace pleat {
 
 void declare_network_options(Cli& cli) {
-  cli.option("width", "X", "channels of a network called by name, MobileNetV2's, in place of the width in the name");
-  cli.option("classes", "N", "its outputs (default: the data set's classes)");
-  cli.option("input-size", "N", "its pictures are N x N pixels (default: the data set's, or the network's usual size)");
+  cli.option("width", "X", "multiplier of the channels of MobileNetV2, instead of the width in its name");
+  cli.option("classes", "N", "number of outputs of a network given by name (default: the data set's classes)");
+  cli.option("input-size", "N",
+             "size of its pictures, N x N pixels (default: the data set's, or the network's usual size)");
 }
 
 NetworkOptions network_options(const Cli& cli) {

@@ -1,4 +1,4 @@
-// The options that say how a network called by name is made; all commands that take such a name share them.
+// The command-line options that change how a network is built from its name. All commands that accept a name have them.
 #pragma once
 
 #include "tools/cli.hpp"
@@ -6,10 +6,10 @@
 
 namespace pleat {
 
-/// --width, --classes and --input-size, for commands that take a network's name.
+/// Declares --width, --classes and --input-size.
 void declare_network_options(Cli& cli);
 
-/// Reads them. Throws UsageError for values out of range.
+/// Reads these options. Throws UsageError for values out of range.
 NetworkOptions network_options(const Cli& cli);
 
 }  // namespace pleat

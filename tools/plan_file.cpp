@@ -45,15 +45,15 @@ Json to_json(const LatencyPlan& plan, const PlanPoint& point) {
 
 double positive(const Json& json, const char* name) {
   const double value = json.at(name).get<double>();
-  PLEAT_CHECK(std::isfinite(value) && value > 0, name, " is ", value, ", expected above 0");
+  PLEAT_CHECK(std::isfinite(value) && value > 0, name, " is ", value, ", expected a finite number above 0");
   return value;
 }
 
 PlanPoint parse_point(const Json& json, std::size_t cells) {
   PlanPoint point{.mask = json.at("mask"), .groups = json.at("groups"), .depth = json.at("depth")};
   PLEAT_CHECK(point.mask.size() == cells && point.mask.find_first_not_of("#.") == std::string::npos, "mask '",
-              point.mask, "', expected ", cells, " characters # or .");
-  for (const OpNames& group : point.groups) PLEAT_CHECK(!group.empty(), "a group without ops");
+              point.mask, "', expected ", cells, " characters, each # or .");
+  for (const OpNames& group : point.groups) PLEAT_CHECK(!group.empty(), "a group has 0 ops, expected at least 1");
   point.best_of_depth = json.at("best_of_depth");
   point.loss = json.at("loss");
   point.seconds = positive(json, "predicted_ms") / 1e3;
@@ -61,12 +61,13 @@ PlanPoint parse_point(const Json& json, std::size_t cells) {
 }
 
 LatencyPlan parse_plan(const Json& json) {
-  PLEAT_CHECK(json.is_object() && json.value("format", "") == kFormat, "not a plan of `pleat plan`");
+  PLEAT_CHECK(json.is_object() && json.value("format", "") == kFormat,
+              "is not a plan written by `pleat plan`, expected the format '", kFormat, "'");
   PLEAT_CHECK(json.at("format_version") == kFormatVersion, "format version ", json.at("format_version"), ", expected ",
               kFormatVersion);
   const std::string& borders = json.at("borders").get_ref<const std::string&>();
   PLEAT_CHECK(borders == "exact" || borders == "reorder", "borders '", borders, "', expected exact or reorder");
-  LatencyPlan plan{json.at("graph"), json.at("alphas"), borders == "exact" ? Borders::exact : Borders::reorder,
+  LatencyPlan plan{json.at("graph"), json.at("alphas"), borders == "exact" ? Borders::exact : Borders::move_padding,
                    json.at("max_kernel")};
   PLEAT_CHECK(plan.max_kernel >= 1, "max_kernel is ", plan.max_kernel, ", expected at least 1");
   plan.seconds = positive(json, "base_ms") / 1e3;

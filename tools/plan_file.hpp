@@ -1,8 +1,9 @@
-// plan.json: what `pleat plan` found, for `pleat fold --plan` and for plots.
+// The file plan.json, which `pleat plan` writes and `pleat fold --plan` and the plots read. docs/formats.md describes
+// it in full.
 //   format "pleat plan", format_version 1
-//   model, machine, threads, batch, dtype, loss   how it was measured
-//   graph, alphas, borders, max_kernel            what it is for (fold/latency_plan.hpp)
-//   base_ms, candidates, points, chosen           what was found; times of a call in milliseconds
+//   model, machine, threads, batch, dtype, loss   how the plan was measured
+//   graph, alphas, borders, max_kernel            which network it applies to (fold/latency_plan.hpp)
+//   base_ms, candidates, points, chosen           the measurements and the result; times of a call in milliseconds
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -12,10 +13,10 @@
 
 namespace pleat {
 
-/// The part that is not about how it was measured, and prediction_error.
+/// The fields of the file except for those that say how the plan was measured, which the command adds.
 nlohmann::ordered_json to_json(const LatencyPlan& plan);
 
-/// Reads all of it but the candidates. Throws std::runtime_error `path: reason`.
+/// Reads a plan, without its candidates. Throws std::runtime_error `path: reason`.
 LatencyPlan read_plan(const std::string& path);
 
 }  // namespace pleat

@@ -1,4 +1,5 @@
-// `pleat bench MODEL...`: latency of the engine, several models and precisions interleaved; or speed of training.
+// `pleat bench MODEL...` measures the latency of the engine for several models and precisions in turn, or the speed of
+// training.
 #include <ostream>
 
 #include "core/machine.hpp"
@@ -6,10 +7,10 @@
 #include "tools/commands/commands.hpp"
 #include "tools/engine_options.hpp"
 #include "tools/measure/engine_latency.hpp"
+#include "tools/measure/training_profile.hpp"
+#include "tools/measure/training_speed.hpp"
 #include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
-#include "tools/measure/training_speed.hpp"
-#include "tools/measure/training_profile.hpp"
 #include "tools/tune.hpp"
 
 namespace pleat {
@@ -25,13 +26,13 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
     options.algorithms = tune(cli, model.graph, options);
     if (cli.has("profile")) {
       Json profile = profile_training(std::move(model), options, runs);
-      print_profile(cli.out() << name << ", " << batch << " pictures a step, in pieces\n", profile);
+      print_profile(cli.out() << name << ", " << batch << " pictures per training step\n", profile);
       models.push_back({{"model", name}, {"profile", std::move(profile)}});
       continue;
     }
     const double median = quantile(time_training(std::move(model), options, warmup, runs), 0.5);
     const double rate = static_cast<double>(batch) / median;
-    cli.out() << name << ": " << 1e3 * median << " ms a training step, " << rate << " images/s\n";
+    cli.out() << name << ": " << 1e3 * median << " ms per training step, " << rate << " images/s\n";
     models.push_back({{"model", name},
                       {"median_ms", 1e3 * median},
                       {"images_per_second", rate},
@@ -57,17 +58,19 @@ Json bench_engine(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs) {
 }  // namespace
 
 int bench_command(int argc, char** argv) {
-  Cli cli("pleat bench", "Times the inference engine on synthetic pictures, several models and precisions in turn.",
-          "pleat bench base.safetensors folded.safetensors --batch 1\n"
-          "pleat bench resnet20 --dtype f32,bf16 --profile\n"
-          "pleat bench resnet20 --training --batch 128 --runs 10");
+  Cli cli(
+      "pleat bench",
+      "Measures the latency of the inference engine on synthetic pictures, for several models and precisions in turn.",
+      "pleat bench base.safetensors folded.safetensors --batch 1\n"
+      "pleat bench resnet20 --dtype f32,bf16 --profile\n"
+      "pleat bench resnet20 --training --batch 128 --runs 10");
   cli.accept_dtypes();
-  cli.argument("MODEL...", "names of `pleat list` (random weights), or model files");
-  cli.option("batch", "N", "pictures a call", "1");
-  cli.option("warmup", "N", "calls before, that do not count", "10");
-  cli.option("runs", "N", "calls of each model", "200");
-  cli.flag("profile", "time every step, too, and what this machine can do at best");
-  cli.flag("training", "time training steps instead");
+  cli.argument("MODEL...", "names from `pleat list` (with random weights) or model files");
+  cli.option("batch", "N", "pictures per call", "1");
+  cli.option("warmup", "N", "calls before the measurement starts", "10");
+  cli.option("runs", "N", "measured calls of each model", "200");
+  cli.flag("profile", "also measure every step, and the peak speed of this machine");
+  cli.flag("training", "measure training steps instead");
   declare_tune(cli);
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;

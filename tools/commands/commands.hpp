@@ -1,5 +1,5 @@
-// The commands of `pleat`: each reads its own command line (argv[0] is the command's name), does its work and returns
-// the exit code. Errors are thrown.
+// The commands of `pleat`. Each is a function that reads its own command line, whose first element is the command's
+// name, does its work and returns the exit code. Errors are thrown as exceptions.
 #pragma once
 
 namespace pleat {

@@ -1,4 +1,4 @@
-// `pleat data fetch|info|bench NAME`: gets a data set, describes one, or times its loading.
+// `pleat data fetch|info|bench NAME` downloads a data set, describes one, or measures how fast it is loaded.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -23,15 +23,16 @@ std::string joined(const std::vector<double>& values) {
   return text;
 }
 
-// All pictures in memory; of picture files, which take milliseconds each, enough for three digits.
+// Statistics are measured over all pictures that are in memory. Decoding a picture file takes milliseconds, so of these
+// only as many are used as three significant digits need.
 constexpr int64_t kMeasuredFiles = 1000;
 
 void describe(const Cli& cli, const std::string& name, const std::string& dir) {
   const Dataset test = load_dataset(dir, Split::test);
-  // Class folders without train and val are a test split alone.
-  const bool whole = test.files.empty() || test.root != dir;
-  const Dataset train = whole ? load_dataset(dir, Split::train) : Dataset{};
-  const Dataset& measured = whole ? train : test;
+  // A folder of class folders without train and val has only a test split.
+  const bool has_train = test.files.empty() || test.root != dir;
+  const Dataset train = has_train ? load_dataset(dir, Split::train) : Dataset{};
+  const Dataset& measured = has_train ? train : test;
   const int64_t pictures = measured.files.empty() ? measured.size() : std::min(measured.size(), kMeasuredFiles);
   const Statistics statistics = measure(measured, pictures);
   std::ostream& out = cli.out();
@@ -41,7 +42,7 @@ void describe(const Cli& cli, const std::string& name, const std::string& dir) {
   else
     out << ", JPEG and PNG files";
   out << "\n  test     " << test.size() << " images\n  classes  " << measured.classes.size() << "\n  mean     "
-      << joined(statistics.mean) << "  (" << pictures << " images of the " << (whole ? "training" : "test")
+      << joined(statistics.mean) << "  (" << pictures << " images of the " << (has_train ? "training" : "test")
       << " split, pixels from 0 to 1)\n  std      " << joined(statistics.std) << '\n';
   for (const Dataset* set : {&train, &test})
     if (!set->warning.empty()) out << "  warning: " << set->warning << '\n';
@@ -58,7 +59,8 @@ void describe(const Cli& cli, const std::string& name, const std::string& dir) {
               {"std", statistics.std}});
 }
 
-// One epoch of the training pictures as a network of ImageNet's would get them, or of their own size, and no network.
+// Loads one epoch of training pictures without a network. Picture files are prepared as for an ImageNet network, others
+// keep their size.
 void bench(const Cli& cli, const std::string& name) {
   const DatasetInfo info = dataset_info(name);
   const Dataset data = load_dataset(name, Split::train);
@@ -75,7 +77,7 @@ void bench(const Cli& cli, const std::string& name) {
   while (loader.next() != nullptr) continue;
   const double seconds = seconds_since(start);
   const double rate = static_cast<double>(data.size()) / seconds;
-  cli.out() << data.size() << " pictures in " << seconds << " s, " << rate << " a second, by " << num_threads()
+  cli.out() << data.size() << " pictures in " << seconds << " s, " << rate << " per second, with " << num_threads()
             << " threads\n";
   cli.finish({{"images", data.size()}, {"seconds", seconds}, {"images_per_second", rate}});
 }
@@ -83,16 +85,18 @@ void bench(const Cli& cli, const std::string& name) {
 }  // namespace
 
 int data_command(int argc, char** argv) {
-  Cli cli("pleat data", "Gets a data set from its official address into ./local, describes one, or times its loading.",
-          "pleat data fetch cifar10\npleat data info cifar10 --json\npleat data bench imagenette --threads 2");
+  Cli cli(
+      "pleat data",
+      "Downloads a data set from its official address to ./local, describes one, or measures how fast it is loaded.",
+      "pleat data fetch cifar10\npleat data info cifar10 --json\npleat data bench imagenette --threads 2");
   cli.argument("ACTION", "fetch, info or bench");
-  cli.argument("NAME", "cifar10, cifar100, mnist, fashion-mnist; for info and bench also a folder");
-  cli.option("batch", "N", "pictures a batch, for bench", "32");
+  cli.argument("NAME", "cifar10, cifar100, mnist or fashion-mnist; for info and bench also a folder");
+  cli.option("batch", "N", "for bench: pictures per batch", "32");
   if (!cli.parse(argc, argv)) return 0;
   const std::string& action = cli.argument("ACTION");
   const std::string& name = cli.argument("NAME");
   if (action != "fetch" && action != "info" && action != "bench")
-    cli.usage_error("unknown action '" + action + "', expected fetch, info or bench");
+    cli.usage_error("the action is '" + action + "', expected fetch, info or bench");
 
   if (action == "bench") {
     bench(cli, name);
@@ -103,7 +107,7 @@ int data_command(int argc, char** argv) {
     describe(cli, info.name, info.name == name ? find_dataset(name) : name);
     return 0;
   }
-  if (info.name != name) cli.usage_error("'" + name + "' is a folder, expected a name");
+  if (info.name != name) cli.usage_error("'" + name + "' is a folder, expected the name of a data set");
   const auto say = [&](const std::string& line) {
     if (!cli.quiet()) cli.out() << line << std::endl;
   };

@@ -1,4 +1,5 @@
-// `pleat doctor`: what this machine offers, what this build found, and whether its kernels agree.
+// `pleat doctor` shows what this machine offers and which libraries and data sets were found, and tests that the
+// kernels agree.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -21,10 +22,10 @@
 namespace pleat {
 namespace {
 
-// The logits of start weights differ by rounding alone between kernels: some 1e-6 of their range.
+// With initial weights, the logits of different kernels differ only by rounding, by about 1e-6 of their range.
 constexpr double kTolerance = 1e-4;
 
-// Greatest difference, as a part of the range of `a`.
+// The greatest difference of two elements, divided by the range of `a`.
 double relative_difference(std::span<const float> a, std::span<const float> b) {
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
@@ -34,12 +35,12 @@ double relative_difference(std::span<const float> a, std::span<const float> b) {
 }
 
 struct SelfTest {
-  double onednn = 0, engine = 0;  // relative differences from our own kernels
-  double gflops = 0;              // the engine's, multiply and add counted as two
+  double onednn = 0, engine = 0;  // relative differences from the native kernels
+  double gflops = 0;              // of the engine; a MAC counts as two operations
   bool ok() const { return onednn <= kTolerance && engine <= kTolerance; }
 };
 
-// ResNet-20 with start weights on random pictures, by every kind of kernel; then the engine for about a second.
+// Runs ResNet-20 with initial weights on random pictures by every kind of kernel, then the engine for about a second.
 SelfTest run_self_test(uint64_t seed) {
   constexpr int64_t kBatch = 16;
   Model model = open_model("resnet20", seed);
@@ -74,7 +75,9 @@ std::string join(const std::vector<std::string>& words) {
 }  // namespace
 
 int doctor_command(int argc, char** argv) {
-  Cli cli("pleat doctor", "CPU features, library versions, threads, data sets found, and a self-test of a few seconds.",
+  Cli cli("pleat doctor",
+          "Shows the CPU's features, library versions, threads and the data sets found, and runs a self-test of a few "
+          "seconds.",
           "pleat doctor --json");
   if (!cli.parse(argc, argv)) return 0;
   std::ostream& out = cli.out();
@@ -95,9 +98,9 @@ int doctor_command(int argc, char** argv) {
   }
 
   const SelfTest test = run_self_test(cli.seed());
-  out << "self-test  " << (test.ok() ? "passed" : "FAILED") << ": against our own kernels, oneDNN's differ by "
+  out << "self-test  " << (test.ok() ? "passed" : "FAILED") << ": compared with the native kernels, oneDNN's differ by "
       << test.onednn << ", the engine by " << test.engine << " of the logits' range (at most " << kTolerance
-      << ")\nspeed      " << std::llround(test.gflops) << " GFLOP/s in the engine, ResNet-20\n";
+      << ")\nspeed      " << std::llround(test.gflops) << " GFLOP/s of the engine with ResNet-20\n";
   cli.finish({{"cpu", machine.cpu},
               {"features", machine.features},
               {"physical_cores", physical_cores()},
@@ -110,8 +113,8 @@ int doctor_command(int argc, char** argv) {
                 {"onednn_rel_diff", test.onednn},
                 {"engine_rel_diff", test.engine},
                 {"gflops", test.gflops}}}});
-  PLEAT_CHECK(test.ok(),
-              "self-test failed: this machine or these libraries compute something else than Pleat's kernels");
+  PLEAT_CHECK(test.ok(), "self-test failed: compared with the native kernels, oneDNN's differ by ", test.onednn,
+              " and the engine by ", test.engine, " of the logits' range, expected at most ", kTolerance);
   return 0;
 }
 

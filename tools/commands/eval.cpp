@@ -1,4 +1,4 @@
-// `pleat eval MODEL --data D`: accuracy on a whole split, by the training kernels or by the engine.
+// `pleat eval MODEL --data D` measures the accuracy on a whole split, by the training kernels or by the engine.
 #include <memory>
 #include <ostream>
 
@@ -15,16 +15,16 @@
 namespace pleat {
 
 int eval_command(int argc, char** argv) {
-  Cli cli("pleat eval", "Accuracy of a model on a whole split of a data set.",
+  Cli cli("pleat eval", "Measures the accuracy of a model on a whole split of a data set.",
           "pleat eval runs/resnet20/model.safetensors --data cifar10\n"
           "pleat eval folded.safetensors --data cifar10 --engine\n"
           "pleat eval mobilenet.safetensors --data imagenette/val --class-list wnids.txt");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
   cli.option("data", "NAME|DIR",
-             "data set: a name of `pleat list`, or its folder, or one of class folders of pictures");
-  cli.option("split", "test|train", "which part of it", "test");
-  cli.option("batch", "N", "pictures at once (default: 50)");
+             "data set: a name from `pleat list`, its folder, or a folder of class folders with picture files");
+  cli.option("split", "test|train", "split of the data set", "test");
+  cli.option("batch", "N", "pictures per batch (default: 50)");
   declare_folder_options(cli);
   declare_network_options(cli);
   declare_view_options(cli);
@@ -39,7 +39,7 @@ int eval_command(int argc, char** argv) {
   const int64_t batch = cli.has("batch") ? cli.integer("batch", 1, 1 << 16) : kUsualBatch;
   const Dataset data = load_dataset_for(model, cli.text("data"), split, class_list, cli.quiet());
 
-  // One of the two, behind the same function.
+  // Only one of the two is constructed; `logits` calls it.
   std::unique_ptr<Exec> exec;
   std::unique_ptr<Engine> engine;
   LogitsFunction logits;

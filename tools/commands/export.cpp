@@ -1,4 +1,4 @@
-// `pleat export MODEL --onnx F`: the network for other runtimes.
+// `pleat export MODEL --onnx F` writes the network as an ONNX file for other runtimes.
 #include <ostream>
 
 #include "core/file.hpp"
@@ -11,12 +11,11 @@
 namespace pleat {
 
 int export_command(int argc, char** argv) {
-  Cli cli(
-      "pleat export",
-      "Writes an ONNX file that other runtimes run to the same outputs: pictures [N,C,H,W], normalised as the model "
-      "wants them (see its metadata), any number at once; batch norms folded.",
-      "pleat export folded.safetensors --onnx folded.onnx");
-  cli.argument("MODEL", "a name of `pleat list` (random weights) or a file");
+  Cli cli("pleat export",
+          "Writes an ONNX file with which other runtimes compute the same outputs. Its input is any number of pictures "
+          "[N,C,H,W], normalised as its metadata says; batch norms are merged into the convolutions.",
+          "pleat export folded.safetensors --onnx folded.onnx");
+  cli.argument("MODEL", "a name from `pleat list` (with random weights) or a model file");
   cli.option("onnx", "FILE", "ONNX file to write");
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;

@@ -1,29 +1,30 @@
-// `pleat fold MODEL --out F`: drops activations, merges what is linear between the others, prints the plan.
+// `pleat fold MODEL --out F` drops activations, merges the linear groups that arise, and prints what it did.
+#include "fold/fold.hpp"
+
 #include <algorithm>
 #include <ostream>
 
 #include "core/check.hpp"
 #include "fold/latency_plan.hpp"
-#include "fold/fold.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
 #include "tools/fold_report.hpp"
+#include "tools/measure/stopwatch.hpp"
 #include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/plan_file.hpp"
-#include "tools/measure/stopwatch.hpp"
 
 namespace pleat {
 namespace {
 
-constexpr double kThreshold = 0.9;  // the paper's
+constexpr double kThreshold = 0.9;  // as in the paper
 
 FoldOptions read_options(const Cli& cli, const Model& model) {
   FoldOptions options;
   if (cli.has("mask") + cli.has("depth") + cli.has("threshold") > 1)
-    cli.usage_error("--mask, --depth and --threshold: expected at most one of them");
+    cli.usage_error("more than one of --mask, --depth and --threshold was given, expected at most one");
   if (cli.has("mask"))
     options.mask = cli.text("mask");
   else if (cli.has("depth") && !cli.has("plan"))
@@ -39,14 +40,15 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
                                        : FoldOptions::Merge::none;
   options.stopwatch = make_stopwatch(cli);
   if (cli.has("borders"))
-    options.borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
+    options.borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::move_padding;
   options.max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
   return options;
 }
 
-// The point of the plan that --point or --depth names, or the chosen one.
+// The point of the plan that --point or --depth asks for, or else the one that the plan chose.
 const PlanPoint& choose_point(const Cli& cli, const LatencyPlan& plan) {
-  if (cli.has("point") && cli.has("depth")) cli.usage_error("--point and --depth: expected at most one of them");
+  if (cli.has("point") && cli.has("depth"))
+    cli.usage_error("both --point and --depth were given, expected at most one");
   if (cli.has("point")) {
     const int64_t point = cli.integer("point", 0);
     PLEAT_CHECK(point < std::ssize(plan.points), cli.text("plan"), ": has no point ", point, ", expected 0 to ",
@@ -59,15 +61,16 @@ const PlanPoint& choose_point(const Cli& cli, const LatencyPlan& plan) {
   if (chosen.depth == depth) return chosen;
   const auto best = std::find_if(plan.points.begin(), plan.points.end(),
                                  [&](const PlanPoint& point) { return point.best_of_depth && point.depth == depth; });
-  PLEAT_CHECK(best != plan.points.end(), cli.text("plan"), ": has no point of depth ", depth);
+  PLEAT_CHECK(best != plan.points.end(), cli.text("plan"), ": has no point of depth ", depth,
+              ", expected the depth of one of its points");
   return *best;
 }
 
 Folded fold_by_plan(const Cli& cli, const Model& model, const FoldOptions& options) {
   if (options.mask || options.threshold)
-    cli.usage_error("--plan says what to drop: expected neither --mask nor --threshold");
+    cli.usage_error("--plan says what to drop, expected neither --mask nor --threshold with it");
   if (options.merge != FoldOptions::Merge::all && options.merge != FoldOptions::Merge::none)
-    cli.usage_error("--plan says what to merge: expected --merge all (all of that) or none");
+    cli.usage_error("--plan says what to merge, expected --merge all (all groups of the plan) or none with it");
   const LatencyPlan plan = read_plan(cli.text("plan"));
   const PlanPoint& point = choose_point(cli, plan);
   Folded folded = fold_point(plan, point, model, options);
@@ -80,31 +83,36 @@ Folded fold_by_plan(const Cli& cli, const Model& model, const FoldOptions& optio
 int fold_command(int argc, char** argv) {
   Cli cli(
       "pleat fold",
-      "Drops activations and merges each linear group between the others into one convolution, exactly, borders "
-      "included; "
-      "or makes the network ready for fine-tuning first.",
+      "Drops activations and merges each linear group that arises into one convolution. The result is exact, borders "
+      "included. With --merge none it only prepares the network for fine-tuning.",
       "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
-      "pleat fold finetuned.safetensors --out merged.safetensors              # exactly the same function\n"
-      "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # the same, without training\n"
+      "pleat fold finetuned.safetensors --out merged.safetensors              # computes exactly the same\n"
+      "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # exact without fine-tuning\n"
       "pleat fold net.safetensors --plan plan.json --merge none --out folded.safetensors   # as `pleat plan` chose\n"
       "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
-  cli.argument("MODEL", "a name of `pleat list` or a file");
+  cli.argument("MODEL", "a name from `pleat list` or a model file");
   cli.option("out", "FILE", "model file to write");
-  cli.option(
-      "threshold", "X",
-      "drop activations with alpha >= X; without any of these three: 0.9, or none if the model was folded before");
-  cli.option("mask", "MASK", "one character for each foldable activation, in order: # keeps, . drops");
-  cli.option("depth", "N", "drop the largest alphas until the depth, activations left + 1, is N");
-  cli.option("plan", "FILE", "drop and merge as `pleat plan` found: its chosen point, or the best of --depth");
-  cli.option("point", "N", "this point of the plan");
+  cli.option("threshold", "X",
+             "drop activations with alpha >= X (default, if none of --threshold, --mask, --depth and --plan is given: "
+             "0.9, or drop "
+             "nothing if the model was folded before)");
+  cli.option("mask", "MASK", "which activations to drop: one character for each in network order, # keeps, . drops");
+  cli.option("depth", "N", "drop the largest alphas until the depth (the number of remaining activations + 1) is N");
+  cli.option("plan", "FILE",
+             "drop and merge as a file of `pleat plan` says: its chosen point, or the best point for --depth");
+  cli.option("point", "N", "use this point of the plan");
   cli.option("merge", "HOW",
-             "all, cheaper (only where MACs do not grow), latency (only where this CPU is faster for it, measured) or "
-             "none (for fine-tuning before the merge)",
+             "which groups to merge: all, cheaper (those whose MACs do not grow), latency (those that make this CPU "
+             "faster, as "
+             "measured) or none (to fine-tune before merging)",
              "all");
-  cli.option("borders", "HOW",
-             "exact (the same function as before, borders included) or reorder (padding moved to the first convolution "
-             "of each group: no cost, but asks for fine-tuning); without: reorder with --merge none, else exact");
-  cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
+  cli.option(
+      "borders", "HOW",
+      "how to merge at the borders: exact (the network computes the same as before) or reorder (the padding moves to "
+      "the "
+      "first convolution of each group: this costs nothing, but needs fine-tuning); default: reorder with --merge "
+      "none, otherwise exact");
+  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
   declare_stopwatch(cli, "20");
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
@@ -112,18 +120,19 @@ int fold_command(int argc, char** argv) {
 
   const Model before = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const FoldOptions options = read_options(cli, before);
-  if (cli.has("point") && !cli.has("plan")) cli.usage_error("--point is of a plan: expected --plan");
-  const auto [after, plan] = cli.has("plan") ? fold_by_plan(cli, before, options) : fold(before, options);
+  if (cli.has("point") && !cli.has("plan"))
+    cli.usage_error("--point chooses a point of a plan, expected --plan with it");
+  const auto [after, report] = cli.has("plan") ? fold_by_plan(cli, before, options) : fold(before, options);
   save_model(file, after);
 
   std::ostream& out = cli.out();
-  print_plan(out, plan);
+  print_fold_report(out, report);
   const auto change = [&](const char* what, auto a, auto b) { out << what << ' ' << a << " -> " << b; };
   change("\ndepth", depth(before.graph), depth(after.graph));
   change(", convolutions", conv_count(before.graph), conv_count(after.graph));
   change(", MACs", macs(before.graph), macs(after.graph));
   change(", parameters", parameter_count(before.graph), parameter_count(after.graph));
-  out << "\nmask " << plan.mask << " -> " << file << '\n';
+  out << "\nmask " << report.mask << " -> " << file << '\n';
   cli.finish({{"depth_before", depth(before.graph)},
               {"depth_after", depth(after.graph)},
               {"convs_before", conv_count(before.graph)},
@@ -132,8 +141,8 @@ int fold_command(int argc, char** argv) {
               {"macs_after", macs(after.graph)},
               {"params_before", parameter_count(before.graph)},
               {"params_after", parameter_count(after.graph)},
-              {"mask", plan.mask},
-              {"plan", to_json(plan)}});
+              {"mask", report.mask},
+              {"plan", to_json(report)}});
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// `pleat inspect MODEL`: what is in a model, read from its graph alone.
+// `pleat inspect MODEL` prints a model's graph, sizes, alphas and notes without running it.
 #include <iomanip>
 #include <ostream>
 
@@ -18,7 +18,7 @@ struct Row {
   Nhwc shape;
 };
 
-// Sizes of every node; parameters counted as parameter_count does.
+// The sizes of every node. Parameters are counted as parameter_count counts them.
 std::vector<Row> measure(const Graph& graph) {
   const std::vector<Nhwc> shapes = infer_shapes(graph);
   std::vector<Row> rows(graph.nodes.size());
@@ -65,10 +65,11 @@ Json nodes_json(const Graph& graph, const std::vector<Row>& rows) {
 }  // namespace
 
 int inspect_command(int argc, char** argv) {
-  Cli cli("pleat inspect", "Prints a model's graph with shapes, parameters and MACs; its alphas; where it comes from.",
+  Cli cli("pleat inspect",
+          "Prints a model's graph with shapes, parameters and MACs, its alphas, and where it comes from.",
           "pleat inspect resnet20\npleat inspect mobilenet_v2_1.0 --width 0.5 --input-size 160\npleat inspect "
           "run/model.safetensors --json");
-  cli.argument("MODEL", "a name of `pleat list` or a file");
+  cli.argument("MODEL", "a name from `pleat list` or a model file");
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
 
@@ -83,7 +84,7 @@ int inspect_command(int argc, char** argv) {
   std::ostream& out = cli.out();
   print_table(out, graph, rows);
   out << "\ndepth " << depth(graph) << ", " << conv_count(graph) << " convolutions, " << parameter_count(graph)
-      << " parameters, " << macs(graph) << " MACs a picture\n";
+      << " parameters, " << macs(graph) << " MACs per picture\n";
   if (!alphas.empty()) out << "\nalphas\n";
   for (const auto& [name, value] : alphas.items()) out << "  " << name << "  " << value << '\n';
   out << "\ninput " << input.channels << 'x' << input.height << 'x' << input.width << ", (pixel/255 - mean) / std\n";

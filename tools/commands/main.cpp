@@ -1,4 +1,4 @@
-// `pleat COMMAND ...`: finds the command in one table and runs it.
+// The program `pleat`: finds the command in a table and runs it.
 #include <cstring>
 #include <iostream>
 
@@ -15,19 +15,19 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"train", "train a network from scratch or from a file", pleat::train_command},
-    {"prefold", "train weights and alphas, so that activations can be dropped", pleat::prefold_command},
-    {"fold", "drop activations, merge convolutions", pleat::fold_command},
+    {"prefold", "train weights and alphas so that activations can be dropped", pleat::prefold_command},
+    {"fold", "drop activations and merge convolutions", pleat::fold_command},
     {"finetune", "train a folded network", pleat::finetune_command},
-    {"plan", "choose what to drop and merge by latency on this machine", pleat::plan_command},
-    {"eval", "accuracy on a data set", pleat::eval_command},
+    {"plan", "choose what to drop and merge by the latency on this machine", pleat::plan_command},
+    {"eval", "measure the accuracy on a data set", pleat::eval_command},
     {"verify", "compare the outputs of two models", pleat::verify_command},
     {"inspect", "print a model's graph, sizes and alphas", pleat::inspect_command},
-    {"bench", "latency of models on this machine", pleat::bench_command},
-    {"predict", "classes of pictures", pleat::predict_command},
+    {"bench", "measure the latency of models on this machine", pleat::bench_command},
+    {"predict", "classify pictures", pleat::predict_command},
     {"import", "turn a PyTorch state_dict (safetensors) into a model", pleat::import_command},
-    {"export", "write a model as ONNX, for other runtimes", pleat::export_command},
-    {"data", "fetch or describe a data set", pleat::data_command},
-    {"list", "names of models and data sets", pleat::list_command},
+    {"export", "write a model as an ONNX file for other runtimes", pleat::export_command},
+    {"data", "download or describe a data set", pleat::data_command},
+    {"list", "print the names of networks and data sets", pleat::list_command},
     {"doctor", "check this machine and this build", pleat::doctor_command},
 };
 

@@ -1,4 +1,5 @@
-// `pleat plan MODEL --out F`: which activations to drop and which groups to merge, by latency measured on this CPU.
+// `pleat plan MODEL --out F` chooses the activations to drop and the groups to merge, by the latency measured on this
+// CPU.
 #include <algorithm>
 #include <cmath>
 #include <iomanip>
@@ -15,25 +16,26 @@
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
 #include "tools/importance.hpp"
+#include "tools/measure/stopwatch.hpp"
 #include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
 #include "tools/picture_options.hpp"
 #include "tools/plan_file.hpp"
-#include "tools/measure/stopwatch.hpp"
 
 namespace pleat {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double kMostError = 0.1;
+constexpr double kMaxError = 0.1;  // of the predicted latency; above it the user is warned
 
-// A measure of loss, and how it is described.
+// How losses are measured, with its name and a description.
 struct Importance {
   Losses losses;
   std::string name, text;
 };
 
+// The first n pictures of the shuffled data set, as the network takes them.
 AlignedVector<float> first_pictures(const Cli& cli, const Model& model, int64_t n) {
   const Split split = cli.choice("split", {"test", "train"}) == "train" ? Split::train : Split::test;
   const Dataset data = load_dataset(cli.text("data"), split);
@@ -48,10 +50,11 @@ AlignedVector<float> first_pictures(const Cli& cli, const Model& model, int64_t 
 Importance choose_importance(const Cli& cli, const Model& model) {
   const std::vector<Foldable> cells = foldable_activations(model);
   const bool trained = std::any_of(cells.begin(), cells.end(), [](const Foldable& cell) { return cell.value > 0; });
-  const std::string& by = cli.choice("importance", {"auto", "alphas", "pictures"});
-  if (by == "alphas" || (by == "auto" && trained && !cli.has("data"))) {
+  const std::string& importance = cli.choice("importance", {"auto", "alphas", "pictures"});
+  if (importance == "alphas" || (importance == "auto" && trained && !cli.has("data"))) {
     PLEAT_CHECK(trained,
-                "plan: all alphas are 0: not trained\nhint: `pleat prefold` trains them; or --importance pictures");
+                "plan: all alphas are 0, expected trained alphas\nhint: train them with `pleat prefold`, or use "
+                "--importance pictures");
     return {alpha_losses(model), "alphas", "sum of 1 - alpha over the dropped activations"};
   }
   const int64_t n = cli.integer("pictures", 1, 100'000);
@@ -63,17 +66,18 @@ Importance choose_importance(const Cli& cli, const Model& model) {
     Rng rng(cli.seed());
     for (float& pixel : pictures) pixel = static_cast<float>(rng.normal());
   }
-  const std::string text = concat(
-      "Kullback-Leibler divergence from the network before, nats, mean of ",
-      pictures.size() / infer_shapes(model.graph)[0].size(), " pictures ",
-      cli.has("data") ? "of " + cli.text("data") : "of random noise: --data gives it real ones, no labels needed");
+  const std::string text =
+      concat("Kullback-Leibler divergence from the outputs before, in nats, averaged over ",
+             pictures.size() / infer_shapes(model.graph)[0].size(), " pictures ",
+             cli.has("data") ? "of " + cli.text("data")
+                             : "of random noise (use --data for real pictures; labels are not needed)");
   return {divergences(model, std::move(pictures), cli.quiet()), "divergence", text};
 }
 
-PlanWish read_wish(const Cli& cli) {
+PlanGoal read_wish(const Cli& cli) {
   if (cli.has("max-drop") && cli.has("min-speedup"))
-    cli.usage_error("--max-drop and --min-speedup: expected one of them");
-  PlanWish wish;
+    cli.usage_error("both --max-drop and --min-speedup were given, expected at most one");
+  PlanGoal wish;
   if (cli.has("max-drop")) wish.max_loss = cli.number("max-drop", 0, 1e9);
   if (cli.has("min-speedup")) wish.min_speedup = cli.number("min-speedup", 0, 1e3);
   if (cli.has("depth")) wish.depth = static_cast<int>(cli.integer("depth", 1, 1 << 20));
@@ -109,9 +113,9 @@ void print_points(std::ostream& out, const LatencyPlan& plan) {
         << std::setw(10) << plan.seconds / seconds << "  " << p.mask << '\n';
   }
   const double error = prediction_error(plan);
-  out << "* chosen, + what --depth would choose. The predicted latency is at most " << std::setprecision(1)
-      << 100 * error << "% off the measured"
-      << (error < kMostError ? "" : ": too much; a quieter machine or more --seconds may help") << '\n';
+  out << "* marks the chosen point, + the point that --depth would choose. The predicted latency is at most "
+      << std::setprecision(1) << 100 * error << "% off the measured one"
+      << (error < kMaxError ? "" : ", which is too much: a quieter machine or more --seconds may help") << '\n';
 }
 
 }  // namespace
@@ -119,34 +123,39 @@ void print_points(std::ostream& out, const LatencyPlan& plan) {
 int plan_command(int argc, char** argv) {
   Cli cli(
       "pleat plan",
-      "Chooses the activations to drop and the groups to merge, by latency measured here: each run of activations "
-      "that can merge is dropped alone in the network and timed, merged and not, and its loss taken from the alphas "
-      "or the change of the outputs; the best sets are found by dynamic programming, and measured.",
-      "pleat plan prefold.safetensors --out plan.json        # trained alphas say what may go\n"
-      "pleat plan net.safetensors --data DIR --out plan.json # or pictures, labels not needed\n"
+      "Chooses the activations to drop and the groups to merge by the latency measured on this machine. Each run of "
+      "activations across which ops can be merged is dropped alone, and the network is timed with and without merging; "
+      "the loss is estimated from the alphas or from the change of the outputs. The best sets are found by dynamic "
+      "programming and then measured.",
+      "pleat plan prefold.safetensors --out plan.json        # losses from trained alphas\n"
+      "pleat plan net.safetensors --data DIR --out plan.json # losses from pictures\n"
       "pleat plan net.safetensors --data DIR --depth 13 --min-speedup 1.2 --out plan.json\n"
       "pleat fold net.safetensors --plan plan.json --merge none --out folded.safetensors");
-  cli.argument("MODEL", "a name of `pleat list` or a file");
-  cli.option("out", "FILE", "JSON file to write, for `pleat fold --plan` and tools/scripts/plot_plan.sh");
+  cli.argument("MODEL", "a name from `pleat list` or a model file");
+  cli.option("out", "FILE", "JSON file to write; read by `pleat fold --plan` and tools/scripts/plot_plan.sh");
   cli.option("max-drop", "X", "choose the fastest point with at most this loss, in the unit shown");
-  cli.option("min-speedup", "X", "choose the point of least loss that is at least so many times as fast");
-  cli.option("depth", "N", "choose among points of this depth, activations left + 1, alone");
+  cli.option("min-speedup", "X", "choose the point of least loss that is at least X times as fast");
+  cli.option("depth", "N", "choose only among points of this depth (the number of remaining activations + 1)");
   cli.option("importance", "auto|alphas|pictures",
-             "loss by trained alphas or by pictures; auto: by alphas if any is above 0 and there is no --data", "auto");
-  cli.option("data", "NAME|DIR", "pictures to measure the loss on; without: random noise");
-  cli.option("split", "test|train", "part of the data", "test");
-  cli.option("pictures", "N", "so many of them", "100");
+             "estimate losses from trained alphas or from pictures; auto: from alphas if any is above 0 and --data is "
+             "not given",
+             "auto");
+  cli.option("data", "NAME|DIR", "pictures to estimate the loss on (default: random noise)");
+  cli.option("split", "test|train", "split of the data set", "test");
+  cli.option("pictures", "N", "number of these pictures", "100");
   cli.option("borders", "HOW",
-             "how merged groups keep their borders when they are timed: reorder (no cost; for fine-tuning) or exact",
+             "how groups are merged at the borders when they are timed: reorder (the padding moves; needs fine-tuning) "
+             "or exact",
              "reorder");
-  cli.option("max-kernel", "N", "largest kernel that merging may make", "7");
+  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
   declare_stopwatch(cli, "60");
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
-  const PlanWish wish = read_wish(cli);
+  const PlanGoal wish = read_wish(cli);
   const Stopwatch stopwatch = make_stopwatch(cli);
-  const Borders borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::reorder;
+  const Borders borders =
+      cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::move_padding;
   const int max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
 
   const Model model = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));

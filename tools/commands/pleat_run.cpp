@@ -1,5 +1,6 @@
-// `pleat-run MODEL (PICTURE... | --data D | --bench)`: the inference engine alone. Links oneDNN and nothing that
-// trains. Pictures go through the C API, as another program's would; --bench times the engine behind it, step by step.
+// The program `pleat-run MODEL (PICTURE... | --data D | --bench)` runs the inference engine. It links oneDNN and no
+// training code. Pictures go through the C API, as in other programs that use libpleat; --bench calls the C++ engine
+// behind it, which can measure single steps.
 #include <iomanip>
 #include <memory>
 #include <ostream>
@@ -20,7 +21,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A handle of the C API, and its logits.
+// A handle of the C API and its logits.
 class Network {
  public:
   Network(const Cli& cli, int64_t batch) {
@@ -38,7 +39,7 @@ class Network {
     logits_.resize(batch * classes_);
   }
 
-  /// As the file says, or as the options do.
+  /// The model in the file, with the view that the options ask for.
   Model model(const Cli& cli) const {
     Model model = model_of(*handle_);
     set_view(cli, model);
@@ -93,7 +94,9 @@ Json bench(const Cli& cli, int64_t batch) {
 }
 
 int run(int argc, char** argv) {
-  Cli cli("pleat-run", "Runs a model file with the inference engine alone: on pictures, on a data set, or for time.",
+  Cli cli("pleat-run",
+          "Runs a model file by the inference engine: to classify pictures, to score a data set, or to measure the "
+          "latency.",
           "pleat-run folded.safetensors cat.png dog.jpg\n"
           "pleat-run folded.safetensors --data cifar10\n"
           "pleat-run folded.safetensors --bench --batch 1 --profile");
@@ -101,15 +104,15 @@ int run(int argc, char** argv) {
   cli.argument("MODEL", "model file");
   cli.argument("[PICTURE...]", "picture files (JPEG, PNG, BMP, PPM or PGM) to classify");
   cli.option("data", "NAME|DIR", "data set whose test split to score");
-  cli.flag("bench", "time calls on synthetic pictures");
-  cli.option("batch", "N", "pictures a call (default: 50 with --data, else 1)");
+  cli.flag("bench", "measure the latency on synthetic pictures");
+  cli.option("batch", "N", "pictures per call (default: 50 with --data, otherwise 1)");
   declare_engine_tune(cli);
   declare_folder_options(cli);
   declare_view_options(cli);
   cli.option("top", "N", "classes to print for each picture", "5");
-  cli.option("warmup", "N", "calls before --bench that do not count", "10");
-  cli.option("runs", "N", "calls of --bench", "200");
-  cli.flag("profile", "with --bench: time every step, too, and what this machine can do at best");
+  cli.option("warmup", "N", "with --bench: calls before the measurement starts", "10");
+  cli.option("runs", "N", "with --bench: measured calls", "200");
+  cli.flag("profile", "with --bench: also measure every step, and the peak speed of this machine");
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty(), data = cli.has("data"), timing = cli.has("bench");
   if (pictures + data + timing != 1) cli.usage_error("expected one of: pictures, --data, --bench");

@@ -1,4 +1,5 @@
-// `pleat predict MODEL PICTURE...`: classes of picture files; or outputs for numbers.
+// `pleat predict MODEL PICTURE...` classifies picture files, or computes the outputs for a tensor of normalised
+// pixels.
 #include <algorithm>
 #include <ostream>
 
@@ -33,8 +34,8 @@ Json classify_pictures(const Cli& cli) {
   return {{"pictures", pictures}};
 }
 
-// Tensor `input` [N,C,H,W] of one file to tensor `output` of another: [N, classes], or [N,C,H,W] of more than one
-// pixel.
+// Reads the tensor `input` [N,C,H,W] from one file and writes the tensor `output` to another. The output is [N,
+// classes], or [N,C,H,W] if it has more than one pixel.
 Json run_numbers(const Cli& cli) {
   const std::string &file = cli.text("input"), &out = cli.text("output");
   const Model model = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
@@ -54,7 +55,7 @@ Json run_numbers(const Cli& cli) {
   Tensor output(y.h * y.w == 1 ? std::vector{count, y.c} : std::vector{count, y.c, y.h, y.w});
   for (int64_t first = 0; first < count; first += batch) {
     const int64_t n = std::min(batch, count - first);
-    // Between PyTorch's order and the engine's, as Flatten does.
+    // Files have PyTorch's NCHW and the engine has NHWC; Flatten converts between the two.
     const std::span<const float> from(input.values.data() + first * each_x, n * each_x);
     flatten_backward<float>(engine.input().first(n * each_x), from, {n, x.h, x.w, x.c});
     const std::span<float> to(output.values.data() + first * each_y, n * each_y);
@@ -68,22 +69,23 @@ Json run_numbers(const Cli& cli) {
 }  // namespace
 
 int predict_command(int argc, char** argv) {
-  Cli cli("pleat predict", "Classes of picture files, by the inference engine; or its outputs for given numbers.",
+  Cli cli("pleat predict", "Classifies picture files by the inference engine, or computes its outputs for a tensor.",
           "pleat predict mobilenet.safetensors cat.jpg dog.png --top 3\n"
           "pleat predict mobilenet.safetensors --input pictures.safetensors --output logits.safetensors");
   cli.accept_bf16();
   cli.argument("MODEL", "model file");
   cli.argument("[PICTURE...]", "picture files (JPEG, PNG, BMP, PPM or PGM)");
   cli.option("top", "N", "classes to print for each picture", "5");
-  cli.option("input", "FILE", "safetensors file with a tensor `input` [N,C,H,W], normalised, instead of pictures");
-  cli.option("output", "FILE", "safetensors file to write, with a tensor `output`: logits [N,classes], with --input");
+  cli.option("input", "FILE", "instead of pictures: safetensors file with a tensor `input` [N,C,H,W], normalised");
+  cli.option("output", "FILE", "with --input: safetensors file to write, with a tensor `output` of logits [N,classes]");
   declare_view_options(cli);
   declare_engine_tune(cli);
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const bool pictures = !cli.arguments("[PICTURE...]").empty();
-  if (pictures == cli.has("input")) cli.usage_error("expected one of: PICTURE..., --input");
-  if (cli.has("input") != cli.has("output")) cli.usage_error("expected --input and --output together");
+  if (pictures == cli.has("input"))
+    cli.usage_error("got both or neither of PICTURE... and --input, expected one of them");
+  if (cli.has("input") != cli.has("output")) cli.usage_error("got only one of --input and --output, expected both");
   cli.finish(pictures ? classify_pictures(cli) : run_numbers(cli));
   return 0;
 }

@@ -1,4 +1,4 @@
-// `pleat verify A B`: the outputs of two models on the same pictures, compared number by number.
+// `pleat verify A B` compares the outputs of two models on the same pictures, number by number.
 #include <algorithm>
 #include <iomanip>
 #include <optional>
@@ -23,14 +23,14 @@ namespace {
 
 constexpr int64_t kMostBatch = 100;
 
-// What enters the (last) global pooling: the last value that still has borders. -1 where there is none.
+// The node whose value enters the last global pooling, which is the last value that has borders; -1 if there is none.
 int last_map(const Graph& graph) {
   for (int i = graph.output(); i > 0; --i)
     if (std::holds_alternative<GlobalAvgPool>(graph.nodes[i].op)) return graph.nodes[i].inputs[0];
   return -1;
 }
 
-// One of the two networks, ready to run: by the training kernels, or by the engine, which shows the logits alone.
+// One of the two networks, ready to run by the training kernels or by the engine. The engine shows only the logits.
 class Side {
  public:
   Side(const Cli& cli, const char* which, int64_t batch, bool by_engine)
@@ -63,12 +63,13 @@ class Side {
   std::optional<Engine> engine_;
 };
 
-// How a model was folded at its borders: reorder or exact; null if it was not.
+// How the model was folded at its borders, "reorder" or "exact"; null if it was not folded.
 nlohmann::ordered_json borders(const Side& side) {
   const auto note = side.model().notes.find("fold.borders");
   return note == side.model().notes.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(note->second);
 }
 
+// Runs both networks on the same n pictures and adds their outputs to the proof.
 void compare(Proof& proof, Side& a, Side& b, std::span<const float> images, int64_t n) {
   const int64_t classes = a.shape(false).c;
   const auto first = [&](std::span<const float> values, int64_t each) { return values.first(n * each); };
@@ -93,33 +94,36 @@ AlignedVector<float> random_images(int64_t size, uint64_t seed, uint64_t stream)
 
 int verify_command(int argc, char** argv) {
   Cli cli("pleat verify",
-          "Compares the outputs of two models on the same pictures: a data set's test split, or random ones.",
+          "Compares the outputs of two models on the same pictures: the test split of a data set, or random pictures.",
           "pleat verify finetuned.safetensors merged.safetensors --data cifar10\n"
           "pleat verify a.safetensors b.safetensors --random 100\n"
-          "pleat verify net.safetensors net.safetensors --data cifar10 --engine --dtype bf16   # is the engine right?");
+          "pleat verify net.safetensors net.safetensors --data cifar10 --engine --dtype bf16   # tests the engine");
   cli.argument("A", "model file");
   cli.argument("B", "model file");
   cli.option("data", "NAME|DIR", "data set whose test split to use");
-  cli.option("random", "N", "use N random pictures instead", "100");
-  cli.flag("engine", "compute B by the inference engine, in --dtype; A by the training kernels, in f32");
+  cli.option("random", "N", "without --data: number of random pictures", "100");
+  cli.flag("engine",
+           "compute B by the inference engine in the precision --dtype; A is computed by the training kernels in f32");
   declare_engine_tune(cli);
   declare_network_options(cli);
   cli.accept_bf16();
   if (!cli.parse(argc, argv)) return 0;
-  if (cli.dtype() != Dtype::f32 && !cli.has("engine")) cli.usage_error("--dtype bf16 needs --engine");
+  // The text is asked first, so that the message is the same on a CPU without bf16.
+  if (!cli.has("engine") && (cli.text("dtype") == "bf16" || cli.dtype() != Dtype::f32))
+    cli.usage_error("--dtype bf16 needs --engine");
   const int64_t random = cli.integer("random", 1, 1'000'000'000);
   const int64_t batch = cli.has("data") ? kMostBatch : std::min(kMostBatch, random);
   Side a(cli, "A", batch, false), b(cli, "B", batch, cli.has("engine"));
   const auto same = [&](bool ok, const char* what) {
     PLEAT_CHECK(ok, "verify: ", cli.argument("A"), " and ", cli.argument("B"), " differ in ", what);
   };
-  same(a.model().graph.nodes[0].op == b.model().graph.nodes[0].op, "the pictures they take");
+  same(a.model().graph.nodes[0].op == b.model().graph.nodes[0].op, "the size of their input");
   same(a.shape(false) == b.shape(false), "the number of outputs");
 
   Proof proof;
   if (cli.has("data")) {
     const PictureFormat format = picture_format(a.model());
-    same(format == picture_format(b.model()), "how they want their pictures: normalisation, crop or interpolation");
+    same(format == picture_format(b.model()), "the preparation of pictures: normalisation, crop or interpolation");
     const Dataset data = load_dataset_for(a.model(), cli.text("data"), Split::test, "", cli.quiet());
     Loader loader(data, format, {.batch = batch, .threads = loader_threads(data)});
     loader.start_epoch(0);
@@ -133,14 +137,14 @@ int verify_command(int argc, char** argv) {
     for (int64_t done = 0; done < random; done += batch)
       compare(proof, a, b, random_images(size, cli.seed(), done), std::min(batch, random - done));
   }
-  cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: greatest difference "
+  cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: the greatest difference is "
             << proof.max_abs_diff() << " (" << proof.max_rel_diff() << " of their range), same top-1 on "
             << 100 * proof.same_top1() << "%\n";
   if (a.has_map() && b.has_map())
-    cli.out() << "last spatial map: greatest difference " << proof.max_abs_diff_map() << ", "
-              << proof.max_abs_diff_interior() << " without its outermost pixels\n";
+    cli.out() << "last value with borders: the greatest difference is " << proof.max_abs_diff_map() << ", "
+              << proof.max_abs_diff_interior() << " without the outermost pixels\n";
   if ((borders(a) == "reorder") != (borders(b) == "reorder"))
-    cli.out() << "the padding of one of them was moved (fold --borders reorder): at the borders they may differ\n";
+    cli.out() << "the padding of one of them was moved (fold --borders reorder), so they may differ at the borders\n";
   cli.finish({{"max_abs_diff", proof.max_abs_diff()},
               {"max_rel_diff", proof.max_rel_diff()},
               {"max_abs_diff_map", proof.max_abs_diff_map()},

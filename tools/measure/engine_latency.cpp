@@ -52,7 +52,7 @@ void print_profile(std::ostream& out, const Timed& timed) {
       << timed.peak << '\n';
   const Json profiled = profile(timed);
   const double limit = profiled["limit_ms"].get<double>();
-  out << "all sums taken directly, at that peak: " << std::setprecision(3) << limit << " ms, " << std::setprecision(0)
+  out << "computed directly at that peak: " << std::setprecision(3) << limit << " ms, " << std::setprecision(0)
       << 0.1 * limit / quantile(timed.seconds, 0.5) << "% of the median\n"
       << "        us   share  GFLOP/s   peak  step\n";
   for (const Json& step : profiled["steps"]) {

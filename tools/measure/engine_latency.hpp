@@ -1,5 +1,5 @@
-// Latency of the inference engine: several models in turn, so that a machine whose speed drifts treats all alike. Free
-// of BLAS: pleat-run uses it too.
+// Measures the latency of the inference engine. Several models are called in turn, so that a machine whose speed drifts
+// affects all of them equally. This code is also part of pleat-run, so it must not need BLAS.
 #pragma once
 
 #include <cstdint>
@@ -13,32 +13,34 @@
 
 namespace pleat {
 
-/// A model under its name, and what its calls took.
+/// A model with a name, and the times of its calls.
 struct Timed {
   Timed(std::string name_, const Model& model, const EngineOptions& options);
 
   std::string name;
   EngineOptions options;
-  double load_seconds;  ///< Of preparing the engine.
+  double load_seconds;  ///< Time to prepare the engine.
   Engine engine;
-  std::vector<double> seconds;       ///< Of each call.
-  std::vector<double> step_seconds;  ///< Of each step, summed over the calls; of a profile alone.
-  Peak peak = {};                    ///< What this machine can do in that precision; likewise.
+  std::vector<double> seconds;       ///< The time of each call.
+  std::vector<double> step_seconds;  ///< With a profile: the time of each step, summed over the calls.
+  Peak peak = {};                    ///< With a profile: the peak speed of this machine in that precision.
 };
 
-/// Standard normal input, `warmup` calls of each that do not count, then `runs` rounds of one call each. With `profile`
-/// the steps are timed, too, and the machine's peak measured.
+/// Calls each model `warmup` times without measuring, then measures `runs` rounds with one call of each model.
+/// Constructing Timed has filled the inputs with standard normal numbers. With `profile`, the steps of each call and
+/// the machine's peak are measured as well.
 void time_calls(std::vector<Timed>& models, int64_t warmup, int64_t runs, bool profile);
 
-/// The q-quantile (0 to 1) of some numbers, the nearest one; 0 for none.
+/// The q-quantile of the values for q from 0 to 1: the value with the nearest rank. 0 if there are no values.
 double quantile(std::vector<double> values, double q);
 
-/// `model`, dtype, median_ms, p90_ms, p99_ms, min_ms, images_per_second, load_ms, peak_rss_mb (of the process),
-/// ratio_to_first (the first's median over this one's: above 1 is faster); of a profile also peak_gflops, peak_gbytes
-/// and for each step its node, kind, kernel, mean ms, GFLOP/s (as if computed directly) and their share of the peak.
+/// A JSON object with the fields model, dtype, median_ms, p90_ms, p99_ms, min_ms, images_per_second, load_ms,
+/// peak_rss_mb (of the process) and ratio_to_first (the median of `first` divided by this one's; above 1 means faster).
+/// With a profile also peak_gflops, peak_gbytes, limit_ms and for each step its node, kind, kernel, mean ms, GFLOP/s
+/// (counting the operations of the direct computation) and share of the peak.
 nlohmann::ordered_json report(const Timed& timed, const Timed& first);
 
-/// A table of the reports, and of a profile one of each model's steps.
+/// Prints the reports as a table, and for each model with a profile a table of its steps.
 void print_report(std::ostream& out, const std::vector<Timed>& models);
 
 }  // namespace pleat

@@ -14,10 +14,10 @@
 namespace pleat {
 namespace {
 
-// The fastest of a few: what a machine can do, not what its neighbours left.
+// The fastest of several runs counts, because other programs can only make a run slower.
 constexpr int kRuns = 20;
 
-// 1x1: no algorithm spares multiplications there. Its pictures fit the caches.
+// The convolution is 1x1, because no algorithm needs fewer multiplications for that, and its pictures fit the caches.
 double convolution_gflops(Dtype dtype) {
   Model model;
   model.graph.add("input", Input{512, 16, 16}, {});
@@ -29,7 +29,7 @@ double convolution_gflops(Dtype dtype) {
   for (int i = 0; i < kRuns; ++i) {
     std::vector<double> seconds(engine.steps().size());
     engine.run(seconds);
-    for (std::size_t s = 0; s < seconds.size(); ++s)  // bf16 converts before and behind
+    for (std::size_t s = 0; s < seconds.size(); ++s)  // with bf16, steps that convert come before and after
       best = std::max(best, 2e-9 * static_cast<double>(engine.steps()[s].macs) / seconds[s]);
   }
   return best;
@@ -37,12 +37,12 @@ double convolution_gflops(Dtype dtype) {
 
 double copy_gbytes() {
   constexpr int64_t kFloats = int64_t{32} << 20;
-  AlignedVector<float> from(kFloats, 1.0f), to(kFloats);
+  AlignedVector<float> source(kFloats, 1.0f), copy(kFloats);
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kRuns; ++i) {
     const auto start = Clock::now();
     parallel_for(kFloats, [&](int64_t begin, int64_t end, int) {
-      std::copy(from.begin() + begin, from.begin() + end, to.begin() + begin);
+      std::copy(source.begin() + begin, source.begin() + end, copy.begin() + begin);
     });
     best = std::min(best, seconds_since(start));
   }

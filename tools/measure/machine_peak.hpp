@@ -1,4 +1,5 @@
-// What this machine can do at best, measured: the yardstick of profiles. Free of BLAS: pleat-run uses it too.
+// Measures the peak speed of this machine, with which profiles compare. This code is also part of pleat-run, so it must
+// not need BLAS.
 #pragma once
 
 #include <ostream>
@@ -7,15 +8,16 @@
 
 namespace pleat {
 
-/// GFLOP/s of one large 1x1 convolution, GB/s read and written by a copy of more than any cache holds.
+/// The GFLOP/s of a large 1x1 convolution, and the GB/s, read and written together, of copying more than the caches
+/// hold.
 struct Peak {
   double gflops = 0, gbytes = 0;
 };
 
-/// Takes a fraction of a second. Throws as Engine does, for bf16 on a CPU without it.
+/// Measures both in a fraction of a second. Throws like Engine for bf16 on a CPU that does not have it.
 Peak measure_peak(Dtype dtype);
 
-/// "peak: 280 GFLOP/s (a large convolution), 21.3 GB/s (a copy)".
+/// Prints, for example, "peak: 280 GFLOP/s (a large convolution), 21.3 GB/s (a copy)".
 std::ostream& operator<<(std::ostream& out, const Peak& peak);
 
 }  // namespace pleat

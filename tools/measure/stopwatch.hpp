@@ -1,4 +1,4 @@
-// Many networks timed against the first, by the inference engine on this CPU.
+// Compares the latency of many networks with that of the first one, by the inference engine on this CPU.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,18 @@
 
 namespace pleat {
 
-/// --batch, --seconds, --tune and --dtype bf16.
+/// Declares --batch, --seconds (with this default) and --tune, and accepts --dtype bf16.
 void declare_stopwatch(Cli& cli, const char* seconds);
 
-/// Times with the options' batch, threads, dtype and tuning for about --seconds (five rounds at least): prepares all
-/// networks, the first in eight copies for its accuracy and in one that only tells how fast the machine is at the time;
-/// then visits them in rounds of random order, and that one before every eighth. A visit is a call that does not count,
-/// for the caches' sake, and the fastest of three that do, which an interruption seldom hits. A network's seconds are
-/// the median of its visits' ratios to that one's last, times the median of that one's.
+/// Makes a stopwatch that measures with the options' batch, threads, precision and tuning for about --seconds, but for
+/// at least five rounds. All engines are prepared first. A round visits every engine once, in random order. A visit is
+/// one call that only fills the caches, and then the fastest of three measured calls, which a disturbance seldom
+/// affects.
+///
+/// The speed of a machine drifts. So a reference engine, which runs the first network, is visited before every eighth
+/// visit, and what counts is the ratio of a visit's time to that of the reference's last visit. The time of a network
+/// is the median of its ratios, multiplied by the reference's median time. All results are compared with that of the
+/// first network, so this one has eight engines besides the reference, to be measured more exactly.
 Stopwatch make_stopwatch(const Cli& cli);
 
 }  // namespace pleat

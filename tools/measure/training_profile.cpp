@@ -14,7 +14,8 @@ namespace pleat {
 namespace {
 
 using Json = nlohmann::ordered_json;
-// What one step does, for a batch, in one forward pass.
+
+// The work of one tape step in the forward pass of a batch.
 struct Work {
   double flops = 0, bytes = 0;
 };
@@ -29,8 +30,10 @@ Work work_of(const Graph& graph, const ExecPlan& plan, const PlannedStep& step, 
   return {work.flops * batch, work.bytes * batch};
 }
 
+// One line of the profile. `ms` are forward, recompute, backward and once per batch.
 Json line(const std::string& kind, const std::string& name, const double (&ms)[4], const Work& work, const Peak& peak) {
-  // Backward through a convolution or linear layer: two products of the forward one's size.
+  // The backward pass of a convolution or linear layer does two products of the size of the forward pass, so the total
+  // is three times the forward work.
   const double total = ms[0] + ms[1] + ms[2] + ms[3];
   const double gflops = total > 0 ? 3 * work.flops / total * 1e-6 : 0;
   const double gbytes = total > 0 ? 3 * work.bytes / total * 1e-6 : 0;

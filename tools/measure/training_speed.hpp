@@ -1,4 +1,4 @@
-// The speed of training alone, for benchmarks: no data set, no evaluation.
+// Runs training steps on random pictures, without a data set and without evaluation, to measure the speed of training.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,12 @@
 
 namespace pleat {
 
-/// Training steps (forward, cross entropy, backward, SGD with momentum on all parameters, alphas among them) on random
-/// pictures.
+/// A training step is the forward pass, the cross entropy, the backward pass and SGD with momentum for all parameters,
+/// including the alphas.
 class TrainingSteps {
  public:
   TrainingSteps(Model model, const ExecOptions& options);
-  void step(StepTimes* times = nullptr);
+  void step(StepTimes* times = nullptr);  ///< Runs one; `times` collects the times of its parts.
   const Exec& exec() const { return exec_; }
   const Model& model() const { return model_; }
 
@@ -27,7 +27,7 @@ class TrainingSteps {
   Tensors velocities_;
 };
 
-/// Seconds of each of `runs` training steps, after `warmup` that do not count.
+/// Returns the seconds of each of `runs` training steps. `warmup` steps come before, which are not measured.
 std::vector<double> time_training(Model model, const ExecOptions& options, int64_t warmup, int64_t runs);
 
 }  // namespace pleat

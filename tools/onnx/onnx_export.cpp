@@ -13,7 +13,7 @@
 namespace pleat {
 namespace {
 
-// Read by everything of 2021 and later; nothing here needs a newer one.
+// Runtimes from 2021 on can read these versions, and nothing here needs newer ones.
 constexpr int kOpset = 13, kIrVersion = 7;
 
 using Ints = std::vector<int64_t>;
@@ -22,11 +22,12 @@ Ints both(int64_t side) {
   return {side, side};
 }
 
-// The names of a node's value in the forms that it has been needed in so far, at least one.
+// The value of a node, by the names of the ONNX values that hold it. There is at least one; others are added when a
+// reader needs the value in another form.
 struct Value {
   std::string picture = {};  ///< [N, C, H, W]
-  std::string matrix = {};   ///< [N, C], of one pixel.
-  std::string alike = {};    ///< [1, C, H, W], a constant: the same for every picture.
+  std::string matrix = {};   ///< [N, C], if it has one pixel.
+  std::string alike = {};    ///< [1, C, H, W], a constant that is the same for every picture.
 };
 
 class Exporter {
@@ -57,25 +58,25 @@ class Exporter {
   Value add_sum(const Node& node);
   Value add_shortcut(const Node& node, const Shortcut& op);
 
-  // A node's value in the form that the reader needs.
+  // The name of a node's value in the form that the reader needs; a conversion is added if necessary.
   const std::string& matrix(int node);
   const std::string& picture(int node);
 
-  // What works on both forms leaves the value in the one it has.
+  // Operators that work on both forms take the value in the form that it has, and their result has the same form.
   bool is_matrix(int node) const { return !values_[node].matrix.empty() && values_[node].picture.empty(); }
   const std::string& as_it_is(int node) { return is_matrix(node) ? matrix(node) : picture(node); }
   Value like(int node, const std::string& name) const {
     return is_matrix(node) ? Value{.matrix = name} : Value{.picture = name};
   }
 
-  // The node's parameter as a constant of its own name.
+  // Adds the node's parameter as a constant with the parameter's name.
   std::string parameter(const Node& node, const char* suffix) {
     const std::string name = node.name + suffix;
     const Tensor& tensor = model_.tensors.at(name);
     return writer_.constant(name, tensor.shape, tensor.values);
   }
 
-  // Zeros added around `value`, or, negative, rows and columns taken away.
+  // Pads `value` with zeros; negative padding crops it.
   std::string pad(const std::string& name, const std::string& value, const Padding& pad, int64_t channels_before = 0,
                   int64_t channels_after = 0) {
     const std::string pads = writer_.constant(
@@ -83,7 +84,8 @@ class Exporter {
     return writer_.node(name, "Pad", {value, pads});
   }
 
-  // The padding that a window's operator does itself; what runtimes refuse in one is done before it.
+  // The padding for a Conv or pooling operator. Runtimes refuse negative padding and padding of the kernel's size or
+  // more, so such padding is done by a Pad operator in front, and no padding is left for the operator itself.
   Ints window_pads(std::string& value, const std::string& name, const Padding& p, int64_t rows, int64_t columns) {
     const auto fits = [](int side, int64_t kernel) { return side >= 0 && side < kernel; };
     if (fits(p.top, rows) && fits(p.bottom, rows) && fits(p.left, columns) && fits(p.right, columns))
@@ -172,7 +174,8 @@ Value Exporter::add_convolution(const Node& node, int kernel, int stride, const 
               {{"kernel_shape", both(kernel)}, {"strides", both(stride)}, {"pads", pads}, {"group", groups}})};
 }
 
-// The bias as a map of the whole output, and a convolution for each patch, put in its place by padding.
+// A border correction is the sum of its bias, a constant of the output's size, and one convolution for each patch of
+// the border, whose result is brought to its place by padding.
 Value Exporter::add_border(const Node& node, const BorderConv2d& op) {
   const BorderGeometry g(shapes_[node.inputs[0]], op);
   const AlignedVector<float>& bias = model_.tensors.at(node.name + ".bias").values;
@@ -189,8 +192,9 @@ Value Exporter::add_border(const Node& node, const BorderConv2d& op) {
   return {.picture = writer_.node(node.name, "Sum", parts)};
 }
 
-// A part of the ring has weights for each position: output channels of one convolution over the band that they read,
-// which then become rows and columns.
+// A patch has different weights at each of its positions. It becomes one convolution with an output channel for each
+// position and output, over the band of the input that they read; then the positions are moved from the channels to
+// rows and columns.
 std::string Exporter::add_patch(const Node& node, const BorderConv2d& op, const BorderGeometry& g,
                                 const BorderPatch& patch) {
   const BorderPart &rows = patch.rows, &columns = patch.columns;
@@ -205,7 +209,7 @@ std::string Exporter::add_patch(const Node& node, const BorderConv2d& op, const 
             weight.push_back(from[((patch.first_tap + set * rows.taps * columns.taps + tap) * in + i) * op.out + o]);
 
   const std::string name = concat(node.name, '/', &patch - g.patches.data());
-  // Before the first window, and behind the last.
+  // How much the first window extends before the input, and the last window beyond its end.
   const auto margins = [](const BorderPart& part, int64_t inputs) {
     const int64_t steps = part.step > 0 ? part.count - 1 : 0;
     return std::pair(static_cast<int>(-part.start),
@@ -239,7 +243,7 @@ std::string Exporter::add_patch(const Node& node, const BorderConv2d& op, const 
              {static_cast<int>(rows.first), static_cast<int>(columns.first), rest(rows, g.y.h), rest(columns, g.y.w)});
 }
 
-// a*x + (1-a)*max(x, 0) is a leaky ReLU; with ReLU6 it has no operator of its own.
+// With ReLU, a*x + (1-a)*max(x, 0) is ONNX's LeakyRelu. With ReLU6 there is no such operator.
 Value Exporter::add_activation(const Node& node, const AlphaAct& op) {
   const float alpha = op.alpha.empty() ? 0.0f : model_.tensors.at(op.alpha).values[0];
   const int input = node.inputs[0];
@@ -270,7 +274,7 @@ Value Exporter::add_pool(const Node& node, const char* op, int kernel, int strid
   return {.picture = writer_.node(node.name, op, {x}, attributes)};
 }
 
-// Of a value for each picture and one that is alike for all, the second is broadcast.
+// If one of the two values is the same for every picture and the other is not, ONNX broadcasts the first.
 Value Exporter::add_sum(const Node& node) {
   const int a = node.inputs[0], b = node.inputs[1];
   if (is_matrix(a) && is_matrix(b)) return {.matrix = writer_.node(node.name, "Add", {matrix(a), matrix(b)})};

@@ -1,9 +1,12 @@
-// A Pleat model as an ONNX file, for other runtimes.
-//   Layout    pictures NCHW, any number of them; weights as they are, OIHW. The output is [N, classes], or NCHW if it
-//             has more than one pixel.
-//   Names     nodes as in the graph, what one node needs besides with '/' behind; parameters as in the model file.
-//   Changes   batch norms are folded into the convolutions before them, as the engine does: what inference gains from.
-//   Metadata  those of a model file (ops/model_file.hpp): graph, mean, std, classes, provenance.
+// Converts a Pleat model to an ONNX file for other runtimes.
+//   Layout    The input is NCHW with any number of pictures; weights are OIHW, as in Pleat. The output is [N, classes],
+//   or
+//             NCHW if it has more than one pixel.
+//   Names     Nodes and parameters keep their names. If a node becomes several ONNX nodes, the others have its name
+//   with
+//             '/' and a suffix.
+//   Changes   Batch norms are merged into the convolutions before them, as in the engine, so inference is faster.
+//   Metadata  The file has the metadata of a model file (ops/model_file.hpp): graph, mean, std, classes and notes.
 #pragma once
 
 #include <string>
@@ -13,12 +16,13 @@
 namespace pleat {
 
 struct OnnxFile {
-  std::string bytes = {};
-  int nodes = 0;
-  int opset = 0;
+  std::string bytes = {};  ///< The content of the file.
+  int nodes = 0;           ///< The number of ONNX nodes.
+  int opset = 0;           ///< The ONNX operator set that they use.
 };
 
-/// Throws std::invalid_argument for a bad model, or one that does not fit: above 2 GB, or two names that become one.
+/// Throws std::invalid_argument if the model is invalid, if the file would exceed protobuf's 2 GB, or if two ONNX nodes
+/// would have the same name.
 OnnxFile to_onnx(const Model& model);
 
 }  // namespace pleat
