@@ -115,8 +115,8 @@ void write_file(const std::string& path, std::span<const std::span<const std::by
   PLEAT_CHECK_FILE(std::rename(temporary.c_str(), path.c_str()) == 0, path, "cannot rename: ", system_error());
   remover.keep = true;
 
-  // The new name survives a power failure only once its folder has been flushed. Not every file system can do that, and the
-  // file is complete already, so a failure here is not an error.
+  // The new name survives a power failure only once its folder has been flushed. Not every file system can do that, and
+  // the file is complete already, so a failure here is not an error.
   const auto parent = std::filesystem::path(path).parent_path();
   const Descriptor folder(::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.open()) ::fsync(folder.get());

@@ -1,4 +1,4 @@
-// Reads and writes whole files. A file is written completely or not at all.
+// Whole files, read and written safely.
 #pragma once
 
 #include <cstddef>
@@ -8,16 +8,15 @@
 
 namespace pleat {
 
-/// Returns the bytes of a file. Throws std::runtime_error `path: reason`.
+/// The file's bytes. Throws std::runtime_error `path: reason`.
 std::vector<std::byte> read_file(const std::string& path);
 
-/// Returns the lines of a text file without their line ends; empty lines are left out. Throws std::runtime_error
-/// `path: reason`.
+/// The lines of a text file that are not empty, without line ends. Throws std::runtime_error `path: reason`.
 std::vector<std::string> read_lines(const std::string& path);
 
-/// Writes the parts one after another to a temporary file next to `path`, flushes it to the disk and renames it to `path`. On
-/// any failure, such as a full disk or a folder without write permission, the temporary file is removed, an existing file
-/// at `path` is left unchanged, and std::runtime_error `path: reason` is thrown.
+/// Writes the parts one after another: to a temporary name beside `path`, fsync, rename, fsync of the folder. On any
+/// failure (full disk, unwritable folder) the temporary file is removed, an existing `path` stays whole, and
+/// std::runtime_error `path: reason` is thrown.
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts);
 void write_file(const std::string& path, const std::string& text);
 

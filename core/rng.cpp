@@ -29,7 +29,8 @@ uint32_t Rng::bits() {
 }
 
 uint32_t Rng::below(uint32_t n) {
-  const uint32_t reject = static_cast<uint32_t>((uint64_t{1} << 32) % n);  // numbers of the first, incomplete interval are rejected (Lemire 2019)
+  const uint32_t reject = static_cast<uint32_t>(
+      (uint64_t{1} << 32) % n);  // numbers of the first, incomplete interval are rejected (Lemire 2019)
   uint64_t product;
   do product = uint64_t{bits()} * n;
   while (static_cast<uint32_t>(product) < reject);
@@ -41,7 +42,8 @@ double Rng::uniform() {
 }
 
 double Rng::normal() {
-  const double radius = std::sqrt(-2 * std::log((bits() + 1.0) * 0x1p-32));  // the argument is in (0, 1], so the logarithm is finite
+  const double radius =
+      std::sqrt(-2 * std::log((bits() + 1.0) * 0x1p-32));  // the argument is in (0, 1], so the logarithm is finite
   return radius * std::cos(2 * std::numbers::pi * uniform());
 }
 

@@ -43,8 +43,8 @@ struct Half {
 float widen(Half value) {
   const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16, exponent = value.bits >> 10 & 31,
                  mantissa = value.bits & 1023;
-  // A denormal half-precision number is a normal float. It is computed by a product, which is right even if denormals are
-  // flushed to zero.
+  // A denormal half-precision number is a normal float. It is computed by a product, which is right even if denormals
+  // are flushed to zero.
   if (exponent == 0)
     return std::bit_cast<float>(std::bit_cast<uint32_t>(static_cast<float>(mantissa) * 0x1p-24f) | sign);
   return std::bit_cast<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | mantissa << 13);
@@ -68,7 +68,8 @@ constexpr std::array kDtypes = {Dtype{"F32", 4, decode<float>}, Dtype{"F64", 8, 
                                 Dtype{"F16", 2, decode<Half>}, Dtype{"BF16", 2, decode<Bfloat16>},
                                 Dtype{"I64", 8, decode<int64_t>}};
 
-// Names appear in error messages of one line, so they must fit there. Returns what is wrong with a name; empty if nothing is.
+// Names appear in error messages of one line, so they must fit there. Returns what is wrong with a name; empty if
+// nothing is.
 std::string name_fault(const std::string& name) {
   if (name.empty()) return "is empty";
   if (name.size() > kMaxName) return concat("has ", name.size(), " bytes, expected at most ", kMaxName);
@@ -83,8 +84,8 @@ struct Entry {
   std::vector<int64_t> shape, offsets;
 };
 
-// Reads the header event by event instead of building a JSON document. Deep nesting, or a huge document of another kind, is
-// thereby refused at its first wrong event.
+// Reads the header event by event instead of building a JSON document. Deep nesting, or a huge document of another
+// kind, is thereby refused at its first wrong event.
 class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
  public:
   explicit HeaderReader(const std::string& file) : file_(file) {}
@@ -183,8 +184,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
   std::set<std::string> names_, fields_;  // the keys seen so far at the top level, and in this tensor's entry
 };
 
-// Checks that the bytes of each tensor are inside the data and as many as its dtype and shape need, and that all tensors
-// together fill the data without holes and overlaps.
+// Checks that the bytes of each tensor are inside the data and as many as its dtype and shape need, and that all
+// tensors together fill the data without holes and overlaps.
 void check_layout(const std::vector<Entry>& entries, int64_t data_size, const std::string& file) {
   std::vector<const Entry*> ordered;
   for (const Entry& entry : entries) {
@@ -219,13 +220,14 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   std::memcpy(&header_size, bytes.data(), sizeof header_size);
   bytes = bytes.subspan(sizeof header_size);
   PLEAT_CHECK_FILE(header_size <= kMaxHeader && header_size <= bytes.size(), name,
-                   "not a safetensors file, or cut off: its header would have ", header_size, " bytes, expected at most ",
-                   std::min<uint64_t>(kMaxHeader, bytes.size()));
+                   "not a safetensors file, or cut off: its header would have ", header_size,
+                   " bytes, expected at most ", std::min<uint64_t>(kMaxHeader, bytes.size()));
   const char* header = reinterpret_cast<const char*>(bytes.data());
   PLEAT_CHECK_FILE(header_size > 0 && header[0] == '{', name,
                    "not a safetensors file: expected its header to begin with '{'");
   // The JSON parser takes a zero byte for the end of the text and would ignore what follows.
-  PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name, "safetensors header: contains a zero byte, expected text");
+  PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name,
+                   "safetensors header: contains a zero byte, expected text");
   HeaderReader reader(name);
   nlohmann::ordered_json::sax_parse(header, header + header_size, &reader);
   const auto data = bytes.subspan(header_size);

@@ -17,8 +17,8 @@ std::align_val_t alignment(std::size_t bytes) {
 
 void* allocate_aligned(std::size_t bytes) {
   void* memory = ::operator new(bytes, alignment(bytes));
-  // Huge pages need fewer entries in the processor's cache of address translations. If the system refuses them, the memory
-  // works all the same.
+  // Huge pages need fewer entries in the processor's cache of address translations. If the system refuses them, the
+  // memory works all the same.
   if (bytes >= 2 * kHugePage) madvise(memory, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return memory;
 }

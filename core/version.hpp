@@ -1,4 +1,3 @@
-// The version of Pleat, in one place. The Makefile reads it from here, too.
 #pragma once
 
 namespace pleat {

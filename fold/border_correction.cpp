@@ -14,41 +14,58 @@ int ceil_div(int64_t a, int64_t b) {
   return static_cast<int>(a > 0 ? (a + b - 1) / b : 0);
 }
 
-// The ring along one axis and its reach: before the picture, after it.
+// The width of the ring and its reach on one side of the picture.
 struct Side {
   int ring = 0, reach = 0;
 };
 
-// Widens the sides for a value of `size` positions, of which output p reads `ahead` and which reads inputs `behind`.
-void widen(Side& before, Side& after, int64_t size, int64_t outputs, int64_t inputs, const Offsets& ahead,
-           int ahead_stride, const Offsets& behind, int behind_stride) {
+// How a value is read along one axis: output position p reads it at stride * p + offsets.
+struct Reads {
+  Offsets offsets;
+  int stride = 1;
+};
+
+// The numbers of positions along one axis: of a value inside the region, of the region's output and of its input.
+struct Extents {
+  int64_t value = 0, output = 0, input = 0;
+};
+
+// Widens both sides along one axis for a value inside the region. `ahead` says how the region's output reads this
+// value, `behind` how the value reads the region's input.
+void widen(Side& before, Side& after, const Extents& extents, const Reads& ahead, const Reads& behind) {
   const auto limited = [](int64_t n, int64_t most) { return static_cast<int>(std::clamp<int64_t>(n, 0, most)); };
-  const int first = limited(ceil_div(-ahead.lo, ahead_stride), outputs);
-  const int last = limited(outputs - ceil_div(size - ahead.hi, ahead_stride), outputs);
+  const int first = limited(ceil_div(-ahead.offsets.lo, ahead.stride), extents.output);
+  const int last = limited(extents.output - ceil_div(extents.value - ahead.offsets.hi, ahead.stride), extents.output);
   before.ring = std::max(before.ring, first);
   after.ring = std::max(after.ring, last);
-  if (first > 0) before.reach = std::max(before.reach, limited(behind.hi - behind_stride + 1, inputs));
-  if (last > 0) after.reach = std::max(after.reach, limited(inputs - (behind_stride * size + behind.lo), inputs));
+  if (first > 0) before.reach = std::max(before.reach, limited(behind.offsets.hi - behind.stride + 1, extents.input));
+  if (last > 0) {
+    const int64_t first_read = behind.stride * extents.value + behind.offsets.lo;
+    after.reach = std::max(after.reach, limited(extents.input - first_read, extents.input));
+  }
 }
 
-// Where both sides meet every position is one of the first.
-void part(Side& before, Side& after, int64_t outputs, int64_t inputs) {
+// If the two sides meet, all positions become part of the first side.
+void join_if_they_meet(Side& before, Side& after, int64_t outputs, int64_t inputs) {
   if (before.ring + after.ring <= outputs) return;
   before = {static_cast<int>(outputs), static_cast<int>(before.reach + after.reach > 0 ? inputs : 0)};
   after = {};
 }
 
-// A position along one axis; none: all of the axis, whose paths need not leave it.
-using At = std::optional<int>;
+// A position along one axis, or none if the paths need not leave the picture along this axis.
+using Position = std::optional<int>;
 
-// Maps of the paths that leave. Offsets of an axis with a position are those of the input's pixels themselves.
-class Lost {
+// Computes the maps of the lost paths. Along an axis with a position, the offsets of such a map are the positions of
+// input pixels, and not relative to the output.
+class LostPaths {
  public:
-  Lost(const Model& model, const Region& region, const std::vector<Nhwc>& shapes, const std::map<int, LinearMap>& maps)
+  LostPaths(const Model& model, const Region& region, const std::vector<Nhwc>& shapes,
+            const std::map<int, LinearMap>& maps)
       : model_(model), region_(region), shapes_(shapes), maps_(maps) {}
 
-  /// From the region's input to `node` at (row, column); null where nothing is lost.
-  const LinearMap* at(int node, At row, At column) {
+  /// The map of the paths from the region's input to `node` at (row, column) that leave the picture along each axis
+  /// with a position; null if there are none.
+  const LinearMap* lost(int node, Position row, Position column) {
     if (!row && !column) return &maps_.at(node);
     const auto key = std::tuple(node, row, column);
     auto known = known_.find(key);
@@ -57,36 +74,36 @@ class Lost {
   }
 
  private:
-  using Found = std::optional<LinearMap>;
+  using MaybeMap = std::optional<LinearMap>;
 
-  Found find(int node, At row, At column) {
-    if (node == region_.from) return {};  // the picture, with zeros outside in any case
+  MaybeMap find(int node, Position row, Position column) {
+    if (node == region_.from) return {};  // the input has zeros outside in the merged network, too
     const Nhwc& shape = shapes_[node];
     const bool row_left = row && (*row < 0 || *row >= shape.h);
     const bool column_left = column && (*column < 0 || *column >= shape.w);
     if (row_left || column_left) {
-      const LinearMap* rest = at(node, row_left ? At() : row, column_left ? At() : column);
-      return rest ? place(*rest, row_left ? row : At(), column_left ? column : At()) : Found();
+      const LinearMap* rest = lost(node, row_left ? Position() : row, column_left ? Position() : column);
+      return rest ? place(*rest, row_left ? row : Position(), column_left ? column : Position()) : MaybeMap();
     }
     const Node& op = model_.graph.nodes[node];
     if (std::holds_alternative<Add>(op.op)) {
-      Found sum;
-      for (const int input : op.inputs) add_to(sum, at(input, row, column));
+      MaybeMap sum;
+      for (const int input : op.inputs) add_to(sum, lost(input, row, column));
       return sum;
     }
     return follow(op, row, column);
   }
 
-  // Through the taps of an op to the input's positions.
-  Found follow(const Node& op, At row, At column) {
+  // The lost paths that lead through the taps of an op.
+  MaybeMap follow(const Node& op, Position row, Position column) {
     const int input = op.inputs[0];
     const LinearMap own = linear_map(op, shapes_[input], model_.tensors);
     const Offsets one{0, 0}, &rows = own.shape.rows, &columns = own.shape.columns;
-    Found sum;
+    MaybeMap sum;
     for (int r = rows.lo; r <= (row ? rows.hi : rows.lo); ++r)
       for (int c = columns.lo; c <= (column ? columns.hi : columns.lo); ++c) {
-        const auto next = [&](At p, int tap) { return p ? At(own.shape.stride * *p + tap) : p; };
-        const LinearMap* before = at(input, next(row, r), next(column, c));
+        const auto next = [&](Position p, int tap) { return p ? Position(own.shape.stride * *p + tap) : p; };
+        const LinearMap* before = lost(input, next(row, r), next(column, c));
         if (!before) continue;
         LinearMap taps = crop(own, row ? Offsets{r, r} : rows, column ? Offsets{c, c} : columns);
         if (row) taps.shape.rows = one;
@@ -98,19 +115,19 @@ class Lost {
     return sum;
   }
 
-  static void add_to(Found& sum, const LinearMap* part) {
+  static void add_to(MaybeMap& sum, const LinearMap* part) {
     if (part) sum = sum ? add(*sum, *part) : *part;
   }
 
-  // A map at a position: its offsets become pixels, those outside of the picture fall away.
-  LinearMap place(const LinearMap& map, At row, At column) const {
+  // Converts the offsets of a map to positions of input pixels. Pixels outside the picture are dropped.
+  LinearMap place(const LinearMap& map, Position row, Position column) const {
     const int stride = map.shape.stride;
-    const auto inside = [&](const Offsets& all, At p, int64_t size) {
+    const auto inside = [&](const Offsets& all, Position p, int64_t size) {
       return p ? Offsets{-stride * *p, static_cast<int>(size) - 1 - stride * *p} : all;
     };
     const Nhwc& picture = shapes_[region_.from];
     LinearMap placed = crop(map, inside(map.shape.rows, row, picture.h), inside(map.shape.columns, column, picture.w));
-    const auto shift = [&](Offsets& offsets, At p) {
+    const auto shift = [&](Offsets& offsets, Position p) {
       if (p && offsets.size() > 0) offsets = {offsets.lo + stride * *p, offsets.hi + stride * *p};
     };
     shift(placed.shape.rows, row);
@@ -122,11 +139,11 @@ class Lost {
   const Region& region_;
   const std::vector<Nhwc>& shapes_;
   const std::map<int, LinearMap>& maps_;
-  std::map<std::tuple<int, At, At>, Found> known_;
+  std::map<std::tuple<int, Position, Position>, MaybeMap> known_;
 };
 
-// Output position of class `i` of one axis, for the bias.
-At position(int64_t i, int64_t classes, int64_t positions, int64_t before, int64_t after) {
+// The output position to which class `i` of the biases along one axis belongs; none for the interior.
+Position position_of_class(int64_t i, int64_t classes, int64_t positions, int64_t before, int64_t after) {
   if (i < before) return static_cast<int>(i);
   if (i < classes - after) return {};
   return static_cast<int>(positions - classes + i);
@@ -137,24 +154,24 @@ At position(int64_t i, int64_t classes, int64_t positions, int64_t before, int64
 void find_border(const Graph& graph, const std::vector<Nhwc>& shapes, const std::map<int, MapShape>& maps,
                  Region& region) {
   const Nhwc &x = shapes[region.from], &y = shapes[region.to];
-  std::map<int, MapShape> rest = {{region.to, identity_shape(static_cast<int>(y.c))}};  // from a value to the end
+  std::map<int, MapShape> rest = {{region.to, identity_shape(static_cast<int>(y.c))}};  // from each value to the output
   Side top, left, bottom, right;
   for (auto i = region.nodes.rbegin(); i != region.nodes.rend(); ++i) {
     const MapShape &ahead = rest.at(*i), &behind = maps.at(*i);
     if (*i != region.to) {
-      widen(top, bottom, shapes[*i].h, y.h, x.h, ahead.rows, ahead.stride, behind.rows, behind.stride);
-      widen(left, right, shapes[*i].w, y.w, x.w, ahead.columns, ahead.stride, behind.columns, behind.stride);
+      widen(top, bottom, {shapes[*i].h, y.h, x.h}, {ahead.rows, ahead.stride}, {behind.rows, behind.stride});
+      widen(left, right, {shapes[*i].w, y.w, x.w}, {ahead.columns, ahead.stride}, {behind.columns, behind.stride});
     }
     const Node& node = graph.nodes[*i];
     for (const int input : node.inputs) {
-      const auto own = map_shape(node.op, shapes[input]);  // none: a sum
+      const auto own = map_shape(node.op, shapes[input]);  // an addition has no map of its own
       const MapShape through = own ? compose(ahead, *own) : ahead;
-      const auto [at, fresh] = rest.emplace(input, through);
-      if (!fresh) at->second = add(at->second, through);
+      const auto [entry, is_new] = rest.emplace(input, through);
+      if (!is_new) entry->second = add(entry->second, through);
     }
   }
-  part(top, bottom, y.h, x.h);
-  part(left, right, y.w, x.w);
+  join_if_they_meet(top, bottom, y.h, x.h);
+  join_if_they_meet(left, right, y.w, x.w);
   region.ring = {top.ring, left.ring, bottom.ring, right.ring};
   region.reach = {top.reach, left.reach, bottom.reach, right.reach};
 }
@@ -175,15 +192,15 @@ BorderTensors border_tensors(const Model& model, const Region& region, const std
   const BorderConv2d op = border_op(region, shapes);
   const BorderGeometry g(shapes[region.from], op);
   const MapShape& merged = region.map;
-  Lost lost(model, region, shapes, maps);
+  LostPaths lost_paths(model, region, shapes, maps);
 
   std::vector<double> weight(g.taps * merged.inputs() * op.out);
   for (const BorderPatch& patch : g.patches)
     for (int64_t i = 0; i < patch.rows.sets * patch.columns.sets; ++i) {
       const int64_t r = patch.rows.first + i / patch.columns.sets, c = patch.columns.first + i % patch.columns.sets;
       const bool at_row = patch.rows.step == 0, at_column = patch.columns.step == 0;
-      const LinearMap* map =
-          lost.at(region.to, at_row ? At(static_cast<int>(r)) : At(), at_column ? At(static_cast<int>(c)) : At());
+      const LinearMap* map = lost_paths.lost(region.to, at_row ? Position(static_cast<int>(r)) : Position(),
+                                             at_column ? Position(static_cast<int>(c)) : Position());
       if (!map) continue;
       const MapShape& s = map->shape;
       const double sign = at_row && at_column ? 1 : -1;
@@ -201,12 +218,12 @@ BorderTensors border_tensors(const Model& model, const Region& region, const std
   std::vector<double> bias;
   for (int64_t i = 0; i < g.row_classes; ++i)
     for (int64_t j = 0; j < g.column_classes; ++j) {
-      const At r = position(i, g.row_classes, g.y.h, op.ring.top, op.ring.bottom);
-      const At c = position(j, g.column_classes, g.y.w, op.ring.left, op.ring.right);
+      const Position r = position_of_class(i, g.row_classes, g.y.h, op.ring.top, op.ring.bottom);
+      const Position c = position_of_class(j, g.column_classes, g.y.w, op.ring.left, op.ring.right);
       const std::size_t first = bias.size();
       bias.insert(bias.end(), maps.at(region.to).bias.begin(), maps.at(region.to).bias.end());
-      const auto take = [&](At row, At column, double sign) {
-        if (const LinearMap* map = lost.at(region.to, row, column))
+      const auto take = [&](Position row, Position column, double sign) {
+        if (const LinearMap* map = lost_paths.lost(region.to, row, column))
           for (int o = 0; o < op.out; ++o) bias[first + o] += sign * map->bias[o];
       };
       if (r) take(r, {}, -1);

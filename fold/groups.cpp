@@ -18,21 +18,22 @@ bool is_pool(const Op& op) {
   return std::holds_alternative<GlobalAvgPool>(op);
 }
 
-// Nothing is left of these in a merged op, nor gained by merging one of them.
+// These ops cost nothing, and nothing is gained by merging only one of them.
 bool is_free(const Op& op) {
   return is_pool(op) || std::holds_alternative<Flatten>(op);
 }
 
-// Ops whose output is one pixel whatever the padding before them.
+// Ops whose output is one pixel, whatever the padding before them.
 bool is_one_pixel(const Op& op) {
   return is_free(op) || std::holds_alternative<Linear>(op);
 }
 
+// Whether an op with these offsets reads outside its input.
 bool reads_outside(const Offsets& offsets, int stride, int64_t outputs, int64_t inputs) {
   return offsets.lo < 0 || stride * (outputs - 1) + offsets.hi >= inputs;
 }
 
-// Walks back from `to`; empty if the region is not linear or not closed.
+// The nodes of the region, found by walking back from `to`; empty if a node is not linear or the region is not closed.
 std::vector<int> collect(const Graph& graph, const std::vector<std::vector<int>>& readers,
                          const std::vector<Nhwc>& shapes, int from, int to) {
   std::vector<bool> inside(to - from + 1);
@@ -58,8 +59,9 @@ std::vector<int> collect(const Graph& graph, const std::vector<std::vector<int>>
   return nodes;
 }
 
-// Fills `map`, `pooled`, `ring` and `reach`; false if there is no map: paths of different strides, global pooling of
-// more than a pointwise map, or a value that is one pixel by nature but read past its border.
+// Fills in `map`, `pooled`, `ring` and `reach`. Returns false if the region has no map, because its paths have
+// different strides, because it pools globally and the rest of it is not pointwise, or because padding is read around a
+// value that global pooling, flattening or a linear layer made one pixel.
 bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& region) {
   std::map<int, MapShape> maps = {{region.from, identity_shape(static_cast<int>(shapes[region.from].c))}};
   bool same_size = true, one_pixel = false;
@@ -88,8 +90,8 @@ bool find_map(const Graph& graph, const std::vector<Nhwc>& shapes, Region& regio
   return !region.pooled || (region.map.pointwise() && same_size && region.exact());
 }
 
-// It is one of the two halves of an op that was merged before (fold/border_correction.hpp), or adds them: then what it
-// gives differs along the borders, and is no linear map of the same everywhere. Returns the correction, or -1.
+// If node `i` is a border correction (fold/border_correction.hpp) or adds one, returns the correction, otherwise -1.
+// The value of such a node is computed differently along the borders, so it is no linear map and cannot be merged.
 int correction_in(const Graph& graph, int i) {
   const auto corrects = [&](int node) { return std::holds_alternative<BorderConv2d>(graph.nodes[node].op); };
   if (corrects(i)) return i;
@@ -102,7 +104,7 @@ std::string corrected_before(const Graph& graph, int correction) {
   return concat(graph.nodes[correction].name, " corrects the borders of an earlier merge");
 }
 
-// What stands in the way after a region that nothing longer continues.
+// Why the region that ends before `readers` cannot be longer.
 std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
   if (readers.empty()) return "output";
   for (const int reader : readers)
@@ -121,8 +123,8 @@ std::string obstacle(const Graph& graph, const std::vector<int>& readers) {
                     next.op);
 }
 
-// A skip that only pads or crops. At the end of a region it belongs to what reads it, which pads anyway: it may be
-// there because that region's padding was moved.
+// Whether the op is a skip that only pads or crops. At the end of a region such a skip belongs to the next region,
+// whose input it pads: probably that region's padding was moved.
 bool only_pads(const Op& op, const Nhwc& x) {
   if (!std::holds_alternative<Shortcut>(op)) return false;
   const Shortcut& shortcut = std::get<Shortcut>(op);
@@ -159,7 +161,7 @@ std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
   const std::vector<Nhwc> shapes = infer_shapes(graph);
   std::vector<bool> taken(graph.nodes.size()), inner(graph.nodes.size());
   std::vector<Region> groups;
-  // The longest acceptable region from `from`, with its stop filled in.
+  // The longest region with the input `from` that `refusal` accepts, with its `stop` filled in.
   const auto longest = [&](int from) {
     std::optional<Region> best;
     std::string refused;
@@ -180,7 +182,7 @@ std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
   };
   for (int from = 0; from < graph.output(); ++from) {
     if (inner[from]) continue;
-    while (auto region = longest(from)) {  // several where `from` has several readers
+    while (auto region = longest(from)) {  // there are several if `from` has several readers
       for (const int i : region->nodes) taken[i] = inner[i] = true;
       inner[region->to] = false;
       groups.push_back(std::move(*region));
@@ -238,12 +240,12 @@ std::vector<int> kernels(const Graph& graph, const Region& region) {
 }
 
 Refusal within_kernel(const Graph& graph, int max_kernel) {
-  PLEAT_CHECK(max_kernel >= 1, "fold: max kernel is ", max_kernel, ", expected at least 1");
+  PLEAT_CHECK(max_kernel >= 1, "fold: the maximum kernel size is ", max_kernel, ", expected at least 1");
   return [&graph, max_kernel](const Region& region) {
     const int kernel = region.map.kernel();
     const std::vector<int> sides = kernels(graph, region);
     if (kernel <= max_kernel || kernel <= *std::max_element(sides.begin(), sides.end())) return std::string();
-    return concat("max kernel ", max_kernel, " would be ", kernel);
+    return concat("its kernel size would be ", kernel, ", above the maximum of ", max_kernel);
   };
 }
 
@@ -262,7 +264,7 @@ Refusal batch_norms(const Graph& graph) {
     const std::vector<int> sides = kernels(graph, region);
     const bool fits = sides.size() == 1 && region.exact() && region.map.kernel() == sides[0] &&
                       region.macs_after <= region.macs_before;
-    return std::string(fits ? "" : "more than batch norm");
+    return std::string(fits ? "" : "contains more than a batch norm");
   };
 }
 
@@ -274,14 +276,14 @@ Refusal only(const Graph& graph, const std::vector<OpNames>& lists, Refusal with
     };
     if (std::none_of(lists.begin(), lists.end(), shares)) return norms(region);
     const bool listed = std::find(lists.begin(), lists.end(), ops) != lists.end() && !starts_with_norm(graph, region);
-    return listed ? within(region) : std::string("not to be merged further");
+    return listed ? within(region) : std::string("is not to be merged further");
   };
 }
 
 Refusal exact(Refusal refusal) {
   return [refusal = std::move(refusal)](const Region& region) {
     return region.exact() ? refusal(region)
-                          : std::string("merging on would change borders: their padding is not moved");
+                          : std::string("merging further would change the borders, because its padding was not moved");
   };
 }
 

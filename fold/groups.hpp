@@ -1,4 +1,4 @@
-// Which runs of linear nodes can become one op.
+// Finds the groups of a graph: the regions of linear nodes that can become one op, or are worth it.
 #pragma once
 
 #include <functional>
@@ -12,55 +12,60 @@
 
 namespace pleat {
 
-/// The closed linear region from one node to a later one, if there is one with a map.
+/// The closed linear region with the input `from` and the output `to`, if there is one and it has a linear map.
+/// `readers` are the consumers of each node, `shapes` those of one picture.
 std::optional<Region> closed_region(const Graph& graph, const std::vector<std::vector<int>>& readers,
                                     const std::vector<Nhwc>& shapes, int from, int to);
 
-/// Reason to refuse a region; empty: take it.
+/// A function that says why a region must not be merged; an empty text accepts it.
 using Refusal = std::function<std::string(const Region&)>;
 
-/// Disjoint regions of two or more nodes with a convolution or linear layer among them: in network order, each as long
-/// as it can be without `refusal`.
+/// Finds disjoint regions of at least two nodes that contain a convolution or linear layer. They are in network order,
+/// and each is as long as `refusal` accepts.
 std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal);
 
-/// Why node `i`, which is in no group, is not merged with what follows it.
+/// Says why node `i`, which is in no group, is not merged with the nodes that read it.
 std::string stop_at(const Graph& graph, int i, const Refusal& refusal);
 
-/// Refuses kernels above `max_kernel`, unless an op of the region has that kernel already.
+/// Refuses regions whose merged kernel size would exceed `max_kernel`, unless an op of the region has that size
+/// already.
 Refusal within_kernel(const Graph& graph, int max_kernel);
 
-/// How the borders of a group are kept right when it is merged.
+/// What is done at the borders of a group when it is merged (docs/method.md). On the command line and in files these
+/// are called "reorder" and "exact".
 enum class Borders {
-  reorder,  ///< Its padding is moved to its first op, for which a network is fine-tuned: the merged op is all.
-  exact,    ///< The merged network equals the one before, without training: at the borders by a BorderConv2d.
+  move_padding,  ///< The padding moves to the first ops of the group. This changes the network, so it is fine-tuned.
+  exact,         ///< A BorderConv2d corrects the borders, so the merged network computes the same as before.
 };
 
-/// Refuses, besides, regions whose merging costs more multiply-accumulates than they do.
+/// Refuses the same and also regions that need more MACs when they are merged.
 Refusal cheaper(const Graph& graph, int max_kernel, Borders borders);
 
-/// Refuses all but batch norms, and skips and poolings that cost no larger kernel, with the one convolution or linear
-/// layer next to them, where merging changes nothing at the borders: what inference always gains from.
+/// Refuses all regions except those that inference always gains from: a single convolution or linear layer together
+/// with the batch norms, skips and poolings next to it, if merging them changes nothing at the borders, does not make
+/// the kernel larger and needs no more MACs.
 Refusal batch_norms(const Graph& graph);
 
-/// Convolutions and linear layers of a group, by name, in network order.
+/// The names of the convolutions and linear layers of a group, in network order.
 using OpNames = std::vector<std::string>;
 
-/// Refuses, besides `within`, all regions but those with exactly one of these lists of ops, and batch_norms elsewhere.
+/// Accepts a region if its ops are exactly one of `lists` and `within` accepts it. Regions that have no op in any of
+/// the lists are accepted if `batch_norms` accepts them.
 Refusal only(const Graph& graph, const std::vector<OpNames>& lists, Refusal within);
 
-/// Refuses, besides `refusal`, regions whose merging would change what they give at the borders.
+/// Refuses what `refusal` refuses and also regions whose merging would change their values at the borders.
 Refusal exact(Refusal refusal);
 
-/// Kernel of an op with weights (linear layers: 1); 0 for the others.
+/// The kernel size of an op with weights, which is 1 for linear layers; 0 for ops without weights.
 int weighted_kernel(const Op& op);
 
-/// A batch norm stands in front, which belongs to the convolution before the region.
+/// Whether the region begins with a batch norm, which rather belongs to the convolution before the region.
 bool starts_with_norm(const Graph& graph, const Region& region);
 
-/// Names of the region's convolutions and linear layers.
+/// The names of the region's convolutions and linear layers, in network order.
 OpNames weighted_ops(const Graph& graph, const Region& region);
 
-/// Sides of the kernels of the region's convolutions (linear layers: 1), in order.
+/// The kernel sizes of the region's convolutions, and 1 for linear layers, in network order.
 std::vector<int> kernels(const Graph& graph, const Region& region);
 
 }  // namespace pleat

@@ -1,4 +1,4 @@
-// Counts what a call allocates: for the promise that a step, once warm, allocates nothing.
+// Counts memory allocations, to test that a training step or an inference call allocates nothing after the first one.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ struct Allocations {
   std::size_t largest_inside_onednn = 0;  ///< Bytes.
 };
 
-/// What `call` allocates. Under a sanitizer, which needs the allocator for itself, nothing is counted.
+/// Counts the allocations of `call`. Under a sanitizer, which needs the allocator itself, nothing is counted.
 Allocations count_allocations(const std::function<void()>& call);
 
 }  // namespace pleat::testing

@@ -1,5 +1,6 @@
-// Whole networks folded both ways, by number: with exact borders against the network without its dropped activations,
-// with moved padding against the unmerged one, on our own kernels and in the engine.
+// Whole networks folded in both ways and compared number by number, by the native kernels and by the engine. With exact
+// borders the merged network must equal the network without its dropped activations; with moved padding it must equal
+// the unmerged network whose padding was moved.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -32,10 +33,10 @@ constexpr int64_t kBatch = 2;
 struct Network {
   std::string name;
   Graph graph;
-  int masks;  // random ones
+  int masks;  // how many random masks are tried
 };
 
-// VGG with a 16th of its channels: what is merged grows with their third power.
+// VGG with a sixteenth of its channels, because the work of merging grows with the third power of their number.
 Graph narrow_vgg() {
   Graph graph = vgg_bn(16, Input{3, 35, 33}, 10);
   for (Node& node : graph.nodes)
@@ -90,7 +91,7 @@ std::string random_mask(std::size_t cells, uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("borders: every family, random masks, merged exactly or with moved padding") {
+TEST_CASE("borders: every model family merges correctly for random masks, exactly and with moved padding") {
   for (const Network& network : networks()) {
     CAPTURE(network.name);
     const Model model = real_numbers(network.graph, 3);
@@ -121,7 +122,7 @@ TEST_CASE("borders: every family, random masks, merged exactly or with moved pad
   }
 }
 
-TEST_CASE("borders: folded exactly in two steps, every family equals itself without activations") {
+TEST_CASE("borders: every model family folded exactly in two steps equals itself without its activations") {
   int stopped = 0;
   for (const Network& network : networks()) {
     CAPTURE(network.name);
@@ -135,14 +136,14 @@ TEST_CASE("borders: folded exactly in two steps, every family equals itself with
     const Folded whole = fold(half.model, {.mask = std::string(cells / 2, '.'), .max_kernel = 5});
     CHECK(difference(expected, run_native(whole.model, x)) <= 1e-4);
     CHECK(difference(expected, run_engine(whole.model, x)) <= 1e-4);
-    // A merged op with a correction is merged no further, and the plan says so.
+    // A merged op with a border correction is not merged further, and the report says so.
     for (const ActivationRow& row : whole.report.activations)
       stopped += row.stop.ends_with(".border corrects the borders of an earlier merge");
   }
   CHECK(stopped > 10);
 }
 
-TEST_CASE("borders: a group behind a 1x1 convolution costs another bias, any other thin kernels") {
+TEST_CASE("borders: after a 1x1 convolution the correction has only biases, otherwise kernels along the borders") {
   const auto fold_all = [](const char* text) {
     return fold(real_numbers(parse_graph(text), 1), {.max_kernel = 9}).report.groups.at(0);
   };
@@ -162,8 +163,8 @@ TEST_CASE("borders: a group behind a 1x1 convolution costs another bias, any oth
   CHECK(unpadded.border == GroupRow::Border::same);
 }
 
-TEST_CASE("borders: cheaper counts them") {
-  // Six channels between are enough for merging to pay, but not for the border's kernels besides.
+TEST_CASE("borders: the refusal `cheaper` counts the MACs of the correction") {
+  // With six channels in between, merging saves MACs, but not if the correction's kernels are added.
   const Graph graph = parse_graph(
       "input x : channels=4 height=6 width=6\nconv2d a <- x : out=6 kernel=3 pad=1\n"
       "conv2d b <- a : out=4 kernel=3 pad=1\n");
@@ -176,12 +177,12 @@ TEST_CASE("borders: cheaper counts them") {
   CHECK(find_groups(graph, cheaper(graph, 9, Borders::exact)).empty());
 }
 
-TEST_CASE("borders: dropped alone, then merged; written and read") {
+TEST_CASE("borders: a network can be dropped first and merged later, and survives being written and read") {
   const Graph graph = resnet_cifar(20, Input{3, 16, 16}, 10, false);
   Model model = real_numbers(graph, 4);
   model.mean.assign(3, 0.0f), model.std.assign(3, 1.0f);
   const std::string mask = random_mask(18, 1);
-  // Without any merging, its padding left alone, a network may be trained and is merged exactly later.
+  // A network whose activations were only dropped, with its padding unchanged, can be trained and merged exactly later.
   const Folded dropped = fold(model, {.mask = mask, .merge = Merge::none, .borders = Borders::exact});
   CHECK(dropped.model.graph == drop_activations(model, mask).graph);
   const Folded later = fold(dropped.model, {}), at_once = fold(model, {.mask = mask});

@@ -1,4 +1,5 @@
-// pleat.h: the same results as the engine, every wrong call refused with a text, nothing of the caller's changed.
+// The C API (pleat.h): it gives the same results as the engine, refuses every wrong call with a text, and changes no
+// setting of its caller.
 #include <doctest/doctest.h>
 #include <malloc.h>
 #include <omp.h>
@@ -73,7 +74,7 @@ constexpr std::size_t kPicture = 9 * 8 * 3;
 
 }  // namespace
 
-TEST_CASE("C API: the engine's logits, and what the file says") {
+TEST_CASE("C API: gives the engine's logits and the contents of the file") {
   const TempDir folder;
   const Handle handle = load(saved_model(folder), 2);
   REQUIRE(handle);
@@ -103,7 +104,7 @@ TEST_CASE("C API: the engine's logits, and what the file says") {
   CHECK(shape[0] == 1);
 }
 
-TEST_CASE("C API: wrong arguments are refused with a text, and the handle goes on") {
+TEST_CASE("C API: refuses wrong arguments with a text, and the handle can still be used") {
   const TempDir folder;
   const std::string path = saved_model(folder);
   const Handle handle = load(path);
@@ -153,7 +154,7 @@ TEST_CASE("C API: wrong arguments are refused with a text, and the handle goes o
   CHECK(run(handle.get(), input, 2) == expected);
 }
 
-TEST_CASE("C API: options of an earlier version are completed, of a later one refused if unknown") {
+TEST_CASE("C API: completes the options of an earlier version and refuses unknown ones of a later version") {
   const TempDir folder;
   const std::string path = saved_model(folder);
   struct Later {
@@ -167,7 +168,7 @@ TEST_CASE("C API: options of an earlier version are completed, of a later one re
   later.more = 1;
   CHECK(!pleat_load(path.c_str(), &later.known));
   CHECK(holds(pleat_error(), "does not know"));
-  // Ends before dtype: what lies behind is not looked at.
+  // The struct ends before dtype, so the bytes after its end must not be read.
   const pleat_options earlier{
       .size = offsetof(pleat_options, dtype), .batch = 3, .dtype = "junk", .threads = -1, .untuned = 9};
   const Handle completed(pleat_load(path.c_str(), &earlier));
@@ -190,7 +191,7 @@ TEST_CASE("C API: handles that share weights give the same logits, whichever is 
   CHECK(run(shared.get(), input, 2) == expected);
 }
 
-TEST_CASE("C API: bf16 where the CPU has it, else a refusal") {
+TEST_CASE("C API: computes in bf16 if the CPU can, and refuses otherwise") {
   const TempDir folder;
   const std::string path = saved_model(folder);
   const Handle narrow = load(path, 1, 0, "bf16"), wide = load(path);
@@ -206,7 +207,7 @@ TEST_CASE("C API: bf16 where the CPU has it, else a refusal") {
   for (int i : {0, 1}) CHECK(a[i] == doctest::Approx(b[i]).epsilon(0.02));
 }
 
-TEST_CASE("C API: a bad file names itself and the reason") {
+TEST_CASE("C API: the error for a bad file names the file and the reason") {
   const TempDir folder;
   const std::string path = saved_model(folder);
   const SafetensorsFile good = load_safetensors(path);
@@ -230,7 +231,7 @@ TEST_CASE("C API: a bad file names itself and the reason") {
   CHECK(holds(pleat_error(), folder.path("absent")));
 }
 
-TEST_CASE("C API: errors are a thread's own, and stay until its next one") {
+TEST_CASE("C API: each thread has its own error text, which stays until its next error") {
   CHECK(!pleat_load(nullptr, nullptr));
   std::string elsewhere = "?", after;
   std::thread([&] {
@@ -243,7 +244,7 @@ TEST_CASE("C API: errors are a thread's own, and stay until its next one") {
   CHECK(std::string(pleat_error()) == "path is NULL");
 }
 
-TEST_CASE("C API: a caller keeps its floating-point mode and OpenMP settings") {
+TEST_CASE("C API: leaves the caller's floating-point mode and OpenMP settings unchanged") {
   const TempDir folder;
   std::fesetenv(FE_DFL_ENV);  // tests before this one flush denormals
   const int before = omp_get_max_threads();
@@ -258,7 +259,7 @@ TEST_CASE("C API: a caller keeps its floating-point mode and OpenMP settings") {
   omp_set_num_threads(before);
 }
 
-TEST_CASE("C API: handles of several thread counts; in a caller's parallel region only those of one thread") {
+TEST_CASE("C API: handles with different thread counts work; inside a parallel region only those with one thread") {
   const TempDir folder;
   const std::string path = saved_model(folder);
   const std::vector<float> input = random_input(kPicture);
@@ -281,7 +282,7 @@ TEST_CASE("C API: handles of several thread counts; in a caller's parallel regio
   CHECK(refused == 2);
 }
 
-TEST_CASE("C API: loaded and freed again and again, it keeps nothing") {
+TEST_CASE("C API: loading and freeing repeatedly does not leak memory") {
   const TempDir folder;
   const std::string path = saved_model(folder);
   const std::vector<float> input = random_input(kPicture);
@@ -290,7 +291,8 @@ TEST_CASE("C API: loaded and freed again and again, it keeps nothing") {
     const struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
   };
-  // A leak would be a chunk of malloc's a load at least; what malloc keeps for reuse does not go with the loads.
+  // A leak would cost at least one block of malloc per load, while the memory that malloc keeps for reuse does not grow
+  // with the number of loads.
   const std::size_t before = in_use_after(100);
   CHECK(in_use_after(400) < before + 400 * 32);
 }

@@ -1,5 +1,5 @@
-// The programs from outside, as a user or a script sees them: exit codes, errors, JSON, and that nothing half-written
-// stays behind.
+// Runs the programs as a user or a script does, and checks their exit codes, errors and JSON results, and that they
+// never leave an incomplete file behind.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 using namespace pleat;
 namespace fs = std::filesystem;
-using Json = nlohmann::json;  // results are not const: then a missing field is null, not an abort
+using Json = nlohmann::json;  // results are not const, so that a missing field is null and does not abort
 
 namespace {
 
@@ -39,14 +39,14 @@ void write_idx(const std::string& stem, int count, int seed) {
   write_file(stem + "-labels-idx1-ubyte", labels);
 }
 
-// A data set of bars, one position a class: 64 pictures to train on, 32 to test.
+// A data set of pictures with a bar whose position is the class: 64 for training, 32 for testing.
 void write_dataset(const TempDir& dir) {
   fs::create_directories(dir.path("mnist"));
   write_idx(dir.path("mnist/train"), 64, 0);
   write_idx(dir.path("mnist/t10k"), 32, 3);
 }
 
-// A small network with start weights, for MNIST's pictures.
+// A small network with initial weights for MNIST's pictures.
 Model small_model() {
   return named_model("resnet20", dataset_info("mnist"), 7);
 }
@@ -78,7 +78,7 @@ TEST_CASE("every command has help with an example") {
   CHECK(pleat_command(dir, "--version").out == "pleat 0.1.0\n");
 }
 
-TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help") {
+TEST_CASE("wrong usage exits with 2, says what is wrong and points to the help") {
   const TempDir dir;
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"", "missing command"},
@@ -127,10 +127,10 @@ TEST_CASE("wrong usage exits with 2, names what is wrong and points at the help"
     CAPTURE(arguments);
     check_failure(pleat_command(dir, arguments), 2, {part, "\nhint: "});
   }
-  CHECK(files_in(dir.path()) == 2);  // stdout and stderr alone
+  CHECK(files_in(dir.path()) == 2);  // only stdout and stderr
 }
 
-TEST_CASE("what cannot be done exits with 1 and says which file or name and why") {
+TEST_CASE("a failure exits with 1 and says which file or name caused it and why") {
   const TempDir dir;
   write_file(dir.path("text"), std::string("hello"));
   write_file(dir.path("empty.safetensors"), std::string());
@@ -157,7 +157,7 @@ TEST_CASE("what cannot be done exits with 1 and says which file or name and why"
   CHECK(!fs::exists(dir.path("o")));
 }
 
-TEST_CASE("--json puts one object on the last line of standard output and prose elsewhere") {
+TEST_CASE("--json prints one object on the last line of standard output and other text on standard error") {
   const TempDir dir;
   const Result list = pleat_command(dir, "list --json");
   CHECK(list.code == 0);
@@ -186,7 +186,7 @@ TEST_CASE("--json puts one object on the last line of standard output and prose 
   CHECK(doctor["self_test"]["passed"] == true);
 }
 
-TEST_CASE("a network's width, classes and input size are options; a file has its own") {
+TEST_CASE("options set a named network's width, classes and input size, and are refused for a model file") {
   const TempDir dir;
   const std::string options = " --width 0.5 --classes 7 --input-size 16 ";
   Json json = pleat_command(dir, "inspect mobilenet_v2_1.0_cifar --json" + options).json();
@@ -205,7 +205,7 @@ TEST_CASE("a network's width, classes and input size are options; a file has its
   check_failure(pleat_command(dir, "fold vgg16_bn --out x --width 2"), 1, {"vgg16_bn has a fixed width"});
 }
 
-TEST_CASE("standard output that cannot be written is an error; one that nobody reads any more is none") {
+TEST_CASE("standard output that cannot be written is an error; a reader that stops reading is not") {
   const TempDir dir;
   const Result full = shell(dir, "\"$PLEAT\" list >/dev/full");
   check_failure(full, 1, {"standard output"});
@@ -233,7 +233,7 @@ TEST_CASE("a damaged model file is refused by name, whatever the damage") {
   }
 }
 
-TEST_CASE("output that cannot be written fails with the reason and leaves nothing behind") {
+TEST_CASE("output that cannot be written fails with the reason and leaves no file behind") {
   const TempDir dir;
   save_safetensors(dir.path("state.safetensors"), small_model().tensors, {});
   write_file(dir.path("file"), std::string("keep me"));
@@ -242,7 +242,7 @@ TEST_CASE("output that cannot be written fails with the reason and leaves nothin
   const auto import_to = [&](const std::string& out) {
     return shell(dir, "\"$PLEAT\" import state.safetensors --model resnet20 --mean 0.5 --std 0.5 --out " + out);
   };
-  // The state is a one-channel network's: make the model so before the write is reached.
+  // The state_dict is that of a network with one input channel, so the model must have one for the write to be reached.
   save_safetensors(dir.path("state.safetensors"), named_model("resnet20", dataset_info("cifar10"), 1).tensors, {});
   const auto import_colour = [&](const std::string& out) {
     return shell(dir, "\"$PLEAT\" import state.safetensors --model resnet20 --out " + out);
@@ -252,7 +252,7 @@ TEST_CASE("output that cannot be written fails with the reason and leaves nothin
   check_failure(import_colour("file/m.safetensors"), 1, {"file/m.safetensors", "Not a directory"});
   check_failure(import_colour("folder"), 1, {"folder", "is a folder"});
   check_failure(import_colour("/dev/full"), 1, {"/dev/full"});
-  // A limit on the file's size stands for a full disk.
+  // A limit on the size of files takes the place of a full disk.
   check_failure(
       shell(dir, "ulimit -f 100; trap '' XFSZ; \"$PLEAT\" import state.safetensors --model resnet20 --out file"), 1,
       {"file", "File too large"});
@@ -260,7 +260,7 @@ TEST_CASE("output that cannot be written fails with the reason and leaves nothin
   CHECK(files_in(dir.path()) == before);
 }
 
-TEST_CASE("plan, then fold by it before and after fine-tuning; fold by latency") {
+TEST_CASE("a plan is applied before and after fine-tuning; a fold by latency works") {
   const TempDir dir;
   write_dataset(dir);
   Model model = named_model("resnet20", dataset_info("mnist"), 7);
@@ -311,7 +311,7 @@ TEST_CASE("plan, then fold by it before and after fine-tuning; fold by latency")
   for (const Json& group : json["plan"]["timed"]) joined += group["merged"].get<bool>();
   CHECK(json["convs_after"] == 19 - joined);
 
-  // Trained alphas count instead of pictures, which none were given of.
+  // Without pictures the losses come from the trained alphas.
   for (const char* alpha : {"layer1.0.alpha1", "layer2.1.alpha2"}) model.tensors.at(alpha).values[0] = 0.75f;
   save_model(dir.path("m.safetensors"), model);
   REQUIRE(shell(dir, plan + " --max-drop 0.5").code == 0);
@@ -396,7 +396,7 @@ TEST_CASE("predict classifies JPEG and PNG files and refuses others") {
   check_failure(pleat_command(dir, "predict m.safetensors"), 2, {"PICTURE"});
 }
 
-TEST_CASE("fold, verify and bench from the command line: the merged network is the unmerged one") {
+TEST_CASE("fold, verify and bench from the command line: the merged network computes the same as the unmerged one") {
   const TempDir dir;
   write_dataset(dir);
   Model model = named_model("resnet20", dataset_info("mnist"), 7);
@@ -433,7 +433,7 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
   Json other = pleat_command(dir, "verify m.safetensors f.safetensors --random 20 --json").json();
   CHECK(other["max_rel_diff"].get<double>() > 1e-3);
 
-  // Without training: the merged network is the one whose activations were dropped and nothing else.
+  // Merged exactly without fine-tuning, the network equals the one whose activations were only dropped.
   Json as_it_was = pleat_command(dir, "fold m.safetensors --mask '" + mask +
                                           "' --merge none --borders exact --out w.safetensors --json")
                        .json();
@@ -456,7 +456,7 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
   check_failure(pleat_command(dir, "fold m.safetensors --borders some --out x.safetensors"), 2, {"--borders some"});
 
   Json by_threshold = pleat_command(dir, "fold m.safetensors --out t.safetensors --json").json();
-  CHECK(!by_threshold.contains("threshold"));  // not given, so 0.9
+  CHECK(!by_threshold.contains("threshold"));  // not given, so the default 0.9 applies
   CHECK(std::string(by_threshold["mask"]).find('.') != std::string::npos);
   CHECK(pleat_command(dir, "fold m.safetensors --depth 9 --out d.safetensors --json").json()["depth_after"] == 9);
 
@@ -474,7 +474,7 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
     CHECK(!m.contains("steps"));
   }
 
-  // Several precisions, the same where the CPU has one alone; and step by step.
+  // A list of precisions (f32 twice, because every CPU has it), and the profile of single steps.
   Json profile = pleat_command(dir, "bench m.safetensors --dtype f32,f32 --profile --runs 3 --json").json()["models"];
   REQUIRE(profile.size() == 2);
   for (const Json& m : profile) {
@@ -501,7 +501,7 @@ TEST_CASE("fold, verify and bench from the command line: the merged network is t
   CHECK(!fs::exists(dir.path("x.safetensors")));
 }
 
-TEST_CASE("pleat-run predicts, evaluates and times as pleat does") {
+TEST_CASE("pleat-run predicts, evaluates and measures as pleat does") {
   const TempDir dir;
   write_dataset(dir);
   save_model(dir.path("m.safetensors"), small_model());

@@ -1,4 +1,4 @@
-// What tests of kernels compare with, and on how many threads.
+// Helpers for tests of kernels: comparing results, and running with another number of threads.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -10,13 +10,13 @@
 
 namespace pleat::testing {
 
-/// Restores the thread count at the end of a test.
+/// Restores the number of threads at the end of a test.
 struct Threads {
   ~Threads() { set_num_threads(before); }
   const int before = num_threads();
 };
 
-/// Largest difference, relative to the largest expected value; NaN if any value is.
+/// The largest difference divided by the largest expected value; NaN if any value is NaN.
 template <class Got, class Expected>
 double difference(const Got& got, const Expected& expected) {
   REQUIRE(got.size() == expected.size());

@@ -1,4 +1,4 @@
-// Reading data sets: right values from good files, a clear error from every kind of bad one.
+// Reading data sets: the right values from good files, and a clear error for every kind of bad file.
 #include <doctest/doctest.h>
 #include <zlib.h>
 
@@ -23,12 +23,12 @@ namespace fs = std::filesystem;
 
 const std::string kFixtures = "tests/fixtures/data";
 
-// The formula of tests/fixtures/make_data.py.
+// The pixels by the formula of tests/fixtures/make_data.py.
 uint8_t pixel(int image, int channel, int y, int x) {
   return static_cast<uint8_t>(image * 31 + channel * 57 + y * 7 + x * 3);
 }
 
-// Number of images' bytes that differ from the formula; image 0 of the set is image `first` of the formula.
+// The number of bytes that differ from the formula. Picture 0 of the data set is picture `first` of the formula.
 int64_t wrong_pixels(const Dataset& set, int first) {
   int64_t wrong = 0;
   for (int64_t i = 0; i < set.size(); ++i)
@@ -54,7 +54,7 @@ void write_gzip(const std::string& path, const std::string& bytes) {
   gzclose(file);
 }
 
-// Runs `body` with $PLEAT_DATA set to `value` (unset for empty) and puts the old value back.
+// Runs `body` with $PLEAT_DATA set to `value` (or unset if it is empty) and restores the old value.
 void with_pleat_data(const std::string& value, const std::function<void()>& body) {
   const char* const old = std::getenv("PLEAT_DATA");
   const std::string saved = old ? old : "";
@@ -63,8 +63,8 @@ void with_pleat_data(const std::string& value, const std::function<void()>& body
   old ? setenv("PLEAT_DATA", saved.c_str(), 1) : unsetenv("PLEAT_DATA");
 }
 
-// A copy of a fixture folder with one file edited (or removed, if `edit` returns an empty text), and the error it
-// gives.
+// Copies a fixture folder, edits one file (or removes it if `edit` returns an empty text) and returns the error of
+// reading it.
 std::string error_after(const std::string& folder, const std::string& file,
                         const std::function<std::string(std::string)>& edit) {
   const TempDir dir;
@@ -78,8 +78,8 @@ std::string error_after(const std::string& folder, const std::string& file,
 }
 
 // The edit that sets one byte.
-std::function<std::string(std::string)> byte(std::size_t at, int value) {
-  return [=](std::string bytes) { return bytes.at(at) = static_cast<char>(value), bytes; };
+std::function<std::string(std::string)> byte(std::size_t offset, int value) {
+  return [=](std::string bytes) { return bytes.at(offset) = static_cast<char>(value), bytes; };
 }
 
 // A CIFAR-100 folder with the given records' label bytes.
@@ -99,7 +99,7 @@ void write_cifar100(const std::string& dir, const std::string& records) {
 
 }  // namespace
 
-TEST_CASE("CIFAR-10's planes become NHWC, in the order of the files") {
+TEST_CASE("CIFAR-10: planes become NHWC, in the order of the files") {
   const std::string dir = kFixtures + "/cifar-10-batches-bin";
   const Dataset train = load_dataset(dir, Split::train), test = load_dataset(dir, Split::test);
   CHECK(train.name == "cifar10");
@@ -116,7 +116,7 @@ TEST_CASE("CIFAR-10's planes become NHWC, in the order of the files") {
   CHECK_THROWS_AS(train.image(-1), std::invalid_argument);
 }
 
-TEST_CASE("CIFAR-100 takes the fine label") {
+TEST_CASE("CIFAR-100: the fine label is used") {
   const TempDir dir;
   write_cifar100(dir.path(), std::string("\x05\x63", 2) + std::string(3072, '\x11') + std::string("\x13\x00", 2) +
                                  std::string(3072, '\x22'));
@@ -149,7 +149,7 @@ TEST_CASE("idx files are read plain and gzipped") {
   }
 }
 
-TEST_CASE("a CIFAR file with another number of records than the official one is read with a warning") {
+TEST_CASE("a CIFAR file with another number of records than the official file is read with a warning") {
   const std::string dir = kFixtures + "/cifar-10-batches-bin";
   CHECK(load_dataset(dir, Split::test).warning ==
         dir + "/test_batch.bin: holds 4 records, while the official file holds 10000");
@@ -164,7 +164,7 @@ TEST_CASE("a CIFAR file with another number of records than the official one is 
              "train.bin: holds 49999 records, while the official file holds 50000");
 }
 
-TEST_CASE("idx files of another family: any size, classes counted over both splits") {
+TEST_CASE("idx files of other data sets may have any size, and classes are counted over both splits") {
   const TempDir dir;
   const std::string folder = dir.path("kmnist");
   fs::create_directory(folder);
@@ -227,7 +227,8 @@ TEST_CASE("bad idx files are refused") {
   CHECK_SAYS(edit(labels, byte(10, 10)), "label 2 at offset 10 is 10, expected 0 to 9");
   CHECK_SAYS(edit(labels, [](std::string s) { return s.substr(0, s.size() - 2); }), "ends at offset 12");
 
-  // Headers that claim ten million images must not cost their memory: the file's end is found first.
+  // A header that claims ten million pictures must not make the reader allocate memory for them; it must find the end
+  // of the file first.
   const TempDir dir;
   fs::copy(kFixtures + "/mnist", dir.path("m"));
   for (const std::string& file : {images, labels})
@@ -253,7 +254,7 @@ TEST_CASE("bad gzip files are refused") {
              "continues after offset 4720");
 }
 
-TEST_CASE("sets are found by name, and an absent one says where it was looked for") {
+TEST_CASE("data sets are found by name, and the error for a missing one lists the folders searched") {
   with_pleat_data(fs::absolute(kFixtures).string(), [] {
     CHECK(load_dataset("cifar10", Split::test).size() == 4);
     CHECK(load_dataset("mnist", Split::test).name == "mnist");
@@ -279,7 +280,7 @@ TEST_CASE("sets are found by name, and an absent one says where it was looked fo
   CHECK_THROWS_AS(find_dataset("nonsense"), std::invalid_argument);
 }
 
-TEST_CASE("every known set says how it is normalised and where it is fetched") {
+TEST_CASE("every known data set has a normalisation and an official source") {
   for (const std::string& name : dataset_names()) {
     const DatasetInfo& info = dataset_info(name);
     CHECK(info.mean.size() == static_cast<std::size_t>(info.channels));
@@ -289,7 +290,7 @@ TEST_CASE("every known set says how it is normalised and where it is fetched") {
   }
 }
 
-TEST_CASE("fetch downloads, checks, unpacks, and leaves nothing half done") {
+TEST_CASE("fetch downloads, verifies and unpacks, and leaves no incomplete folder") {
   if (std::system("curl --version >/dev/null 2>&1 && md5sum --version >/dev/null 2>&1") != 0) {
     MESSAGE("skipped: curl and md5sum are not installed");
     return;

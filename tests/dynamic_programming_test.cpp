@@ -1,4 +1,4 @@
-// Dynamic programming along the chain, against trying everything.
+// Compares the dynamic programming of latency plans with trying every possibility.
 #include "fold/dynamic_programming.hpp"
 
 #include <doctest/doctest.h>
@@ -13,12 +13,12 @@ using namespace pleat;
 
 namespace {
 
-// Small whole numbers: sums are exact, and ties happen.
+// Small whole numbers, so that sums are exact and ties occur.
 double whole(Rng& rng, int least, int most) {
   return least + static_cast<int>(rng.below(most - least + 1));
 }
 
-// Calls f with every set of disjoint items, as indices in order.
+// Calls f with every set of disjoint items, given as indices from left to right.
 template <class Item, class F>
 void each_set(const std::vector<Item>& items, const F& f) {
   for (unsigned set = 0; set < 1u << items.size(); ++set) {
@@ -35,7 +35,7 @@ void each_set(const std::vector<Item>& items, const F& f) {
 
 }  // namespace
 
-TEST_CASE("front: cheapest_intervals finds what trying every set finds") {
+TEST_CASE("Pareto front: cheapest_intervals finds the same sum as trying every set") {
   Rng rng(1);
   for (int round = 0; round < 300; ++round) {
     std::vector<Interval> intervals;
@@ -61,7 +61,7 @@ TEST_CASE("front: cheapest_intervals finds what trying every set finds") {
   CHECK(cheapest_intervals({}).empty());
 }
 
-TEST_CASE("front: the best choices are those of trying every set") {
+TEST_CASE("Pareto front: the choices are those found by trying every set") {
   Rng rng(2);
   for (int round = 0; round < 200; ++round) {
     const int cells = 1 + static_cast<int>(rng.below(6));
@@ -71,7 +71,7 @@ TEST_CASE("front: the best choices are those of trying every set") {
       for (int last = first; last < std::min(cells, first + 3); ++last)
         if (first == last || rng.below(2) == 0) {
           segments.push_back({first, last, whole(rng, 0, 9), whole(rng, -9, 3)});
-          // The op before cell i has the number i.
+          // Op i is the one before cell i.
           if (rng.below(2) == 0) {
             segments.back().first_op = first + static_cast<int>(rng.below(2));
             segments.back().last_op = last + static_cast<int>(rng.below(2));
@@ -128,7 +128,7 @@ TEST_CASE("front: the best choices are those of trying every set") {
   }
 }
 
-TEST_CASE("front: long chains keep the ends of the front and stay short") {
+TEST_CASE("Pareto front: for long chains it keeps its ends and stays short") {
   Rng rng(3);
   std::vector<Segment> segments;
   double loss = 0, seconds = 0;
@@ -148,7 +148,7 @@ TEST_CASE("front: long chains keep the ends of the front and stay short") {
   }
 }
 
-TEST_CASE("front: the knee is where the front bends") {
+TEST_CASE("Pareto front: the knee is where it bends") {
   const auto front = [](const std::vector<std::pair<double, double>>& points) {
     std::vector<Choice> choices;
     for (const auto& [loss, seconds] : points) choices.push_back({{}, loss, seconds});
@@ -158,5 +158,5 @@ TEST_CASE("front: the knee is where the front bends") {
   CHECK(knee(front({{0, 0}, {5, -5}})) == 0);
   CHECK(knee(front({{0, 0}, {1, -8}, {2, -9}, {10, -10}})) == 1);
   CHECK(knee(front({{0, 0}, {100, -8}, {120, -90}, {1000, -100}})) == 2);
-  CHECK(knee(front({{0, 0}, {9, -1}, {10, -10}})) == 0);  // bends the other way
+  CHECK(knee(front({{0, 0}, {9, -1}, {10, -10}})) == 0);  // this front bends the other way
 }

@@ -1,4 +1,5 @@
-// The engine against the naive evaluator: every kind of op, every way to fuse, random networks, memory.
+// Compares the engine with the naive evaluator for every kind of op, every fusion and random networks, and checks its
+// use of memory.
 #include "fold/engine/engine.hpp"
 
 #include <doctest/doctest.h>
@@ -22,7 +23,7 @@ using namespace pleat;
 
 namespace {
 
-/// Parameters with nothing left at 0 or 1; alphas 0.3.
+/// A model with random parameters, none of which is 0 or 1; alphas are 0.3.
 Model random_model(const Graph& graph, uint64_t seed) {
   Model model;
   model.graph = graph;
@@ -57,11 +58,12 @@ Model random_model(const Graph& graph, uint64_t seed) {
 
 void fill(std::span<float> x, uint64_t seed) {
   Rng rng(seed, 1000);
-  for (float& v : x) v = static_cast<float>(3 * rng.normal());  // reaches beyond ReLU6's 6
+  for (float& v : x) v = static_cast<float>(3 * rng.normal());  // with values beyond the 6 of ReLU6
 }
 
-/// Greatest difference of the engine's outputs from the naive evaluator's over the greatest output, in the second of
-/// two calls (the first would not notice an input or a constant that a call overwrites).
+/// The greatest difference between the outputs of the engine and of the naive evaluator, divided by the greatest
+/// output. It is taken of a second call, because a first call would not show that the input or a constant was
+/// overwritten.
 double difference(const Model& model, int64_t batch, Dtype dtype = Dtype::f32) {
   Engine engine(model, {.batch = batch, .dtype = dtype, .tune = false});
   fill(engine.input(), 5);
@@ -80,7 +82,7 @@ double difference(const Model& model, int64_t batch, Dtype dtype = Dtype::f32) {
 }
 
 constexpr const char* kCases[] = {
-    // One op each, odd sizes.
+    // Networks of one op, with odd sizes.
     "conv2d y <- x : out=5 kernel=3 stride=1 pad=1",
     "conv2d y <- x : out=5 kernel=3 stride=2 pad=0,0,1,1 bias=1",
     "conv2d y <- x : out=6 kernel=5 stride=3 pad=2 groups=3 bias=1",
@@ -110,14 +112,14 @@ constexpr const char* kCases[] = {
     "shortcut y <- x : out=8 stride=2",
     "shortcut y <- x : out=3 stride=1 pad=-1,-2,-1,0",
     "add y <- x x",
-    // What is fused.
+    // Everything that is fused.
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act y <- b : s=relu alpha=a",
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act y <- b : s=relu6",
     "conv2d c <- x : out=4 kernel=3 pad=1 bias=1\nalpha_act y <- c : s=relu6 alpha=a",
     "depthwise_conv2d c <- x : kernel=3 pad=1\nbatch_norm b <- c\nalpha_act y <- b : s=relu6 alpha=a",
     "alpha_act r <- x : s=relu\nbatch_norm b <- r\nalpha_act y <- b : s=relu alpha=a",
     "global_avg_pool g <- x\nlinear l <- g : out=4\nalpha_act a <- l : s=relu alpha=s\nlinear y <- a : out=3",
-    // A basic block, plain and with option A and a projection; both operands' order.
+    // A basic block, plain, with option A and with a projection, and with both orders of the addition's operands.
     "alpha_act r <- x : s=relu\nconv2d c <- r : out=3 kernel=3 pad=1\nalpha_act a <- c : s=relu alpha=p\n"
     "conv2d d <- a : out=3 kernel=3 pad=1\nadd s <- d r\nalpha_act y <- s : s=relu alpha=q",
     "conv2d c <- x : out=6 kernel=3 stride=2 pad=1\nalpha_act a <- c : s=relu alpha=p\n"
@@ -125,22 +127,24 @@ constexpr const char* kCases[] = {
     "alpha_act y <- s : s=relu alpha=q",
     "conv2d c <- x : out=6 kernel=3 stride=2 pad=1\nconv2d t <- x : out=6 stride=2\nadd s <- c t\n"
     "alpha_act y <- s : s=relu6 alpha=q",
-    // The skip's value waits for the whole main branch.
+    // The value of the skip is kept while the whole main branch is computed.
     "shortcut t <- x : out=6 stride=2\nconv2d c <- x : out=6 kernel=3 stride=2 pad=1\nalpha_act a <- c : s=relu\n"
     "conv2d d <- a : out=6 kernel=3 pad=1\nadd y <- d t",
-    // Sums that must not overwrite: the input, what the op itself reads, what is read later, the op's value twice.
+    // Sums that must not overwrite their operand: the input, a value that the op itself reads, a value that is read
+    // later, and
+    // a value added to itself.
     "conv2d c <- x : out=3 kernel=3 pad=1\nadd s <- c x\nalpha_act y <- s : s=relu",
     "alpha_act r <- x : s=relu\nconv2d c <- r : out=3 kernel=3 pad=1\nadd s <- c r\nalpha_act y <- s : s=relu",
     "alpha_act r <- x : s=relu\nconv2d c <- x : out=3 kernel=3 pad=1\nadd s <- c r\nadd y <- s r",
     "alpha_act r <- x : s=relu\nconv2d c <- x : out=3 kernel=3 pad=1\nconv2d d <- r : out=3 kernel=3 pad=1\n"
     "add s <- c r\nadd y <- s d",
     "conv2d c <- x : out=3 kernel=3 pad=1\nadd y <- c c",
-    // Values read twice keep their own memory.
+    // Values that are read twice must keep their memory.
     "conv2d c <- x : out=3 kernel=3 pad=1\nalpha_act a <- c : s=relu\nadd y <- a c",
     "conv2d c <- x : out=3 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act a <- b : s=relu6\nadd s <- a b\nadd y <- s c",
-    // Inverted residual blocks: a skip, no expansion, asymmetric padding, a larger kernel, an activation behind; and
-    // what
-    // looks like one but has its middle read by others.
+    // Inverted residual blocks with a skip, without expansion, with asymmetric padding, a larger kernel and an
+    // activation at the
+    // end; and a block that must not be fused, because another node reads a value inside it.
     ("conv2d r <- x : out=8 bias=1\nconv2d c <- r : out=40 bias=1\nalpha_act a <- c : s=relu6\n"
      "depthwise_conv2d d <- a : kernel=3 pad=1 bias=1\nalpha_act b <- d : s=relu6\nconv2d p <- b : out=8 bias=1\n"
      "add y <- p r"),
@@ -151,7 +155,7 @@ constexpr const char* kCases[] = {
      "depthwise_conv2d d <- a : kernel=5 stride=2 pad=2\nalpha_act b <- d : s=relu6 alpha=k\nconv2d y <- b : out=20"),
     ("conv2d r <- x : out=4\nconv2d c <- r : out=16\nalpha_act a <- c : s=relu6\n"
      "depthwise_conv2d d <- a : kernel=3 pad=1\nconv2d p <- d : out=16\nadd y <- p a"),
-    // Channels enough for Winograd in a batch of five; pixels few enough for a product in a batch of one.
+    // Enough channels for Winograd with a batch of five, and few enough pixels for a product with a batch of one.
     ("conv2d r <- x : out=80 bias=1\nalpha_act q <- r : s=relu\nconv2d c <- q : out=64 kernel=3 pad=1 bias=1\n"
      "alpha_act a <- c : s=relu6 alpha=k\nconv2d d <- a : out=80 kernel=3 pad=1\nadd s <- d q\n"
      "alpha_act y <- s : s=relu alpha=p"),
@@ -163,7 +167,8 @@ Graph small_graph(const std::string& body) {
   return parse_graph("input x : channels=3 height=9 width=7\n" + body + "\n");
 }
 
-/// A network of all kinds of ops with skips between any values of one shape; several heads are summed at the end.
+/// A random network of all kinds of ops, with skips between any two values of the same shape. At the end several heads
+/// are added.
 Graph random_graph(uint64_t seed) {
   Rng rng(seed);
   Graph graph;
@@ -177,7 +182,7 @@ Graph random_graph(uint64_t seed) {
   };
   const auto pick = [&](std::initializer_list<int> choices) { return choices.begin()[rng.below(choices.size())]; };
   for (int step = 0; step < 14; ++step) {
-    // Mostly one of the last values: deep rather than wide.
+    // Mostly one of the last values is read, which makes the network deep rather than wide.
     const int n = static_cast<int>(graph.nodes.size());
     const int x =
         rng.below(4) == 0 ? static_cast<int>(rng.below(n)) : n - 1 - static_cast<int>(rng.below(std::min(n, 2)));
@@ -258,10 +263,10 @@ TEST_CASE("engine: untimed, the last two of these cases are computed by Winograd
   CHECK(holds(kernels(*product, 1), "pleat product"));
 }
 
-// Eight bits of a value of each layer; the errors of a few layers add up.
+// The value of each layer has eight bits, and the errors of several layers add up.
 constexpr double kBf16Error = 0.03;
 
-TEST_CASE("engine: bf16 agrees with the naive evaluator as far as its eight bits go") {
+TEST_CASE("engine: bf16 agrees with the naive evaluator within the precision of its eight bits") {
   if (!cpu_has_bf16()) {
     MESSAGE("skipped: this CPU does not multiply bf16");
     return;
@@ -273,7 +278,7 @@ TEST_CASE("engine: bf16 agrees with the naive evaluator as far as its eight bits
   }
 }
 
-TEST_CASE("engine: what timing chooses agrees with the naive evaluator, and instances share it") {
+TEST_CASE("engine: kernels chosen by measuring agree with the naive evaluator, and engines share the choice") {
   const Model model = random_model(make_model("mobilenet_v2_1.0_cifar", {3, 32, 32}, 10), 4);
   Engine engine(model);
   fill(engine.input(), 5);
@@ -298,7 +303,7 @@ TEST_CASE("engine: random networks agree with the naive evaluator") {
   }
 }
 
-TEST_CASE("engine: a ResNet's block is two primitives, and nothing of ResNet-20 stays unfused") {
+TEST_CASE("engine: a ResNet block becomes two primitives, and everything in ResNet-20 is fused") {
   const Model model = random_model(make_model("resnet20", {3, 32, 32}, 10), 3);
   Engine engine(model, {.tune = false});
   for (const Engine::StepInfo& step : engine.steps()) CHECK(step.kind != "add");
@@ -309,7 +314,7 @@ TEST_CASE("engine: a ResNet's block is two primitives, and nothing of ResNet-20 
   CHECK(difference(model, 1) < 1e-5);
 }
 
-TEST_CASE("engine: a sum overwrites only what nobody needs") {
+TEST_CASE("engine: a sum overwrites only values that nothing reads later") {
   const auto residuals = [](const char* body) {
     int count = 0;
     for (const Task& task : fuse(small_graph(body))) count += task.residual >= 0;
@@ -319,12 +324,12 @@ TEST_CASE("engine: a sum overwrites only what nobody needs") {
   CHECK(residuals("alpha_act r <- x\nconv2d c <- r : out=3 kernel=3 pad=1\nadd y <- c r") == 0);
   CHECK(residuals("alpha_act r <- x\nconv2d c <- x : out=3 kernel=3 pad=1\nadd y <- c r") == 1);
   CHECK(residuals("alpha_act r <- x\nconv2d c <- x : out=3\nadd s <- c r\nadd y <- s r") == 0);
-  // d reads r and, taken along by its own sum, runs after c's.
+  // d reads r and, fused with its own sum, runs after c's sum.
   CHECK(residuals("alpha_act r <- x\nconv2d c <- x : out=3\nconv2d d <- r : out=3\n"
                   "add s <- c r\nadd y <- d s") == 1);
 }
 
-TEST_CASE("engine: a call allocates nothing of its own, and oneDNN no buffers") {
+TEST_CASE("engine: a call allocates nothing itself, and oneDNN allocates no buffers in it") {
   const Model model = random_model(make_model("resnet20", {3, 32, 32}, 10), 3);
   for (const Model& net : {model, fold(model, {.depth = 9}).model}) {
     Engine engine(net, {.batch = 2});
@@ -336,7 +341,7 @@ TEST_CASE("engine: a call allocates nothing of its own, and oneDNN no buffers") 
   }
 }
 
-TEST_CASE("engine: two engines run at once and do not disturb each other") {
+TEST_CASE("engine: two engines can run at the same time without disturbing each other") {
   const Model a = random_model(make_model("resnet20", {3, 32, 32}, 10), 1);
   const Model b = random_model(make_model("resnet20", {3, 32, 32}, 10, {.projection = true}), 2);
   Engine engines[] = {Engine(a, {.batch = 2}), Engine(b, {.batch = 3})};
@@ -356,7 +361,7 @@ TEST_CASE("engine: two engines run at once and do not disturb each other") {
   CHECK(different == 0);
 }
 
-TEST_CASE("engine: what it cannot do it says, naming the node") {
+TEST_CASE("engine: the error for a network that it cannot run names the node") {
   const Graph graph = small_graph("conv2d c <- x : out=4 kernel=3\nglobal_avg_pool y <- c");
   Model model = random_model(graph, 1);
   CHECK(error_of<std::invalid_argument>([&] { Engine(model, {.batch = 0}); }) ==

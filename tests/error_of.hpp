@@ -1,11 +1,12 @@
-// The message of an expected error, and what it must hold.
+// Helpers for tests of error messages.
 #pragma once
 
 #include <string>
 
 namespace pleat {
 
-/// What the `Error` thrown by `f` says; "no error" if nothing was thrown. Other exceptions pass through.
+/// Calls `f` and returns the message of the `Error` that it throws, or "no error" if it throws nothing. Other
+/// exceptions are not caught.
 template <class Error, class F>
 std::string error_of(const F& f) {
   try {
@@ -16,6 +17,7 @@ std::string error_of(const F& f) {
   return "no error";
 }
 
+/// Whether `text` contains `part`.
 inline bool holds(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }

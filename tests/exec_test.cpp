@@ -1,5 +1,6 @@
-// The executor as a whole: gradients through every way values can be shared and ops be fused, evaluation against the
-// naive evaluator, repeatability, allocations, and who is named when numbers blow up.
+// The executor as a whole: its gradients for every way in which values are shared and ops are fused, its evaluation
+// compared with the naive evaluator, repeatability, allocations, and which op is named when a number becomes NaN or
+// infinite.
 #include "ops/exec/exec.hpp"
 
 #include <doctest/doctest.h>
@@ -30,9 +31,11 @@ constexpr int64_t kBatch = 3;
 constexpr Kernels kBoth[] = {Kernels::native, Kernels::onednn};
 const std::vector<int32_t> kLabels{2, 0, 1};
 
-// Bodies of networks on x, [3, 7, 6, 4]; `y` is what the head reads.
+// The bodies of networks for an input x of shape [3, 7, 6, 4]; the head reads `y`.
 constexpr const char* kBodies[] = {
-    // Several readers, the same one twice, the batch norm's own input as residual, batch norm on the pictures.
+    // A value with several readers, one that reads it twice, a batch norm whose own input is the residual, and a batch
+    // norm that
+    // reads the pictures.
     "conv2d c <- x : out=4 kernel=3 pad=1\nadd y <- c c",
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nadd y <- b b",
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nadd s <- b c\nalpha_act y <- s : s=relu alpha=a",
@@ -43,13 +46,13 @@ constexpr const char* kBodies[] = {
     "batch_norm b <- x\nadd y <- b x",
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nalpha_act r <- b : s=relu6 alpha=a\nadd s <- r b\n"
     "conv2d d <- r : out=4 kernel=3 pad=1\nadd t <- s d\nadd y <- t r",
-    // Sums of sums, whose gradients are handed on.
+    // Sums of sums, whose gradients are passed on.
     "conv2d c <- x : out=4 kernel=1\nconv2d d <- x : out=4 kernel=3 pad=1\nadd s <- c d\nadd t <- s c\nadd y <- s t",
-    // Two batch norms meet in one add, with and without an activation behind; alphas shared by two nodes.
+    // Two batch norms that are added, with and without an activation after the sum; alphas that two nodes share.
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nconv2d d <- x : out=4\nbatch_norm e <- d\nadd y <- b e",
     "conv2d c <- x : out=4 kernel=3 pad=1\nbatch_norm b <- c\nconv2d d <- x : out=4\nbatch_norm e <- d\nadd s <- e b\n"
     "alpha_act t <- s : s=relu alpha=a\nbatch_norm f <- t\nalpha_act y <- f : s=relu alpha=a",
-    // Activations without batch norm, each other kind of op.
+    // Activations without batch norm, and each other kind of op.
     "conv2d c <- x : out=4 kernel=3 pad=1 groups=2 bias=1\nalpha_act y <- c : s=relu alpha=a",
     "conv2d c <- x : out=6 kernel=3 stride=2 pad=1,0,1,1\nalpha_act r <- c : s=relu\nshortcut s <- x : out=6 stride=2\n"
     "add y <- r s",
@@ -61,8 +64,8 @@ constexpr const char* kBodies[] = {
     "conv2d c <- x : out=5 kernel=3 pad=1\nmax_pool2d m <- c : kernel=3 stride=2 pad=1\navg_pool2d q <- c : kernel=3 "
     "stride=2 pad=1\nadd y <- m q",
 };
-// Where 1x1 convolutions do what the batch norms beside them would: with and without activation and residual, and where
-// other readers are in the way.
+// Networks in which 1x1 convolutions take over the work of the batch norms next to them, with and without activation
+// and residual, and networks in which other readers prevent it.
 constexpr const char* kFused[] = {
     "conv2d s <- x : out=16 kernel=3 pad=1\nbatch_norm sn <- s\nconv2d e <- sn : out=32\nbatch_norm en <- e\n"
     "alpha_act ea <- en : s=relu6 alpha=a\ndepthwise_conv2d d <- ea : kernel=3 pad=1\nbatch_norm dn <- d\n"
@@ -164,7 +167,7 @@ void for_each_network(const F& f) {
 
 }  // namespace
 
-TEST_CASE("exec: gradients are the loss's slopes, however values are shared and ops fused") {
+TEST_CASE("exec: gradients are the derivatives of the loss, however values are shared and ops are fused") {
   for_each_network([](const Graph& graph) {
     for (const Kernels kernels : kBoth) {
       CAPTURE(kernels == Kernels::native);
@@ -192,7 +195,7 @@ TEST_CASE("exec: native and oneDNN kernels give the same logits and gradients") 
   });
 }
 
-TEST_CASE("exec: convolutions that are products in some passes and not in others give the same gradients") {
+TEST_CASE("exec: convolutions computed as products in any of their passes give the same gradients") {
   if (!has_avx2()) return;
   const testing::Threads restore;
   for (const int threads : {1, 3}) {
@@ -231,7 +234,7 @@ TEST_CASE("exec: convolutions that are products in some passes and not in others
   }
 }
 
-TEST_CASE("exec: the pieces of a batch add up to the batch") {
+TEST_CASE("exec: a batch cut into pieces gives the same as the whole batch") {
   for_each_network([](const Graph& graph) {
     for (const Kernels kernels : kBoth) {
       Tensors a = random_tensors(graph, 2), b = a;
@@ -254,7 +257,7 @@ TEST_CASE("exec: the pieces of a batch add up to the batch") {
 
 // Rounding each value to 8 bits moves logits by some 2^-8 of their size, and gradients likewise; a wrong term by
 // tenths.
-TEST_CASE("exec: bf16 follows f32") {
+TEST_CASE("exec: bf16 agrees with f32 within its precision") {
   if (!cpu_has_bf16()) {
     MESSAGE("skipped: this CPU has neither AVX512-BF16 nor AMX");
     return;
@@ -296,7 +299,7 @@ TEST_CASE("exec: evaluation agrees with the naive evaluator") {
   });
 }
 
-TEST_CASE("exec: the same twice gives the same bits") {
+TEST_CASE("exec: repeating a step gives the same bits") {
   for_each_network([](const Graph& graph) {
     for (const Kernels kernels : kBoth) {
       Tensors tensors[2], gradients[2];
@@ -316,7 +319,7 @@ TEST_CASE("exec: the same twice gives the same bits") {
   });
 }
 
-TEST_CASE("exec: after the first call, training and evaluation allocate nothing") {
+TEST_CASE("exec: training and evaluation allocate nothing after the first call") {
   for_each_network([](const Graph& graph) {
     for (const Kernels kernels : kBoth) {
       Tensors tensors = random_tensors(graph, 5);
@@ -336,7 +339,7 @@ TEST_CASE("exec: after the first call, training and evaluation allocate nothing"
   });
 }
 
-TEST_CASE("exec: the first op to make a NaN or Inf is named") {
+TEST_CASE("exec: the first op whose result is NaN or infinite is named") {
   const Graph graph = parse_graph(
       "input x : channels=2 height=4 width=4\nconv2d c <- x : out=2 kernel=1\nalpha_act r <- c : s=relu\n"
       "conv2d d <- r : out=2 kernel=1\nglobal_avg_pool p <- d\nlinear l <- p : out=3\n");
@@ -358,7 +361,7 @@ TEST_CASE("exec: the first op to make a NaN or Inf is named") {
   CHECK(culprit("none", 0, 1) == "the optimiser's step");
 }
 
-TEST_CASE("exec: what it cannot do it says") {
+TEST_CASE("exec: a network that it cannot run is refused with the reason") {
   const Graph graph = graph_of(kBodies[0], kHeads[0]);
   Tensors tensors = random_tensors(graph, 7);
   CHECK(error_of<std::invalid_argument>([&] { Exec(graph, tensors, {.batch = 0}); }).find("batch is 0") !=

@@ -1,4 +1,4 @@
-// Files are read and written whole, or not at all.
+// Files are read and written completely or not at all.
 #include "core/file.hpp"
 
 #include <doctest/doctest.h>
@@ -27,8 +27,8 @@ std::string text_of(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// What `write` does in a process that may not write files larger than `limit` bytes: the nearest to a full disk that
-// needs no rights. Returns the error's message.
+// Runs `write` in a child process that may not write files larger than `limit` bytes, which resembles a full disk and
+// needs no special rights. Returns the message of the error.
 template <class F>
 std::string with_file_limit(rlim_t limit, const TempDir& folder, const F& write) {
   const std::string report = folder.path("report");
@@ -54,7 +54,7 @@ std::string with_file_limit(rlim_t limit, const TempDir& folder, const F& write)
 
 }  // namespace
 
-TEST_CASE("file: what is written is read back, and replaces what was there") {
+TEST_CASE("file: what is written can be read back, and replaces an earlier file") {
   const TempDir folder;
   const std::string path = folder.path("file");
   write_file(path, std::string("first, longer"));
@@ -70,7 +70,7 @@ TEST_CASE("file: what is written is read back, and replaces what was there") {
   CHECK(folder.files() == 1);
 }
 
-TEST_CASE("file: what cannot be read says why") {
+TEST_CASE("file: the error for a file that cannot be read gives the reason") {
   const TempDir folder;
   const auto error = [](const std::string& path) { return error_of<std::runtime_error>([&] { read_file(path); }); };
   CHECK(error(folder.path("none")) == folder.path("none") + ": cannot open: No such file or directory");
@@ -78,7 +78,7 @@ TEST_CASE("file: what cannot be read says why") {
   CHECK(holds(error("/dev/zero"), "/dev/zero: is not a regular file"));
   REQUIRE(::mkfifo(folder.path("pipe").c_str(), 0600) == 0);
   CHECK(holds(error(folder.path("pipe")), "is not a regular file"));
-  // A file that claims more than any memory holds.
+  // A file whose size exceeds any machine's memory.
   { std::ofstream(folder.path("huge")).put('x'); }
   if (::truncate(folder.path("huge").c_str(), off_t{1} << 43) == 0)
     CHECK(holds(error(folder.path("huge")), "bytes of memory"));
@@ -86,7 +86,7 @@ TEST_CASE("file: what cannot be read says why") {
     MESSAGE("skipped: this file system has no sparse file of 8 TB");
 }
 
-TEST_CASE("file: what cannot be written leaves the folder as it was") {
+TEST_CASE("file: a failed write leaves the folder unchanged") {
   const TempDir folder;
   const auto error = [](const std::string& path) {
     return error_of<std::runtime_error>([&] { write_file(path, std::string("x")); });
@@ -98,7 +98,7 @@ TEST_CASE("file: what cannot be written leaves the folder as it was") {
   CHECK(fs::is_character_file("/dev/null"));
   CHECK(holds(error(folder.path(std::string(300, 'x'))), "File name too long"));
   fs::permissions(folder.path(), fs::perms(0555));
-  const bool root = ::geteuid() == 0;  // whom permissions do not stop
+  const bool root = ::geteuid() == 0;  // root is not stopped by permissions
   if (root) REQUIRE(::seteuid(65534) == 0);
   const std::string refused = error(folder.path("file"));
   if (root) REQUIRE(::seteuid(0) == 0);
@@ -107,7 +107,7 @@ TEST_CASE("file: what cannot be written leaves the folder as it was") {
   CHECK(folder.files() == 1);
 }
 
-TEST_CASE("file: a disk that fills up keeps the old file and no leavings") {
+TEST_CASE("file: a full disk leaves the old file unchanged and no temporary file") {
   const TempDir folder;
   const std::string path = folder.path("file");
   write_file(path, std::string("the old one"));
@@ -116,7 +116,7 @@ TEST_CASE("file: a disk that fills up keeps the old file and no leavings") {
   CHECK(message == path + ": cannot write: File too large");
   CHECK(text_of(read_file(path)) == "the old one");
   CHECK(folder.files() == 1);
-  // Within the limit the same child writes well, so it was the limit that failed it.
+  // Below the limit the same write succeeds, so it was the limit that made it fail.
   CHECK(with_file_limit(200000, folder, [&] { write_file(path, large); }) == "no error");
   CHECK(text_of(read_file(path)) == large);
 }

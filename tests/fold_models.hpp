@@ -1,4 +1,4 @@
-// Networks with known kinds of numbers, for tests of folding.
+// Models with suitable parameters for tests of folding.
 #pragma once
 
 #include <string>
@@ -17,7 +17,8 @@ inline int between(Rng& rng, int lo, int hi) {
   return lo + static_cast<int>(rng.below(hi - lo + 1));
 }
 
-// Every parameter a small whole number, alphas one half; batch norms divide by 1 or 2 (with eps=0).
+// Every parameter is a small whole number and every alpha one half; batch norms divide by 1 or 2 (with eps=0). Merging
+// is then exact.
 inline Model whole_numbers(const Graph& graph, uint64_t seed) {
   Model model{.graph = graph, .tensors = initial_tensors(graph, 0), .mean = {}, .std = {}, .classes = {}, .notes = {}};
   Rng rng(seed, 1);
@@ -35,7 +36,7 @@ inline Model whole_numbers(const Graph& graph, uint64_t seed) {
   return model;
 }
 
-// Realistic numbers: the usual start, with batch norms and alphas that matter.
+// Realistic parameters: the usual initial weights, but batch norms and alphas with random values.
 inline Model real_numbers(const Graph& graph, uint64_t seed) {
   Model model{
       .graph = graph, .tensors = initial_tensors(graph, seed), .mean = {}, .std = {}, .classes = {}, .notes = {}};

@@ -1,4 +1,4 @@
-// Choosing activations, the plan of a fold, and whole networks folded; the loss on alphas.
+// Tests of masks, of folding whole networks in one call with its report, and of the alpha loss.
 #include "fold/fold.hpp"
 
 #include <doctest/doctest.h>
@@ -38,9 +38,10 @@ double range(const Values& a) {
 
 }  // namespace
 
-TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
-  // Weights of the usual start: a merged weight is rounded to f32 once, so results differ by its rounding, 2^-24 of
-  // each of some thousand terms that add up at random: 1e-6 of the range is several times more.
+TEST_CASE("fold: ResNet-20 with 100 random masks, with its padding moved and merged") {
+  // The network has its usual initial weights. A merged weight is rounded to f32 once, so the results differ by a
+  // relative 2^-24 of each of about a thousand terms, whose errors add up at random. The tolerance of 1e-6 of the range
+  // is several times more than that.
   Rng rng(7, 0);
   for (const bool projection : {false, true}) {
     const Model model = real_numbers(resnet_cifar(20, Input{3, 9, 8}, 10, projection), 3);
@@ -49,10 +50,10 @@ TEST_CASE("fold: 100 random masks of ResNet-20, reordered and merged") {
       std::string mask;
       for (int cell = 0; cell < 18; ++cell) mask += rng.below(2) ? '#' : '.';
       CAPTURE(mask);
-      const Model reordered =
+      const Model moved =
           fold(model, {.threshold = {}, .mask = mask, .depth = {}, .merge = Merge::none, .max_kernel = 7}).model;
       const Folded merged = fold(model, {.mask = mask, .merge = Merge::all, .borders = Borders::move_padding});
-      const Values expected = run(reordered, x);
+      const Values expected = run(moved, x);
       CHECK(greatest_difference(run(merged.model, x), expected) <= 1e-6 * range(expected));
       CHECK(depth(merged.model.graph) == 2 + std::count(mask.begin(), mask.end(), '#'));
       CHECK(merged.model.notes.at("fold.mask") == mask);
@@ -104,7 +105,7 @@ TEST_CASE("fold: masks from thresholds, text and depth") {
   CHECK(mask_from_threshold(model, 0) == "......");
   CHECK(mask_from_depth(model, 8) == "######");
   CHECK(mask_from_depth(model, 6) == "##.#.#");
-  CHECK(mask_from_depth(model, 4) == "...#.#");  // of two equal alphas the earlier goes first
+  CHECK(mask_from_depth(model, 4) == "...#.#");  // of two equal alphas the first in the network is dropped first
   CHECK(mask_from_depth(model, 2) == "......");
   CHECK(mask_from_text(model, "#..#.#") == "#..#.#");
   CHECK(mask_from_text(model, "#.#.#.#") == ".#.#.#");
@@ -122,7 +123,7 @@ TEST_CASE("fold: masks from thresholds, text and depth") {
         }) == "fold: 2 of the options threshold, mask and depth were given, expected at most one");
 }
 
-TEST_CASE("fold: activations that share an alpha go together; what is kept keeps its alpha") {
+TEST_CASE("fold: activations that share an alpha are dropped together, and those kept keep their alpha") {
   const Model model = whole_numbers(
       parse_graph("input x : channels=2 height=5 width=5\nconv2d a <- x : out=4 kernel=1\nalpha_act r <- a : s=relu6 "
                   "alpha=t\ndepthwise_conv2d b <- r : kernel=3 pad=1\nalpha_act s <- b : s=relu6 alpha=t\n"
@@ -135,7 +136,7 @@ TEST_CASE("fold: activations that share an alpha go together; what is kept keeps
   CHECK(folded.model.tensors.count("t") == 0);
   CHECK(folded.model.tensors.at("v").values[0] == 0.5f);
 
-  // Folded again, the mask still counts the first network's activations.
+  // After a second fold, the mask in the notes still counts the activations of the first network.
   const Folded twice =
       fold(folded.model, {.threshold = 0.5, .mask = {}, .depth = {}, .merge = Merge::all, .max_kernel = 7});
   CHECK(twice.report.mask == ".");

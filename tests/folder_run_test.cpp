@@ -1,4 +1,4 @@
-// Folders of pictures from outside: training, evaluation and prediction on picture files.
+// Runs training, evaluation and prediction on folders of picture files from the command line.
 #include <cmath>
 
 #include "core/file.hpp"
@@ -33,7 +33,7 @@ void write_model(const TempDir& dir, const std::vector<std::string>& classes) {
 
 }  // namespace
 
-TEST_CASE("train on a picture folder repeats and resumes bit for bit, and knows when pictures change") {
+TEST_CASE("training on a picture folder repeats and resumes bit for bit, and detects that pictures changed") {
   const TempDir dir;
   copy_pictures(dir);
   const std::string train = "\"$PLEAT\" train resnet20 --data set --epochs 3 --batch 2 --lr 0.05 --seed 5 --out ";
@@ -57,7 +57,7 @@ TEST_CASE("train on a picture folder repeats and resumes bit for bit, and knows 
   for (const char* file : {"/model.safetensors", "/best.safetensors"})
     CHECK((slurp(dir.path("a") + file) == slurp(dir.path("b") + file)));
 
-  // A broken file ends the run, or is named and passed over.
+  // A broken file ends the run, or with --broken skip it is named and skipped.
   fs::resize_file(dir.path("set/train/n02/1.JPEG"), 300);
   check_failure(run(dir, train + "c"), 1, {"set/train/n02/1.JPEG: "});
   const Result skipped = run(dir, train + "d --broken skip");
@@ -66,7 +66,7 @@ TEST_CASE("train on a picture folder repeats and resumes bit for bit, and knows 
   CHECK(skipped.json()["broken"][0].get<std::string>().starts_with("set/train/n02/1.JPEG: "));
 }
 
-TEST_CASE("eval on class folders: by kernels, by the engine, by pleat-run, and as predict sees them") {
+TEST_CASE("eval on class folders gives the same by the training kernels, the engine, pleat-run and predict") {
   const TempDir dir;
   copy_pictures(dir);
   std::vector<std::string> names, folders;
@@ -119,7 +119,7 @@ TEST_CASE("eval on class folders: by kernels, by the engine, by pleat-run, and a
   CHECK(skipped["broken"].size() == 1);
 }
 
-TEST_CASE("data info describes picture folders, whole and of one split, and bench reads one") {
+TEST_CASE("data info describes picture folders with one or two splits, and data bench reads one") {
   const TempDir dir;
   copy_pictures(dir);
   Json set = run(dir, "\"$PLEAT\" data info set").json();

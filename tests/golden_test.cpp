@@ -1,4 +1,5 @@
-// Training against PyTorch: two small networks, ten steps (tests/golden/make_golden.py computed them in double).
+// Compares ten training steps of two small networks with PyTorch's results, which tests/golden/make_golden.py computed
+// in double precision.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@ using namespace pleat;
 
 namespace {
 
-// All errors are the greatest difference over the greatest expected magnitude of the same tensor.
+// All errors are the greatest difference divided by the greatest expected magnitude in the same tensor.
 constexpr double kTolerance = 1e-4;
 
 const SafetensorsFile& golden() {
@@ -36,7 +37,7 @@ double error(std::span<const float> actual, std::span<const float> expected) {
   return worst / largest;
 }
 
-// The ten steps of network `net`, compared on the way.
+// Runs the ten steps of network `net` and compares each.
 void check_training(const std::string& net, Kernels kernels) {
   CAPTURE(net);
   const auto setting = [&](const char* key) { return golden().metadata.at(net + "." + key); };
@@ -85,7 +86,7 @@ void check_training(const std::string& net, Kernels kernels) {
 
 }  // namespace
 
-TEST_CASE("ten training steps are PyTorch's: logits, gradients, losses, weights, running statistics") {
+TEST_CASE("ten training steps equal PyTorch's: logits, gradients, losses, weights and running statistics") {
   for (const char* net : {"option_a", "projection"})
     for (const Kernels kernels : {Kernels::native, Kernels::onednn}) {
       CAPTURE(kernels == Kernels::native);

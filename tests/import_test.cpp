@@ -44,8 +44,9 @@ Model import_as(const std::string& name, const Model& source,
   return model;
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  if (const std::size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
+std::string replaced(std::string text, const std::string& old_part, const std::string& new_part) {
+  if (const std::size_t start = text.find(old_part); start != std::string::npos)
+    text.replace(start, old_part.size(), new_part);
   return text;
 }
 

@@ -1,4 +1,4 @@
-// What finite differences cannot see: gradients at kinks and ties, and NaN.
+// Tests what finite differences cannot test: gradients at kinks and ties, and NaN.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -10,7 +10,7 @@
 
 using namespace pleat;
 
-TEST_CASE("at its kinks the alpha-activation has the flat side's slope") {
+TEST_CASE("at its kinks, the alpha activation has the slope of the flat side") {
   const std::vector<double> x{-1, 0, 3, 6, 8}, dy{1, 1, 1, 1, 1};
   std::vector<double> dx(5);
   double dalpha = 100;  // accumulated
@@ -21,7 +21,7 @@ TEST_CASE("at its kinks the alpha-activation has the flat side's slope") {
   CHECK(dx == std::vector<double>{0.25, 0.25, 1, 1, 1});
 }
 
-TEST_CASE("among equals, max pooling's gradient goes to the first in row order") {
+TEST_CASE("max pooling gives the gradient to the first of equal values in row order") {
   const Nhwc shape{1, 2, 3, 1};
   const MaxPool2d op{.kernel = 2, .stride = 1, .pad = {}};
   const std::vector<float> x{1, 5, 5,  //
@@ -33,7 +33,7 @@ TEST_CASE("among equals, max pooling's gradient goes to the first in row order")
   CHECK(dx == std::vector<float>{0, 11, 0, 0, 0, 0});
 }
 
-TEST_CASE("max pooling passes NaN on") {
+TEST_CASE("max pooling propagates NaN") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const std::vector<float>& x : {std::vector<float>{nan, 1, 2, 3}, {1, nan, 2, 3}, {1, 2, 3, nan}}) {
     std::vector<float> y(1);
@@ -42,7 +42,7 @@ TEST_CASE("max pooling passes NaN on") {
   }
 }
 
-TEST_CASE("max pooling's padding never wins, even among negatives") {
+TEST_CASE("the padding of max pooling is never the maximum, even among negative values") {
   std::vector<float> y(4);
   max_pool2d_forward<float>(y, std::vector<float>{-7}, {1, 1, 1, 1},
                             MaxPool2d{.kernel = 2, .stride = 1, .pad = Padding::uniform(1)});

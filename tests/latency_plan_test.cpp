@@ -1,4 +1,5 @@
-// Planning by latency, with a stopwatch that computes what it shows instead of measuring it; plan.json; losses.
+// Tests latency plans with a stopwatch that computes times instead of measuring them; the file plan.json; and the
+// losses.
 #include "fold/latency_plan.hpp"
 
 #include <doctest/doctest.h>
@@ -32,7 +33,7 @@ namespace {
 
 using Merge = FoldOptions::Merge;
 
-// A nanosecond for each multiply-accumulate, and so many for each op besides: seconds add up exactly.
+// A stopwatch that counts one nanosecond for each MAC and a fixed number for each op, so that seconds add up exactly.
 Stopwatch computed(double op) {
   return [op](int count, const std::function<Model(int)>& network) {
     std::vector<double> seconds;
@@ -47,8 +48,8 @@ Stopwatch computed(double op) {
   };
 }
 
-// Whole numbers of no meaning, one an activation.
-std::vector<double> some_losses(const std::vector<std::string>& masks) {
+// The losses are arbitrary whole numbers, one for each activation.
+std::vector<double> arbitrary_losses(const std::vector<std::string>& masks) {
   std::vector<double> losses;
   for (const std::string& mask : masks) {
     losses.push_back(0);
@@ -58,7 +59,8 @@ std::vector<double> some_losses(const std::vector<std::string>& masks) {
   return losses;
 }
 
-// Runs of 3x3 convolutions with pooling between, and a narrow one: some merge for less arithmetic, most for more.
+// Runs of 3x3 convolutions with pooling between them, one of them narrow. Merging some of them saves MACs, merging most
+// of them adds MACs.
 Model small_chain() {
   std::string text = "input x : channels=3 height=8 width=8\n";
   std::string last = "x";
@@ -77,7 +79,7 @@ struct Whole {
   double loss = 0, seconds = 0;
 };
 
-// Least seconds of the network with each mask, over every set of candidates merged.
+// The least seconds of the network with a mask, found by trying to merge every set of candidates.
 double least_seconds(const Model& model, const std::string& mask, const Stopwatch& stopwatch) {
   std::vector<OpNames> fitting;
   for (const DropRun& run : drop_runs(model, 7)) {
@@ -91,7 +93,7 @@ double least_seconds(const Model& model, const std::string& mask, const Stopwatc
     for (std::size_t i = 0; i < fitting.size(); ++i)
       if (set >> i & 1) groups.push_back(fitting[i]), all.insert(all.end(), fitting[i].begin(), fitting[i].end());
     std::sort(all.begin(), all.end());
-    if (std::adjacent_find(all.begin(), all.end()) != all.end()) continue;  // they overlap
+    if (std::adjacent_find(all.begin(), all.end()) != all.end()) continue;  // candidates overlap
     const auto network = [&](int) {
       return fold(model, {.mask = mask, .groups = groups, .borders = Borders::move_padding}).model;
     };
@@ -102,7 +104,7 @@ double least_seconds(const Model& model, const std::string& mask, const Stopwatc
 
 }  // namespace
 
-TEST_CASE("plan: the runs of a ResNet, a MobileNetV2 and a VGG that can merge") {
+TEST_CASE("plan: finds the runs of a ResNet, a MobileNetV2 and a VGG that can be merged") {
   const auto text = [](const Graph& graph) {
     std::string runs;
     for (const DropRun& run : drop_runs(real_numbers(graph, 1), 7)) {
@@ -120,12 +122,12 @@ TEST_CASE("plan: the runs of a ResNet, a MobileNetV2 and a VGG that can merge") 
   CHECK(text(vgg_bn(16, Input{3, 32, 32}, 10)).starts_with("0-0:2/5 1-1 2-2:2/5 3-3 4-4:2/5 4-5:3/7 5-5:2/5 6-6 "));
 }
 
-TEST_CASE("plan: with seconds and losses that add up it finds the best of all masks") {
+TEST_CASE("plan: finds the best of all masks if seconds and losses add up") {
   const Model model = small_chain();
   for (const double op : {0.0, 3000.0, 50000.0}) {
     CAPTURE(op);
     const Stopwatch stopwatch = computed(op);
-    const LatencyPlan plan = plan_by_latency(model, Borders::move_padding, 7, {}, stopwatch, some_losses);
+    const LatencyPlan plan = plan_by_latency(model, Borders::move_padding, 7, {}, stopwatch, arbitrary_losses);
     CHECK(plan.seconds == stopwatch(1, [&](int) { return model; })[0]);
     CHECK(prediction_error(plan) < 1e-9);
 
@@ -133,13 +135,13 @@ TEST_CASE("plan: with seconds and losses that add up it finds the best of all ma
     for (unsigned bits = 0; bits < 64; ++bits) {
       std::string mask;
       for (int i = 0; i < 6; ++i) mask += bits >> i & 1 ? '.' : '#';
-      all.push_back({some_losses({mask})[0], least_seconds(model, mask, stopwatch)});
+      all.push_back({arbitrary_losses({mask})[0], least_seconds(model, mask, stopwatch)});
     }
     REQUIRE(!plan.points.empty());
     bool base = false;
     for (const PlanPoint& point : plan.points) {
       CAPTURE(point.mask);
-      CHECK(point.loss == some_losses({point.mask})[0]);
+      CHECK(point.loss == arbitrary_losses({point.mask})[0]);
       CHECK(point.measured_loss == point.loss);
       CHECK(point.seconds == doctest::Approx(*point.measured_seconds));
       CHECK(point.depth == depth(model.graph) - std::count(point.mask.begin(), point.mask.end(), '.'));
@@ -157,10 +159,10 @@ TEST_CASE("plan: with seconds and losses that add up it finds the best of all ma
   }
 }
 
-TEST_CASE("plan: the chosen point fulfils the wish") {
+TEST_CASE("plan: the chosen point fulfils the goal") {
   const Model model = small_chain();
-  const auto chosen = [&](const PlanGoal& wish) {
-    const LatencyPlan plan = plan_by_latency(model, Borders::move_padding, 7, wish, computed(50000), some_losses);
+  const auto chosen = [&](const PlanGoal& goal) {
+    const LatencyPlan plan = plan_by_latency(model, Borders::move_padding, 7, goal, computed(50000), arbitrary_losses);
     PlanPoint point = plan.points.at(plan.chosen);
     point.seconds = plan.seconds / point.seconds;
     return point;
@@ -181,29 +183,29 @@ TEST_CASE("plan: the chosen point fulfils the wish") {
     for (int i = 0; i < count; ++i) seconds.push_back(1 - 0.001 * i);
     return seconds;
   };
-  const LatencyPlan noise = plan_by_latency(model, Borders::move_padding, 7, {}, even, some_losses);
+  const LatencyPlan noise = plan_by_latency(model, Borders::move_padding, 7, {}, even, arbitrary_losses);
   CHECK(noise.points.at(noise.chosen).mask == "######");  // nothing that is a tenth faster
 
-  // Fast by luck, which the second measurement does not share.
+  // A candidate that seems fast by chance in the first measurement and not in the second.
   int measurements = 0;
   const Stopwatch lucky = [&](int count, const auto&) {
     std::vector<double> seconds(count, measurements++ == 0 ? 0.9 : 1.0);
     seconds[0] = 1;
     return seconds;
   };
-  const LatencyPlan sober = plan_by_latency(model, Borders::move_padding, 7, {}, lucky, some_losses);
+  const LatencyPlan sober = plan_by_latency(model, Borders::move_padding, 7, {}, lucky, arbitrary_losses);
   CHECK(sober.points.at(sober.chosen).mask == "######");
   CHECK(sober.points.size() > 2);
   for (const PlanPoint& point : sober.points) CHECK(point.seconds == doctest::Approx(1));
 
-  const auto error = [&](const PlanGoal& wish) { return error_of<std::invalid_argument>([&] { chosen(wish); }); };
+  const auto error = [&](const PlanGoal& goal) { return error_of<std::invalid_argument>([&] { chosen(goal); }); };
   CHECK(holds(error({.min_speedup = 100}), ", expected at least 100"));
   CHECK(holds(error({.max_loss = 0.5, .depth = depth(model.graph) - 1}),
               "the least loss of all points is 1, expected at most 0.5"));
   CHECK(holds(error({.depth = 100}), "depth 100 was asked for"));
 }
 
-TEST_CASE("plan: what cannot be planned is refused") {
+TEST_CASE("plan: a model that cannot be planned is refused") {
   const Model model = small_chain();
   const auto error = [&](const Stopwatch& stopwatch, const Losses& losses) {
     try {
@@ -221,14 +223,14 @@ TEST_CASE("plan: what cannot be planned is refused") {
     seconds[0] = 1;
     return seconds;
   };
-  CHECK(holds(error(noise, some_losses), "too noisy"));
+  CHECK(holds(error(noise, arbitrary_losses), "too noisy"));
   const Model rigid = real_numbers(parse_graph("input x : channels=2 height=5 width=5\nconv2d a <- x : out=4\n"), 1);
   CHECK(holds(error_of<std::invalid_argument>(
-                  [&] { plan_by_latency(rigid, Borders::move_padding, 7, {}, computed(0), some_losses); }),
+                  [&] { plan_by_latency(rigid, Borders::move_padding, 7, {}, computed(0), arbitrary_losses); }),
               "0 foldable activations"));
 }
 
-TEST_CASE("fold: by latency only what gets faster is merged, overlapping groups by the best sum") {
+TEST_CASE("fold: by latency only groups that get faster are merged, and of overlapping groups the best sum") {
   const Model model = small_chain();
   const std::string mask = "..##..";
   std::set<int> convolutions;
@@ -243,7 +245,7 @@ TEST_CASE("fold: by latency only what gets faster is merged, overlapping groups 
     convolutions.insert(conv_count(folded.model.graph));
   }
   CHECK(convolutions.size() >= 2);
-  // Merged after fine-tuning: only what was prepared.
+  // After fine-tuning, only groups that were prepared are merged.
   const Model prepared = fold(model, {.mask = mask, .merge = Merge::none}).model;
   const Folded merged = fold(prepared, {.merge = Merge::latency, .stopwatch = computed(50000)});
   CHECK(conv_count(merged.model.graph) < conv_count(prepared.graph));
@@ -254,7 +256,7 @@ TEST_CASE("fold: by latency only what gets faster is merged, overlapping groups 
               "needs a stopwatch"));
 }
 
-TEST_CASE("fold: lists of groups merge those alone") {
+TEST_CASE("fold: with a list of groups only these are merged") {
   const Model model = small_chain();
   const Folded folded = fold(model, {.mask = "..####", .groups = {{{"c1", "c2"}}}, .borders = Borders::move_padding});
   CHECK(conv_count(folded.model.graph) == conv_count(model.graph) - 1);
@@ -267,10 +269,10 @@ TEST_CASE("fold: lists of groups merge those alone") {
               "c1, c2: cannot become one op here"));
 }
 
-TEST_CASE("plan.json: a point is applied before and after fine-tuning; what does not fit is refused") {
+TEST_CASE("plan.json: a point is applied before and after fine-tuning; a plan that does not fit is refused") {
   const TempDir dir;
   const Model model = small_chain();
-  const LatencyPlan made = plan_by_latency(model, Borders::move_padding, 7, {}, computed(50000), some_losses);
+  const LatencyPlan made = plan_by_latency(model, Borders::move_padding, 7, {}, computed(50000), arbitrary_losses);
   const std::string path = dir.path("plan.json"), text = to_json(made).dump();
   write_file(path, text);
   const LatencyPlan plan = read_plan(path);
@@ -305,10 +307,10 @@ TEST_CASE("plan.json: a point is applied before and after fine-tuning; what does
     CHECK(message.starts_with(path + ": "));
     return message;
   };
-  const auto changed = [&](const std::string& from, const std::string& to) {
-    const std::size_t at = text.find(from);
-    REQUIRE(at != std::string::npos);
-    return refused(std::string(text).replace(at, from.size(), to));
+  const auto changed = [&](const std::string& old_part, const std::string& new_part) {
+    const std::size_t start = text.find(old_part);
+    REQUIRE(start != std::string::npos);
+    return refused(std::string(text).replace(start, old_part.size(), new_part));
   };
   refused("");
   refused("[]");
@@ -324,7 +326,7 @@ TEST_CASE("plan.json: a point is applied before and after fine-tuning; what does
   changed("\"groups\":[", "\"groups\":[7,");
 }
 
-TEST_CASE("plan: losses from alphas, and from the change of the outputs") {
+TEST_CASE("plan: losses are estimated from alphas and from the change of the outputs") {
   Model model = small_chain();
   const std::vector<Foldable> cells = foldable_activations(model);
   const std::vector<double> by_alpha = alpha_losses(model)({"######", "#.##.#"});
@@ -335,7 +337,7 @@ TEST_CASE("plan: losses from alphas, and from the change of the outputs") {
   CHECK(divergence(p, p) == 0);
   CHECK(divergence(p, q) == doctest::Approx(0.5 * std::log(0.5 / 0.75) + 0.5 * std::log(0.5 / 0.25)));
 
-  // An activation whose alpha is 1 already may go for nothing.
+  // Dropping an activation whose alpha is already 1 loses nothing.
   model.tensors.at(cells[3].alpha).values[0] = 1;
   AlignedVector<float> pictures(7 * 8 * 8 * 3);
   Rng rng(5);

@@ -1,4 +1,4 @@
-// Augmentation against a naive one, and batches that depend on nothing but (seed, epoch, batch size).
+// Compares augmentation with a naive implementation, and checks that batches depend only on (seed, epoch, batch size).
 #include "data/loader.hpp"
 
 #include <doctest/doctest.h>
@@ -19,7 +19,7 @@ namespace {
 
 const std::vector<float> kMean = {0.4914f, 0.4822f, 0.4465f}, kStd = {0.2023f, 0.1994f, 0.2010f};
 
-// Random pixels; the label is the image's index, so that an order can be read from a batch.
+// A data set of random pixels. The label of a picture is its index, so a batch shows the order of its pictures.
 Dataset numbered(int images, int height = 8, int width = 6) {
   Dataset set{"numbered", height, width, 3, {}, {}, std::vector<std::string>(images, "")};
   Rng rng(1);
@@ -29,7 +29,7 @@ Dataset numbered(int images, int height = 8, int width = 6) {
   return set;
 }
 
-// By definition: pad with black, cut out, mirror, then normalise; in double.
+// The definition in double precision: pad with black pixels, crop, mirror, normalise.
 std::vector<double> naive(const Dataset& set, std::span<const uint8_t> image, int pad, const Placement& p) {
   const int h = set.height, w = set.width, c = set.channels, padded_width = w + 2 * pad;
   std::vector<uint8_t> padded((h + 2 * pad) * padded_width * c, 0);
@@ -96,7 +96,7 @@ TEST_CASE("augmentation equals padding, cropping, mirroring and normalising in t
   CHECK(worst < 1e-6);  // four roundings of numbers up to 5: 9e-7
 }
 
-TEST_CASE("placements are uniform and the flip is even") {
+TEST_CASE("placements are uniform and half of the pictures are mirrored") {
   std::array<int, 9> rows{}, columns{};
   int mirrored = 0;
   const int draws = 18000;
@@ -117,7 +117,7 @@ TEST_CASE("placements are uniform and the flip is even") {
   CHECK((still.dy == 0 && still.dx == 0 && !still.mirrored));
 }
 
-TEST_CASE("normalisation refuses what does not fit") {
+TEST_CASE("normalisation refuses sizes that do not match") {
   const std::vector<float> one(1, 0.5f), zero(3, 0.0f);
   CHECK_THROWS_AS(Normalizer(8, 6, 3, one, kStd), std::invalid_argument);
   CHECK_THROWS_AS(Normalizer(8, 6, 3, kMean, one), std::invalid_argument);
@@ -141,12 +141,12 @@ TEST_CASE("an epoch is the same with one thread and with three") {
   CHECK(epoch.sizes.back() == 7);
 }
 
-TEST_CASE("an image is placed anew in each epoch, whatever batch it is in") {
+TEST_CASE("a picture has another placement in each epoch, whatever batch it is in") {
   const Dataset set = numbered(40);
   const auto image_of = [&](const Epoch& epoch, int label) {
-    const auto at = std::find(epoch.labels.begin(), epoch.labels.end(), label) - epoch.labels.begin();
-    return std::vector<float>(epoch.images.begin() + at * set.image_size(),
-                              epoch.images.begin() + (at + 1) * set.image_size());
+    const auto index = std::find(epoch.labels.begin(), epoch.labels.end(), label) - epoch.labels.begin();
+    return std::vector<float>(epoch.images.begin() + index * set.image_size(),
+                              epoch.images.begin() + (index + 1) * set.image_size());
   };
   const Epoch first = whole_epoch(set, 1, 0), second = whole_epoch(set, 1, 1);
   int same = 0;
@@ -159,7 +159,7 @@ TEST_CASE("an image is placed anew in each epoch, whatever batch it is in") {
   CHECK(image_of(thirteens, 3) == image_of(first, 3));
 }
 
-TEST_CASE("an epoch taken up in the middle goes on as if it had not stopped") {
+TEST_CASE("an epoch that is resumed in the middle continues as if it had not stopped") {
   const Dataset set = numbered(95);
   const Epoch whole = whole_epoch(set, 1, 2);
   for (int threads : {1, 3}) {
@@ -183,7 +183,7 @@ TEST_CASE("an epoch taken up in the middle goes on as if it had not stopped") {
   }
 }
 
-TEST_CASE("evaluation gives every image in order, plainly normalised") {
+TEST_CASE("evaluation gives every picture in order, normalised without augmentation") {
   const Dataset set = numbered(23);
   Loader loader(set, format_of(set), {.batch = 10, .threads = 2});
   CHECK(loader.next() == nullptr);  // no epoch was started
@@ -203,7 +203,7 @@ TEST_CASE("evaluation gives every image in order, plainly normalised") {
   CHECK(loader.wait_seconds() >= 0);
 }
 
-TEST_CASE("drop_last leaves the incomplete batch out") {
+TEST_CASE("drop_last leaves out the incomplete batch") {
   const Dataset set = numbered(23);
   Loader loader(set, format_of(set), {.batch = 10, .shuffle = true, .drop_last = true});
   CHECK(loader.batches() == 2);
@@ -216,7 +216,7 @@ TEST_CASE("drop_last leaves the incomplete batch out") {
   CHECK(rest_of_epoch(whole).sizes == std::vector<int64_t>{23});
 }
 
-TEST_CASE("a batch stays whole until the next call, in a ring of few buffers") {
+TEST_CASE("a batch stays unchanged until the next call, in a ring of few buffers") {
   const Dataset set = numbered(300);
   Loader loader(set, format_of(set), {.batch = 10, .threads = 3});
   std::set<const float*> buffers;
@@ -233,7 +233,7 @@ TEST_CASE("a batch stays whole until the next call, in a ring of few buffers") {
   CHECK(buffers.size() == 5);
 }
 
-TEST_CASE("what goes wrong in a worker is thrown by next()") {
+TEST_CASE("an error in a worker thread is thrown by next()") {
   Dataset set = numbered(30);
   Loader loader(set, format_of(set), {.batch = 10, .threads = 2});
   set.images.resize(15 * set.image_size());  // the second batch's images are gone
@@ -245,7 +245,7 @@ TEST_CASE("what goes wrong in a worker is thrown by next()") {
   CHECK(loader.next() != nullptr);
 }
 
-TEST_CASE("a loader that is left in the middle of an epoch ends at once") {
+TEST_CASE("a loader destroyed in the middle of an epoch ends at once") {
   const Dataset set = numbered(2000, 32, 32);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < 20; ++i) {

@@ -1,4 +1,4 @@
-// Losses against their textbook formulas, and their gradients against finite differences.
+// Compares losses with their textbook formulas and their gradients with finite differences.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ std::vector<int32_t> random_labels(std::size_t n, uint32_t classes) {
   return labels;
 }
 
-// Softmax of logits / temperature straight from the definition; fit for small logits only.
+// The softmax of logits / temperature by its definition, which works only for small logits.
 Values naive_softmax(const Values& logits, std::size_t classes, double temperature = 1) {
   Values p(logits.size());
   for (std::size_t row = 0; row < logits.size(); row += classes) {
@@ -61,18 +61,19 @@ double naive_distillation(const Values& logits, const Values& teacher, std::size
   return t * t * sum / static_cast<double>(logits.size() / classes);
 }
 
-// Greatest difference between `gradient` and central differences of `loss`, relative to the gradient's largest entry.
+// The greatest difference between `gradient` and central differences of `loss`, divided by the largest element of the
+// gradient.
 template <class Loss>
-double gradient_error(const Values& gradient, Values at, const Loss& loss) {
+double gradient_error(const Values& gradient, Values point, const Loss& loss) {
   constexpr double kStep = 1e-4;  // truncation and rounding both stay near 1e-9
   double worst = 0, largest = 0;
-  for (std::size_t i = 0; i < at.size(); i += at.size() / 50 + 1) {  // some fifty entries
-    const double middle = at[i];
-    at[i] = middle + kStep;
-    const double above = loss(at);
-    at[i] = middle - kStep;
-    const double below = loss(at);
-    at[i] = middle;
+  for (std::size_t i = 0; i < point.size(); i += point.size() / 50 + 1) {  // about fifty elements
+    const double middle = point[i];
+    point[i] = middle + kStep;
+    const double above = loss(point);
+    point[i] = middle - kStep;
+    const double below = loss(point);
+    point[i] = middle;
     worst = std::max(worst, std::abs((above - below) / (2 * kStep) - gradient[i]));
     largest = std::max(largest, std::abs(gradient[i]));
   }
@@ -81,7 +82,7 @@ double gradient_error(const Values& gradient, Values at, const Loss& loss) {
 
 }  // namespace
 
-TEST_CASE("cross entropy is its formula, and its gradient the formula's") {
+TEST_CASE("cross entropy equals its formula, and its gradient the formula's derivative") {
   for (const std::size_t batch : {1u, 5u, 300u})
     for (const std::size_t classes : {2u, 10u})
       for (const double e : {0.0, 0.1}) {
@@ -103,7 +104,7 @@ TEST_CASE("cross entropy is its formula, and its gradient the formula's") {
 }
 
 TEST_CASE("cross entropy has known values") {
-  // Equal logits: log(classes) whatever the smoothing.
+  // With equal logits it is log(classes), whatever the smoothing.
   const std::vector<int32_t> label{2};
   CHECK(cross_entropy_forward<double>(Values{5, 5, 5, 5}, label, 4, 0.0) == doctest::Approx(std::log(4.0)));
   CHECK(cross_entropy_forward<double>(Values{5, 5, 5, 5}, label, 4, 0.3) == doctest::Approx(std::log(4.0)));
@@ -113,7 +114,7 @@ TEST_CASE("cross entropy has known values") {
   CHECK(cross_entropy_forward<double>(Values{1, 2, 3}, first, 3, 0.1) == doctest::Approx(2.3076059644).epsilon(1e-10));
 }
 
-TEST_CASE("losses survive logits whose exponentials overflow") {
+TEST_CASE("losses are right for logits whose exponentials overflow") {
   const std::vector<int32_t> labels{0, 1};
   const std::vector<float> logits{1e4f, -1e4f, 1e4f, -1e4f}, teacher{-1e4f, 1e4f, 1e4f, -1e4f};
   CHECK(cross_entropy_forward<float>(logits, labels, 2, 0.0) == doctest::Approx(1e4));  // (0 + 20000) / 2
@@ -125,7 +126,7 @@ TEST_CASE("losses survive logits whose exponentials overflow") {
   CHECK(gradient == std::vector<float>{0.5f, -0.5f, 0, 0});
 }
 
-TEST_CASE("distillation is its formula, and its gradient the formula's") {
+TEST_CASE("distillation equals its formula, and its gradient the formula's derivative") {
   for (const std::size_t batch : {1u, 7u})
     for (const double t : {0.5, 1.0, 4.0}) {
       CAPTURE(batch);
@@ -143,7 +144,7 @@ TEST_CASE("distillation is its formula, and its gradient the formula's") {
     }
 }
 
-TEST_CASE("float losses agree with double ones, on any number of threads bit by bit") {
+TEST_CASE("float losses agree with double ones, and have the same bits with any number of threads") {
   constexpr std::size_t kBatch = 1000, kClasses = 10;
   const Values logits = random_values(kBatch * kClasses, 4), teacher = random_values(kBatch * kClasses, 5);
   const std::vector<float> x(logits.begin(), logits.end()), y(teacher.begin(), teacher.end());
@@ -160,7 +161,7 @@ TEST_CASE("float losses agree with double ones, on any number of threads bit by 
   CHECK(soft == doctest::Approx(distillation_forward<double>(logits, teacher, kClasses, 2.0)).epsilon(1e-6));
 }
 
-TEST_CASE("losses refuse sizes that do not fit") {
+TEST_CASE("losses refuse sizes that do not match") {
   const Values logits(6);
   const std::vector<int32_t> labels(2);
   CHECK_THROWS_WITH_AS(cross_entropy_forward<double>(logits, labels, 4, 0.0),

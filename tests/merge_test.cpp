@@ -1,5 +1,6 @@
-// Folding, by number. Most networks here have small whole numbers (and halves) for weights, so that merged weights are
-// exact in f32 and every comparison is for equality, without a tolerance: one wrong tap or border pixel fails.
+// Tests of merging and of moving padding, number by number. Most networks here have small whole numbers and halves as
+// weights. Merged weights are then exact in f32, and results are compared for equality without a tolerance, so a single
+// wrong tap or border pixel makes a test fail.
 #include "fold/merge.hpp"
 
 #include <doctest/doctest.h>
@@ -29,8 +30,9 @@ std::vector<Region> all_groups(const Graph& graph, int max_kernel = 7) {
   return find_groups(graph, within_kernel(graph, max_kernel));
 }
 
-// What the network gives for `x` on an endless plane of zeros, which is what a merged op must give: the ordinary
-// network on a picture with so wide a margin that its padding is out of reach. Knows nothing of the code under test.
+// The result of the network for `x` on an infinite plane of zeros, which is what a merged op must compute. It is found
+// by running the ordinary network on a picture with a margin so wide that padding has no effect, independently of the
+// code under test.
 Values run_on_plane(const Model& model, const Values& x, int stride) {
   const Nhwc from = infer_shapes(model.graph)[0], to = infer_shapes(model.graph).back();
   const int64_t margin = 24 * stride;
@@ -50,8 +52,8 @@ Values run_on_plane(const Model& model, const Values& x, int stride) {
   return y;
 }
 
-// One composition: a network that is a single group, the op it becomes, and the widths of the ring of output pixels
-// where ordinary padding gives another value.
+// One case: a network that is a single group, the op that it becomes, and the widths of the ring of output pixels where
+// ordinary padding gives other values.
 struct Composition {
   const char *name, *graph, *merged;
   Padding ring;
@@ -133,8 +135,8 @@ const std::vector<Composition> kCompositions = {
      {}},
 };
 
-// A random network of up to `ops` linear ops, and activations between them if asked for: chains, residual blocks with
-// identity, option A and projected skips, odd sizes, strides, groups, padding on any side, crops.
+// A random network of up to `ops` linear ops, with activations between them if asked for. It has chains, residual
+// blocks with identity, option A and projection skips, odd sizes, strides, groups, padding on any side and crops.
 Graph random_graph(uint64_t seed, int ops, bool activations) {
   Rng rng(seed, 4);
   Graph g;
@@ -144,7 +146,8 @@ Graph random_graph(uint64_t seed, int ops, bool activations) {
     return Padding{between(rng, 0, most), between(rng, 0, most), between(rng, 0, most), between(rng, 0, most)};
   };
   const auto norm = [&](int x) { return g.add(name(), BatchNorm{.eps = 0}, {x}); };
-  // Two 3x3 convolutions from `x`, `out` channels, the first of stride `stride`; sizes as of a 1x1 window.
+  // Two 3x3 convolutions that read `x` and have `out` channels, the first with `stride`. The output has the size that a
+  // 1x1 convolution would give.
   const auto branch = [&](int x, int out, int stride) {
     x = norm(g.add(name(), Conv2d{out, 3, stride, Padding::uniform(1), 1, false}, {x}));
     if (activations && between(rng, 0, 3) == 0) x = g.add(name(), AlphaAct{.alpha = name()}, {x});
@@ -185,7 +188,7 @@ Graph random_graph(uint64_t seed, int ops, bool activations) {
 
 }  // namespace
 
-TEST_CASE("fold: every composition, interior and border") {
+TEST_CASE("merge: every composition is right in its interior and at its borders") {
   for (const Composition& c : kCompositions) {
     CAPTURE(c.name);
     const Model model = whole_numbers(parse_graph(c.graph), 11);
@@ -196,7 +199,7 @@ TEST_CASE("fold: every composition, interior and border") {
     CHECK(groups[0].ring == c.ring);
     CHECK(groups[0].stop == "output");
 
-    const Model merged = merge(model, groups, Borders::move_padding), reordered = move_padding(model, groups);
+    const Model merged = merge(model, groups, Borders::move_padding), moved = move_padding(model, groups);
     CHECK(to_text(merged.graph, merged.graph.output()) == c.merged);
     CHECK(macs(merged.graph) == groups[0].macs_after);
 
@@ -204,8 +207,8 @@ TEST_CASE("fold: every composition, interior and border") {
     const Values x = whole_picture(infer_shapes(model.graph)[0], 5);
     const Values ordinary = run(model, x), folded = run(merged, x);
     CHECK(folded == run_on_plane(model, x, groups[0].map.stride));
-    CHECK(folded == run(reordered, x));
-    if (groups[0].exact()) CHECK(reordered.graph == model.graph);
+    CHECK(folded == run(moved, x));
+    if (groups[0].exact()) CHECK(moved.graph == model.graph);
     const Model exact = merge(model, groups, Borders::exact);
     CHECK(run(exact, x) == ordinary);
     CHECK(macs(exact.graph) == groups[0].macs_after + groups[0].macs_border);
@@ -225,7 +228,7 @@ TEST_CASE("fold: every composition, interior and border") {
   }
 }
 
-TEST_CASE("fold: random linear networks merge to what they are on an endless plane") {
+TEST_CASE("merge: random linear networks become what they compute on an infinite plane") {
   int merged = 0, cropped = 0;
   for (uint64_t seed = 0; seed < 300; ++seed) {
     CAPTURE(seed);
@@ -239,11 +242,11 @@ TEST_CASE("fold: random linear networks merge to what they are on an endless pla
     cropped += one.graph.nodes.size() > 2;
     ++merged;
   }
-  CHECK(merged > 200);  // few have no single group: no convolution among them
+  CHECK(merged > 200);  // the few others have no convolution and so are not a group
   CHECK(cropped > 5);
 }
 
-TEST_CASE("fold: random networks give the same reordered, merged at once and merged later") {
+TEST_CASE("merge: random networks give the same with padding moved, merged at once and merged later") {
   int inexact = 0, several = 0, corrected = 0, differs = 0;
   for (uint64_t seed = 0; seed < 300; ++seed) {
     CAPTURE(seed);
@@ -255,16 +258,16 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
       return fold(from, {.merge = merge, .borders = Borders::move_padding});
     };
     const Model dropped = drop_activations(model, mask);
-    const Folded reordered = folded(dropped, Merge::none), merged = folded(dropped, Merge::all);
-    const Values expected = run(reordered.model, x);
+    const Folded moved = folded(dropped, Merge::none), merged = folded(dropped, Merge::all);
+    const Values expected = run(moved.model, x);
     CHECK(run(merged.model, x) == expected);
 
-    const Folded again = folded(reordered.model, Merge::none), later = folded(reordered.model, Merge::all);
-    CHECK(again.model.graph == reordered.model.graph);
-    CHECK(again.model.tensors == reordered.model.tensors);
-    REQUIRE(again.report.groups.size() == reordered.report.groups.size());
+    const Folded again = folded(moved.model, Merge::none), later = folded(moved.model, Merge::all);
+    CHECK(again.model.graph == moved.model.graph);
+    CHECK(again.model.tensors == moved.model.tensors);
+    REQUIRE(again.report.groups.size() == moved.report.groups.size());
     for (size_t i = 0; i < again.report.groups.size(); ++i) {
-      const GroupRow &a = reordered.report.groups[i], &b = again.report.groups[i];
+      const GroupRow &a = moved.report.groups[i], &b = again.report.groups[i];
       CHECK(b.border == GroupRow::Border::same);
       CHECK(a.op == b.op);
       CHECK(a.from == b.from);
@@ -280,7 +283,7 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
     const Model cheap_merged = merge(dropped, cheap, Borders::move_padding);
     CHECK(run(cheap_merged, x) == run(move_padding(dropped, cheap), x));
     CHECK(macs(cheap_merged.graph) <= macs(dropped.graph));
-    CHECK(run(folded(reordered.model, Merge::cheaper).model, x) == expected);
+    CHECK(run(folded(moved.model, Merge::cheaper).model, x) == expected);
 
     const Values as_it_was = run(dropped, x);
     for (const Merge merge : {Merge::all, Merge::cheaper}) {
@@ -299,7 +302,7 @@ TEST_CASE("fold: random networks give the same reordered, merged at once and mer
   CHECK(differs > 100);
 }
 
-TEST_CASE("fold: an activation, a second reader or max pooling stops a group") {
+TEST_CASE("merge: an activation, a second reader or max pooling ends a group") {
   const std::string head = "input x : channels=2 height=8 width=8\nconv2d a <- x : out=2 kernel=3 pad=1\n";
   struct Stop {
     const char *rest, *reason;
@@ -325,21 +328,22 @@ TEST_CASE("fold: an activation, a second reader or max pooling stops a group") {
       CHECK(graph.nodes[groups[0].from].name == "x");
       CHECK(groups[0].stop == stop.reason);
     } else {
-      REQUIRE(groups.size() == 1);  // a convolution alone is no group
+      REQUIRE(groups.size() == 1);  // a single convolution is not a group
       CHECK(graph.nodes[groups[0].from].name == "r");
     }
   }
   const Graph two = parse_graph(head + "conv2d b <- a : out=2 kernel=3 pad=1\nconv2d c <- b : out=2 kernel=3 pad=1\n");
-  CHECK(all_groups(two, 5)[0].stop == "max kernel 5 would be 7");
+  CHECK(all_groups(two, 5)[0].stop == "its kernel size would be 7, above the maximum of 5");
   CHECK(all_groups(two, 5)[0].map.kernel() == 5);
   CHECK(all_groups(two, 1).empty());
-  CHECK(error_of<std::invalid_argument>([&] { all_groups(two, 0); }) == "fold: max kernel is 0, expected at least 1");
+  CHECK(error_of<std::invalid_argument>([&] { all_groups(two, 0); }) ==
+        "fold: the maximum kernel size is 0, expected at least 1");
   CHECK(find_groups(two, cheaper(two, 7, Borders::move_padding)).empty());
   const Graph norm = parse_graph(head + "batch_norm an <- a\n");
-  CHECK(all_groups(norm, 1).size() == 1);  // folding a batch norm makes no kernel larger
+  CHECK(all_groups(norm, 1).size() == 1);  // merging a batch norm never makes a kernel larger
 }
 
-TEST_CASE("fold: linear layers merge, through global pooling with the 1x1 convolution before it") {
+TEST_CASE("merge: linear layers merge, also across global pooling with the 1x1 convolution before it") {
   const Model pooled = whole_numbers(
       parse_graph("input x : channels=3 height=4 width=4\nconv2d a <- x : out=6 kernel=1\nbatch_norm an <- a : eps=0\n"
                   "global_avg_pool p <- an\nflatten f <- p\nlinear l <- f : out=5\nlinear m <- l : out=2\n"),

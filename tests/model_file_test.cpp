@@ -1,4 +1,4 @@
-// Model files: round trips, and bad models and files refused.
+// Model files: they survive being written and read, and bad models and bad files are refused.
 #include "ops/model_file.hpp"
 
 #include <doctest/doctest.h>
@@ -80,7 +80,7 @@ TEST_CASE("model file: a bad model is not written") {
   CHECK(folder.files() == 0);
 }
 
-TEST_CASE("model file: a bad file names itself and the reason") {
+TEST_CASE("model file: the error for a bad file names the file and the reason") {
   const TempDir folder;
   const std::string path = folder.path("m.safetensors");
   const Model model = small_model();
@@ -115,7 +115,7 @@ TEST_CASE("model file: a bad file names itself and the reason") {
   CHECK(holds(error([](auto& f) { f.tensors["x"] = Tensor({1}); }), "'x' [1] is left over"));
 }
 
-TEST_CASE("model file: how pictures are seen is kept, and older files mean the usual") {
+TEST_CASE("model file: crop and interpolation are kept, and files without them have the usual ones") {
   const TempDir folder;
   Model model = small_model();
   model.crop = 224.0 / 257;
@@ -130,7 +130,7 @@ TEST_CASE("model file: how pictures are seen is kept, and older files mean the u
   CHECK(load_model(folder.path("m")).interpolation == Interpolation::bilinear);
 }
 
-TEST_CASE("model file: cut anywhere, or with any bit flipped, it is refused or whole") {
+TEST_CASE("model file: truncated anywhere or with any bit flipped, it is refused or read as it was") {
   const TempDir folder;
   save_model(folder.path("m"), small_model());
   const std::vector<std::byte> good = read_file(folder.path("m"));
@@ -138,7 +138,7 @@ TEST_CASE("model file: cut anywhere, or with any bit flipped, it is refused or w
     const std::string message = error_of<std::runtime_error>([&] { parse_model(std::span(good).first(size), "m"); });
     CHECK(message.starts_with("m: "));
   }
-  // A flip in the data or in a note goes unseen; one elsewhere may only end in an error.
+  // A flipped bit in the data or in a note is not detected; anywhere else it must cause an error.
   Rng rng(2);
   int refused = 0;
   for (int trial = 0; trial < 3000; ++trial) {

@@ -1,4 +1,4 @@
-// The networks by name: sizes and costs to the digit, names, shapes, masks of the paper.
+// The built-in networks: exact parameter counts and MACs, parameter names, shapes, and the masks of the paper.
 #include "models/models.hpp"
 
 #include <doctest/doctest.h>
@@ -65,7 +65,7 @@ Graph usual_graph(const std::string& name, int classes) {
 
 }  // namespace
 
-TEST_CASE("models: parameters, MACs and depth as published, to the digit") {
+TEST_CASE("models: parameters, MACs and depth are exactly the published ones") {
   std::vector<std::string> seen;
   for (const Published& p : kPublished) {
     CAPTURE(p.name);
@@ -81,7 +81,7 @@ TEST_CASE("models: parameters, MACs and depth as published, to the digit") {
   CHECK(seen == model_names());
 }
 
-TEST_CASE("models: other widths, classes and input sizes, to the digit") {
+TEST_CASE("models: other widths, classes and input sizes have exact parameter counts and MACs") {
   struct Wanted {
     const char* name;
     NetworkOptions options;
@@ -110,7 +110,7 @@ TEST_CASE("models: other widths, classes and input sizes, to the digit") {
   }
 }
 
-TEST_CASE("models: what the paper's masks leave is as deep as it says") {
+TEST_CASE("models: the paper's masks leave the depth that the paper states") {
   const std::vector<std::tuple<const char*, const char*, int>> folded = {
       {"resnet20", "#..#.#.#.#..#..#.#.", 9},
       {"resnet20", "##.#.##..#.##..#.#.", 11},
@@ -133,11 +133,11 @@ TEST_CASE("models: what the paper's masks leave is as deep as it says") {
   }
 }
 
-TEST_CASE("models: names as in the published state_dicts") {
+TEST_CASE("models: parameters are named as in the published state_dicts") {
   const auto line = [](const std::string& model, const std::string& node) {
     const Graph graph = usual_graph(model, 10);
-    const int at = find(graph, node);
-    return at < 0 ? "no " + node : to_text(graph, at);
+    const int index = find(graph, node);
+    return index < 0 ? "no " + node : to_text(graph, index);
   };
   CHECK(line("vgg16_bn", "features.40") ==
         "conv2d features.40 <- features.39 : out=512 kernel=3 stride=1 pad=1 groups=1 bias=1");
@@ -168,7 +168,7 @@ TEST_CASE("models: names as in the published state_dicts") {
   CHECK(line("efficientnet_lite1", "_blocks.20._project_conv").find("out=320") != std::string::npos);
 }
 
-TEST_CASE("models: the gradient of each family is the loss's slope, at a tiny size") {
+TEST_CASE("models: the gradient of each family at a tiny size is the derivative of the loss") {
   const std::vector<std::pair<std::string, int>> tiny = {{"resnet20", 8},
                                                          {"vgg16_bn", 32},
                                                          {"mobilenet_v2_0.75_cifar", 32},
@@ -199,12 +199,12 @@ TEST_CASE("models: the gradient of each family is the loss's slope, at a tiny si
       exec.forward();
       return cross_entropy_forward<float>(exec.output(), labels, 4, 0);
     };
-    // Kinks and batch norms over few pixels bend the loss; shorter steps come closer.
+    // Kinks, and batch norms over few pixels, make the loss nonlinear; shorter steps are more accurate.
     CHECK((loss_at(step) - loss_at(-step)) / (2 * step) == doctest::Approx(length).epsilon(0.05));
   }
 }
 
-TEST_CASE("models: padding styles") {
+TEST_CASE("models: set_padding pads in both styles") {
   Graph graph = make_model("mobilenet_v2_1.0", {3, 224, 224}, 1000);
   const Graph symmetric = graph;
   const auto pad = [&](const char* node) {
@@ -226,7 +226,7 @@ TEST_CASE("models: padding styles") {
         std::string::npos);
 }
 
-TEST_CASE("models: options and names that do not fit are refused") {
+TEST_CASE("models: unknown names and options that a network does not have are refused") {
   CHECK(error_of<std::invalid_argument>([] {
           make_model("vgg16_bn", {3, 32, 32}, 10, {.projection = true});
         }).starts_with("vgg16_bn has no skips that change the shape, so none can be a projection\nhint: "));

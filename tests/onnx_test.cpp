@@ -1,5 +1,6 @@
-// ONNX files: every row of op_cases passes ONNX's own checker and has the shapes that Pleat says; names and metadata.
-// That they compute the same numbers: tools/scripts/check_onnx.sh, which runs them.
+// ONNX files: every row of op_cases passes the checker of the ONNX project and has the shapes that Pleat infers; names
+// and metadata are right. Whether the files compute the same numbers is tested by tools/scripts/check_onnx.sh, which
+// runs them.
 #include <doctest/doctest.h>
 #include <onnx/checker.h>
 #include <onnx/shape_inference/implementation.h>
@@ -24,7 +25,8 @@ using namespace pleat::testing;
 
 namespace {
 
-// Beside the rows of one op: values in the form that a reader does not expect, and a border that is alike for all.
+// Networks besides the rows of op_cases: values in another form than their reader needs, and a border correction that
+// is the same for every picture.
 constexpr const char* kGraphs[] = {
     "global_avg_pool g <- x\nlinear l <- g : out=4\nalpha_act a <- l : s=relu6 alpha=s\nlinear y <- a : out=3",
     "flatten f <- x\nconv2d c <- f : out=4 kernel=1 bias=1\nbatch_norm y <- c",
@@ -69,7 +71,7 @@ std::string metadata_of(const onnx::ModelProto& model, const std::string& key) {
 }  // namespace
 
 TEST_CASE("onnx: every op passes ONNX's checker and has the right shape") {
-  const char* folder = std::getenv("PLEAT_ONNX_MODELS");  // tools/scripts/check_onnx.sh wants the models
+  const char* folder = std::getenv("PLEAT_ONNX_MODELS");  // tools/scripts/check_onnx.sh sets this to get the files
   int written = 0;
   for (const Model& model : small_models()) {
     CAPTURE(to_text(model.graph));
@@ -92,7 +94,7 @@ TEST_CASE("onnx: every op passes ONNX's checker and has the right shape") {
   }
 }
 
-TEST_CASE("onnx: names, constants and metadata are the model's") {
+TEST_CASE("onnx: names, constants and metadata are those of the model") {
   Model model = real_numbers(make_model("resnet20", Input{3, 32, 32}, 10), 3);
   model.mean = {0.5f, 0.25f, 0.125f}, model.std = {1, 2, 3};
   for (int c = 0; c < 10; ++c) model.classes.push_back(concat("class ", c));
@@ -115,7 +117,7 @@ TEST_CASE("onnx: names, constants and metadata are the model's") {
   for (const auto& node : onnx.graph().node()) CHECK(node.op_type() != "BatchNormalization");
 }
 
-TEST_CASE("onnx: two values of one name are refused") {
+TEST_CASE("onnx: two values with the same name are refused") {
   Model model = real_numbers(parse_graph("input x : channels=3 height=4 width=4\nalpha_act c.weight <- x : s=relu\n"
                                          "conv2d c <- c.weight : out=2\n"),
                              1);
@@ -123,7 +125,7 @@ TEST_CASE("onnx: two values of one name are refused") {
   CHECK(holds(error_of<std::invalid_argument>([&] { to_onnx(model); }), "'c.weight'"));
 }
 
-TEST_CASE("onnx: export from the command line") {
+TEST_CASE("onnx: the command line exports a model") {
   const TempDir dir;
   const Result r = shell(dir, "\"$PLEAT\" export resnet20 --onnx net.onnx --json");
   nlohmann::json json = r.json();
@@ -139,7 +141,7 @@ TEST_CASE("onnx: export from the command line") {
   check_failure(shell(dir, "\"$PLEAT\" export resnet20 --onnx /dev/full"), 1, {"/dev/full"});
 }
 
-TEST_CASE("predict: outputs for given numbers, in PyTorch's order") {
+TEST_CASE("predict: computes outputs for a tensor, in PyTorch's order") {
   const TempDir dir;
   Model model = real_numbers(parse_graph("input x : channels=3 height=5 width=4\nconv2d c <- x : out=4 kernel=3 pad=1\n"
                                          "flatten f <- c\nlinear y <- f : out=6\n"),

@@ -1,5 +1,5 @@
-// What moves the weights: the optimiser against PyTorch's recurrence, the schedules' end points, the log across a
-// resume.
+// The optimisers compared with PyTorch's formulas and with theory, the end points of the schedules, and the log of a
+// run that is resumed.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@
 using namespace pleat;
 using doctest::Approx;
 
-TEST_CASE("two steps of SGD by hand") {
+TEST_CASE("two steps of SGD equal those computed by hand") {
   // lr 0.1, weight decay 0.5, momentum 0.9, parameter 1, gradients 2 and -1.
   //   d1 = 2 + 0.5*1 = 2.5        v1 = 2.5                          plain p1 = 1 - 0.25 = 0.75
   //   d2 = -1 + 0.5*0.75 = -0.625 v2 = 2.25 - 0.625 = 1.625         plain p2 = 0.75 - 0.1625 = 0.5875
@@ -54,7 +54,7 @@ TEST_CASE("two steps of SGD by hand") {
   CHECK(velocity[0] == Approx(2));
 }
 
-TEST_CASE("Muon: what is orthogonal already is scaled by the polynomial alone, whatever its shape") {
+TEST_CASE("Muon: an orthogonal matrix of any shape is only scaled, by the polynomial") {
   for (const auto& [rows, columns] : {std::pair{3, 8}, {8, 3}, {4, 4}}) {
     CAPTURE(rows);
     const int side = std::min(rows, columns);
@@ -68,7 +68,7 @@ TEST_CASE("Muon: what is orthogonal already is scaled by the polynomial alone, w
   }
 }
 
-TEST_CASE("Muon: all directions of a random matrix end with singular values near 1") {
+TEST_CASE("Muon: all singular values of a random matrix come near 1") {
   for (const auto& [rows, columns] : {std::pair{16, 144}, {64, 32}}) {
     CAPTURE(rows);
     Rng rng(5);
@@ -88,7 +88,7 @@ TEST_CASE("Muon: all directions of a random matrix end with singular values near
   }
 }
 
-TEST_CASE("Muon: a step is momentum, orthogonal factor and decay, on any number of threads bit by bit") {
+TEST_CASE("Muon: a step is momentum, orthogonal factor and decay, with the same bits for any number of threads") {
   const int threads = num_threads();
   std::vector<AlignedVector<float>> results;
   for (const int count : {1, 2, 3}) {
@@ -118,7 +118,7 @@ TEST_CASE("Muon: a step is momentum, orthogonal factor and decay, on any number 
   CHECK_THROWS_AS(Muon({{&flat, &flat, &flat}}), std::invalid_argument);
 }
 
-TEST_CASE("SGD treats every element alike, on any number of threads bit by bit") {
+TEST_CASE("SGD treats every element alike, with the same bits for any number of threads") {
   const int threads = num_threads();
   for (const std::size_t size : {1u, 17u, 4097u, 20011u})
     for (const bool nesterov : {false, true}) {
@@ -149,7 +149,7 @@ TEST_CASE("SGD treats every element alike, on any number of threads bit by bit")
   CHECK_THROWS_AS(sgd_step(two, three, two, 0.1, 0, {}), std::invalid_argument);
 }
 
-TEST_CASE("cosine falls from lr to 0") {
+TEST_CASE("the cosine schedule falls from lr to 0") {
   const Schedule s{.kind = Schedule::Kind::cosine, .lr = 0.4, .total_steps = 100};
   CHECK(lr_at(s, 0) == Approx(0.4));
   CHECK(lr_at(s, 25) == Approx(0.4 * (1 + std::sqrt(0.5)) / 2));
@@ -159,7 +159,7 @@ TEST_CASE("cosine falls from lr to 0") {
   CHECK(std::abs(lr_at(s, 150)) < 1e-15);
 }
 
-TEST_CASE("warm-up climbs linearly, then the schedule starts") {
+TEST_CASE("warm-up rises linearly, then the schedule starts") {
   Schedule s{.kind = Schedule::Kind::cosine, .lr = 1, .total_steps = 20, .warmup_steps = 10};
   CHECK(lr_at(s, 0) == Approx(0.1));
   CHECK(lr_at(s, 4) == Approx(0.5));
@@ -173,7 +173,7 @@ TEST_CASE("warm-up climbs linearly, then the schedule starts") {
   CHECK(lr_at(s, 19) == Approx(1));
 }
 
-TEST_CASE("step drops by gamma at each milestone") {
+TEST_CASE("the step schedule drops by gamma at each milestone") {
   const Schedule s{.kind = Schedule::Kind::step, .lr = 1, .total_steps = 100, .milestones = {0.55, 0.7}, .gamma = 0.1};
   CHECK(lr_at(s, 54) == Approx(1));
   CHECK(lr_at(s, 55) == Approx(0.1));  // 0.55 * 100 is a little more than 55 in floating point
@@ -182,7 +182,7 @@ TEST_CASE("step drops by gamma at each milestone") {
   CHECK(lr_at(s, 99) == Approx(0.01));
 }
 
-TEST_CASE("one cycle rises from lr/25 and falls to lr/250000") {
+TEST_CASE("the one-cycle schedule rises from lr/25 and falls to lr/250000") {
   // torch.optim.lr_scheduler.OneCycleLR(max_lr=1, total_steps=10, pct_start=0.3, anneal_strategy='linear')
   Schedule s{.kind = Schedule::Kind::onecycle, .lr = 1, .total_steps = 10, .warmup_steps = 3};
   CHECK(lr_at(s, 0) == Approx(0.04));
@@ -201,7 +201,7 @@ TEST_CASE("one cycle rises from lr/25 and falls to lr/250000") {
   CHECK(lr_at(single, 0) == Approx(1));
 }
 
-TEST_CASE("schedules have names, and refuse nonsense") {
+TEST_CASE("schedules have names, and wrong settings are refused") {
   CHECK(parse_schedule_kind("constant") == Schedule::Kind::constant);
   CHECK(parse_schedule_kind("step") == Schedule::Kind::step);
   CHECK(parse_schedule_kind("cosine") == Schedule::Kind::cosine);
@@ -226,7 +226,7 @@ nlohmann::ordered_json epoch(int number) {
 
 }  // namespace
 
-TEST_CASE("a resumed log holds each epoch once, in order") {
+TEST_CASE("the log of a resumed run has each epoch once, in order") {
   const TempDir dir;
   const std::string path = dir.path("log.jsonl");
   {
@@ -245,7 +245,7 @@ TEST_CASE("a resumed log holds each epoch once, in order") {
   CHECK(text_of(path).empty());
 }
 
-TEST_CASE("a log that is none is refused and left alone") {
+TEST_CASE("a file that is not a log is refused and not changed") {
   const TempDir dir;
   const std::string path = dir.path("log.jsonl");
   for (const std::string text :

@@ -1,5 +1,6 @@
-// Published figures, from pretrained weights and the real test pictures. The weights (akamaster_resnet*.safetensors,
-// mobilenet_v2_1.0_imagenet.safetensors) are looked for in $PLEAT_WEIGHTS, CIFAR-10 as always.
+// Reproduces published accuracies with pretrained weights and the real test pictures. The weights
+// (akamaster_resnet*.safetensors, mobilenet_v2_1.0_imagenet.safetensors) are expected in $PLEAT_WEIGHTS, and CIFAR-10
+// where the programs expect it.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -12,8 +13,8 @@
 #include "core/rng.hpp"
 #include "data/dataset.hpp"
 #include "fold/engine/engine.hpp"
-#include "fold/mask.hpp"
 #include "fold/fold.hpp"
+#include "fold/mask.hpp"
 #include "fold/proof.hpp"
 #include "ops/exec/exec.hpp"
 #include "ops/model_file.hpp"
@@ -25,7 +26,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A published state_dict, or nothing, said aloud.
+// The path of a published state_dict; empty, with a message, if it is not there.
 std::optional<std::string> weights(const std::string& name) {
   const char* folder = std::getenv("PLEAT_WEIGHTS");
   const std::string path = concat(folder ? folder : ".", '/', name, ".safetensors");
@@ -56,16 +57,16 @@ std::string random_mask(uint64_t seed, std::size_t cells) {
   return mask;
 }
 
-// The network with padding moved, as it would be fine-tuned, against the merged one.
+// Compares the network with its padding moved, as it would be fine-tuned, with the merged network.
 Proof prove(const Model& net, const std::string& mask, std::span<const float> images, int64_t batch) {
   Model unmerged = fold(net, {.mask = mask, .merge = FoldOptions::Merge::none}).model;
   Model merged = fold(unmerged, {}).model;
   Exec a(unmerged.graph, unmerged.tensors, {.batch = batch}), b(merged.graph, merged.tensors, {.batch = batch});
   Proof proof;
   const int64_t classes = a.shape(unmerged.graph.output()).c;
-  const std::size_t each = a.input().size();
-  for (std::size_t at = 0; at < images.size(); at += each)
-    proof.add_logits(a.run(images.subspan(at, each)), b.run(images.subspan(at, each)), classes);
+  const std::size_t step = a.input().size();
+  for (std::size_t first = 0; first < images.size(); first += step)
+    proof.add_logits(a.run(images.subspan(first, step)), b.run(images.subspan(first, step)), classes);
   return proof;
 }
 

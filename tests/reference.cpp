@@ -20,7 +20,8 @@ Nhwc windowed(const Nhwc& x, int kernel, int stride, const Padding& pad, int64_t
           channels};
 }
 
-int64_t at(const Nhwc& s, int64_t n, int64_t h, int64_t w, int64_t c) {
+// The index of an element.
+int64_t element(const Nhwc& s, int64_t n, int64_t h, int64_t w, int64_t c) {
   return ((n * s.h + h) * s.w + w) * s.c + c;
 }
 
@@ -52,7 +53,7 @@ Values convolve(const Values& x, const Nhwc& xs, const Nhwc& ys, const Reference
     double sum = p.bias.empty() ? 0 : p.bias[o];
     each_tap(xs, kernel, stride, pad, h, w, [&](int u, int v, int64_t row, int64_t column) {
       for (int64_t c = 0; c < in; ++c)
-        sum += p.weight[((o * in + c) * kernel + u) * kernel + v] * x[at(xs, n, row, column, o / out * in + c)];
+        sum += p.weight[((o * in + c) * kernel + u) * kernel + v] * x[element(xs, n, row, column, o / out * in + c)];
     });
     y[i] = sum;
   });
@@ -75,7 +76,8 @@ Values border(const Values& x, const Nhwc& xs, const Nhwc& ys, const ReferencePa
     for (int64_t n = 0; n < ys.n; ++n)
       for (int64_t c = 0; c < ys.c; ++c)
         for (int64_t i = 0; i < in; ++i)
-          y[at(ys, n, h, w, c)] += p.weight[(tap * in + i) * ys.c + c] * x[at(xs, n, row, column, c / out * in + i)];
+          y[element(ys, n, h, w, c)] +=
+              p.weight[(tap * in + i) * ys.c + c] * x[element(xs, n, row, column, c / out * in + i)];
   };
   int64_t tap = 0;
   const auto edge_rows = [&](const Side& side) {
@@ -101,11 +103,11 @@ Values border(const Values& x, const Nhwc& xs, const Nhwc& ys, const ReferencePa
   corner(bottom, left), edge_rows(bottom), corner(bottom, right);
 
   const auto classes = [](int64_t size, const Side& before, const Side& after) {
-    std::vector<int64_t> of(size, before.count);
-    for (int64_t i = 0; i < before.count; ++i) of[i] = i;
+    std::vector<int64_t> class_of(size, before.count);
+    for (int64_t i = 0; i < before.count; ++i) class_of[i] = i;
     const int64_t inner = size > before.count + after.count;
-    for (int64_t i = 0; i < after.count; ++i) of[after.first + i] = before.count + inner + i;
-    return of;
+    for (int64_t i = 0; i < after.count; ++i) class_of[after.first + i] = before.count + inner + i;
+    return class_of;
   };
   const auto rows = classes(ys.h, top, bottom), columns = classes(ys.w, left, right);
   const int64_t column_classes = columns.back() + 1;
@@ -183,7 +185,7 @@ std::vector<double> reference_forward(const Op& op, const std::vector<std::vecto
             Values y(ys.size(), -std::numeric_limits<double>::infinity());
             each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
               each_tap(xs, o.kernel, o.stride, o.pad, h, w, [&](int, int, int64_t row, int64_t column) {
-                y[i] = std::max(y[i], x[at(xs, n, row, column, c)]);
+                y[i] = std::max(y[i], x[element(xs, n, row, column, c)]);
               });
             });
             return y;
@@ -192,7 +194,7 @@ std::vector<double> reference_forward(const Op& op, const std::vector<std::vecto
             Values y(ys.size());
             each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
               each_tap(xs, o.kernel, o.stride, o.pad, h, w, [&](int, int, int64_t row, int64_t column) {
-                y[i] += x[at(xs, n, row, column, c)] / (o.kernel * o.kernel);
+                y[i] += x[element(xs, n, row, column, c)] / (o.kernel * o.kernel);
               });
             });
             return y;
@@ -228,8 +230,9 @@ std::vector<double> reference_forward(const Op& op, const std::vector<std::vecto
             const int64_t before = (ys.c - xs.c) / 2;
             each(ys, [&](int64_t n, int64_t h, int64_t w, int64_t c, int64_t i) {
               if (c < before || c >= before + xs.c) return;
-              each_tap(xs, 1, o.stride, o.pad, h, w,
-                       [&](int, int, int64_t row, int64_t column) { y[i] = x[at(xs, n, row, column, c - before)]; });
+              each_tap(xs, 1, o.stride, o.pad, h, w, [&](int, int, int64_t row, int64_t column) {
+                y[i] = x[element(xs, n, row, column, c - before)];
+              });
             });
             return y;
           },

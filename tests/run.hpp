@@ -1,4 +1,4 @@
-// Runs the programs from outside, for tests: they are looked for beside the test program.
+// Lets tests run Pleat's programs as a shell would. The programs are expected next to the test program.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -18,16 +18,16 @@
 namespace pleat {
 
 struct Result {
-  int code = 0;  ///< Of the exit; 256 + the signal that ended it.
+  int code = 0;  ///< The exit status, or 256 + the number of the signal that ended the program.
   std::string out, err;
-  /// The last line of standard output.
+  /// The last line of standard output, parsed as JSON.
   nlohmann::json json() const {
     const std::size_t end = out.find_last_not_of('\n') + 1, begin = out.rfind('\n', end - 1) + 1;
     return nlohmann::json::parse(out.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
   }
 };
 
-/// All bytes of a file; empty if there is none.
+/// All bytes of a file; empty if the file does not exist.
 inline std::string slurp(const std::string& path) {
   std::ostringstream text;
   text << std::ifstream(path).rdbuf();
@@ -38,7 +38,8 @@ inline std::string program(const std::string& name) {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
 }
 
-/// Runs a shell command in `dir`, which holds the cache, too; $PLEAT and $RUN are the programs.
+/// Runs a shell command in `dir`, where the programs' cache is, too. $PLEAT and $RUN are the paths of pleat and
+/// pleat-run.
 inline Result shell(const TempDir& dir, const std::string& command) {
   const std::string script = "cd '" + dir.path() + "' && export XDG_CACHE_HOME=cache && PLEAT='" + program("pleat") +
                              "' RUN='" + program("pleat-run") + "'; { " + command + "; } >'" + dir.path("stdout") +
@@ -48,7 +49,8 @@ inline Result shell(const TempDir& dir, const std::string& command) {
           slurp(dir.path("stderr"))};
 }
 
-/// Failed as promised: the code, `pleat: error: ...` with all of `parts` in it, at most a hint besides.
+/// Checks that a program failed as it should: with this exit code, a line `pleat: error: ...` that contains all of
+/// `parts`, at most one more line with a hint, and nothing on standard output.
 inline void check_failure(const Result& r, int code, const std::vector<std::string>& parts) {
   CAPTURE(r.err);
   CHECK(r.code == code);

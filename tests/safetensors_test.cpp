@@ -1,4 +1,4 @@
-// The safetensors format: round trips, and every way to break it.
+// The safetensors format: files survive being written and read, and every kind of malformed file is refused.
 #include "core/safetensors.hpp"
 
 #include <doctest/doctest.h>
@@ -41,7 +41,7 @@ std::string parse_error(const Bytes& bytes) {
   return error_of<std::runtime_error>([&] { parse_safetensors(bytes, "f"); });
 }
 
-// One tensor of `Stored` values, as a file, read back.
+// Writes a tensor of `Stored` values as a file and reads it back.
 template <class Stored>
 AlignedVector<float> read_as(const std::string& dtype, const std::vector<Stored>& stored) {
   const std::size_t size = stored.size() * sizeof(Stored);
@@ -53,7 +53,7 @@ AlignedVector<float> read_as(const std::string& dtype, const std::vector<Stored>
 
 }  // namespace
 
-TEST_CASE("safetensors: round trip, bit for bit, and the layout on disk") {
+TEST_CASE("safetensors: a file has the right layout and is read back bit for bit") {
   const TempDir folder;
   Tensors tensors;
   Rng rng(1);
@@ -74,7 +74,7 @@ TEST_CASE("safetensors: round trip, bit for bit, and the layout on disk") {
     const Tensor& read = file.tensors.at(name);
     CHECK(read.shape == tensor.shape);
     REQUIRE(read.values.size() == tensor.values.size());
-    if (!read.values.empty())  // bytes, for NaN is not equal to itself
+    if (!read.values.empty())  // bytes are compared, because NaN is not equal to itself
       CHECK(std::memcmp(read.values.data(), tensor.values.data(), 4 * read.values.size()) == 0);
   }
   const Bytes bytes = read_file(folder.path("f"));
@@ -88,7 +88,7 @@ TEST_CASE("safetensors: round trip, bit for bit, and the layout on disk") {
   CHECK(load_safetensors(folder.path("empty")).tensors.empty());
 }
 
-TEST_CASE("safetensors: other number types become float") {
+TEST_CASE("safetensors: other number types are converted to float") {
   using Floats = AlignedVector<float>;
   CHECK(read_as<double>("F64", {1.5, -1e-3, 1e300}) == Floats{1.5f, -1e-3f, std::numeric_limits<float>::infinity()});
   CHECK(read_as<int64_t>("I64", {0, -7, int64_t{1} << 40}) == Floats{0, -7, 0x1p40f});
@@ -103,7 +103,7 @@ TEST_CASE("safetensors: other number types become float") {
   CHECK(std::isnan(odd[2]));
 }
 
-TEST_CASE("safetensors: every way to be wrong has its message") {
+TEST_CASE("safetensors: every kind of malformed file has its own message") {
   const std::string f32 = R"("F32")", good = header_of(f32, "[2]", "[0,8]");
   REQUIRE(parse_error(file_of(good, 8)) == "no error");
   const auto two = [](const std::string& a, const std::string& b) {
@@ -164,8 +164,10 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
       {header_of(f32, "[2]", "[0,8,9]"), 8, "f: tensor 'w': data_offsets has more than 2 numbers"},
       {header_of(f32, "[2]", "[0]"), 8, "f: tensor 'w': data_offsets has 1 numbers, expected 2"},
       {header_of(f32, "[2]", "[-1,8]"), 8, "f: tensor 'w': data_offsets holds a negative number"},
-      {header_of(f32, "[2]", "[8,0]"), 8, "f: tensor 'w': data_offsets [8, 0], expected an interval inside the file's 8 bytes of data"},
-      {header_of(f32, "[2]", "[0,16]"), 8, "f: tensor 'w': data_offsets [0, 16], expected an interval inside the file's 8 bytes"},
+      {header_of(f32, "[2]", "[8,0]"), 8,
+       "f: tensor 'w': data_offsets [8, 0], expected an interval inside the file's 8 bytes of data"},
+      {header_of(f32, "[2]", "[0,16]"), 8,
+       "f: tensor 'w': data_offsets [0, 16], expected an interval inside the file's 8 bytes"},
       {header_of(f32, "[2]", "[0,9223372036854775807]"), 8, "are outside the file's 8 bytes of data"},
       {header_of(f32, "[3]", "[0,8]"), 8, "f: tensor 'w': data_offsets span 8 bytes, but F32 [3] needs 12"},
       {header_of(R"("F64")", "[2]", "[0,8]"), 8, "f: tensor 'w': data_offsets span 8 bytes, but F64 [2] needs 16"},
@@ -199,7 +201,7 @@ TEST_CASE("safetensors: every way to be wrong has its message") {
   }
 }
 
-TEST_CASE("safetensors: what would not be read back is not written") {
+TEST_CASE("safetensors: names and texts that could not be read back are not written") {
   const TempDir folder;
   const auto error = [&](const Tensors& tensors, const std::map<std::string, std::string>& metadata) {
     return error_of<std::invalid_argument>([&] { save_safetensors(folder.path("f"), tensors, metadata); });

@@ -1,5 +1,5 @@
-// Continuous calls through the C API: 4 threads with 4 handles each, every result compared bit for bit with the first,
-// memory watched. `make soak` does so for an hour, the usual tests for a few seconds.
+// Calls the C API continuously from 4 threads with 4 handles each, compares every result bit for bit with the first one
+// and watches the memory. `make soak` does this for an hour, the usual tests for a few seconds.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -29,7 +29,7 @@ using namespace pleat;
 namespace {
 
 
-/// One handle with an input, and the output of its first call.
+/// A handle with an input and the output of its first call.
 class Caller {
  public:
   Caller(pleat_engine* engine, uint64_t seed) : engine_(engine) {
@@ -45,10 +45,10 @@ class Caller {
     first_ = output_;
   }
 
-  /// Of a handle on the same weights.
+  /// Makes another handle that shares the weights.
   Caller share(uint64_t seed) const { return {pleat_share(engine_.get()), seed}; }
 
-  /// Runs; the output is what it was first, bit for bit.
+  /// Runs the network and returns whether the output has the same bits as that of the first call.
   bool call_repeats() { return call() && output_ == first_; }
 
  private:
@@ -77,7 +77,7 @@ double soak_seconds() {
 
 }  // namespace
 
-TEST_CASE("soak: 4 threads with 4 handles each: no wrong result, no growth of memory") {
+TEST_CASE("soak: 4 threads with 4 handles each get no wrong result, and memory does not grow") {
   const TempDir folder;
   save_model(folder.path("a"), named_model("resnet20", dataset_info("cifar10"), 1));
   // With borders.
@@ -118,7 +118,7 @@ TEST_CASE("soak: 4 threads with 4 handles each: no wrong result, no growth of me
   running.clear();
   CHECK(calls > 0);
   CHECK(wrong == 0);
-#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed
+#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory
   CHECK(mb < warm_mb + 1);
 #endif
 }

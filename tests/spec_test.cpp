@@ -1,4 +1,4 @@
-// What graphs mean: shapes, parameters, costs, and what is refused.
+// Tests of ops/spec: shapes, parameters, costs and initial weights of graphs, and which graphs are refused.
 #include "ops/spec.hpp"
 
 #include <doctest/doctest.h>
@@ -43,24 +43,24 @@ std::string shape_error(const std::string& ops) {
 
 }  // namespace
 
-TEST_CASE("shapes of every op") {
+TEST_CASE("shape inference of every op") {
   const Graph graph = parse_graph(kEverything);
   const auto shapes = infer_shapes(graph, 2);
-  const auto at = [&](const char* name) { return shapes[find(graph, name)]; };
-  CHECK(at("x") == Nhwc{2, 9, 8, 3});
-  CHECK(at("stem") == Nhwc{2, 5, 4, 8});
-  CHECK(at("stem.act") == Nhwc{2, 5, 4, 8});
-  CHECK(at("expand") == Nhwc{2, 5, 4, 8});
-  CHECK(at("spatial") == Nhwc{2, 5, 4, 8});
-  CHECK(at("skip") == Nhwc{2, 3, 2, 12});
-  CHECK(at("max") == Nhwc{2, 4, 3, 12});
-  CHECK(at("avg") == Nhwc{2, 3, 2, 12});
-  CHECK(at("mean") == Nhwc{2, 1, 1, 12});
-  CHECK(at("flat") == Nhwc{2, 1, 1, 72});
-  CHECK(at("logits") == Nhwc{2, 1, 1, 10});
+  const auto shape_of = [&](const char* name) { return shapes[find(graph, name)]; };
+  CHECK(shape_of("x") == Nhwc{2, 9, 8, 3});
+  CHECK(shape_of("stem") == Nhwc{2, 5, 4, 8});
+  CHECK(shape_of("stem.act") == Nhwc{2, 5, 4, 8});
+  CHECK(shape_of("expand") == Nhwc{2, 5, 4, 8});
+  CHECK(shape_of("spatial") == Nhwc{2, 5, 4, 8});
+  CHECK(shape_of("skip") == Nhwc{2, 3, 2, 12});
+  CHECK(shape_of("max") == Nhwc{2, 4, 3, 12});
+  CHECK(shape_of("avg") == Nhwc{2, 3, 2, 12});
+  CHECK(shape_of("mean") == Nhwc{2, 1, 1, 12});
+  CHECK(shape_of("flat") == Nhwc{2, 1, 1, 72});
+  CHECK(shape_of("logits") == Nhwc{2, 1, 1, 10});
 }
 
-TEST_CASE("parameters: names, shapes, each alpha once") {
+TEST_CASE("parameters have names and shapes, and each alpha is listed once") {
   const Graph graph = parse_graph(kEverything);
   std::string text;
   for (const Parameter& p : parameters(graph)) text += p.name + ' ' + to_string(p.shape) + '\n';
@@ -82,7 +82,7 @@ side.bias [10]
   CHECK(parameter_count(graph) == 216 + 8 + 16 + 32 + 72 + 8 + 720 + 120 + 10);
 }
 
-TEST_CASE("costs and depth") {
+TEST_CASE("MACs and depth") {
   const Graph graph = parse_graph(kEverything);
   // stem 5*4*8 outputs of 27, expand 5*4*8 of 4, spatial 5*4*8 of 9, head 10 of 72, side 10 of 12.
   CHECK(macs(graph) == 160 * (27 + 4 + 9) + 720 + 120);
@@ -90,7 +90,7 @@ TEST_CASE("costs and depth") {
   CHECK(depth(graph) == 4);  // stem, the block's two that go together, skip; and one
 }
 
-TEST_CASE("a border costs its ring alone, and has a weight for each input that its positions read") {
+TEST_CASE("a border correction costs only its ring, and has a weight for each input that its positions read") {
   const Graph graph = parse_graph(
       "input x : channels=4 height=9 width=8\nborder_conv2d b <- x : out=6 kernel=5 pad=2 groups=2 "
       "ring=1,1,1,2 reach=1,1,1,2\n");
@@ -105,7 +105,7 @@ TEST_CASE("a border costs its ring alone, and has a weight for each input that i
   CHECK(conv_count(graph) == 0);
 }
 
-TEST_CASE("start values: He-normal weights, the rest constant, each by its name alone") {
+TEST_CASE("initial weights are He-normal and depend only on seed and name; other parameters are constant") {
   const Graph graph = parse_graph(
       "input x : channels=32 height=4 width=4\n"
       "conv2d conv <- x : out=64 kernel=3 bias=1\n"
@@ -137,7 +137,7 @@ TEST_CASE("start values: He-normal weights, the rest constant, each by its name 
   CHECK(initial_tensors(plain, 1).at("head.weight") == tensors.at("head.weight"));
 }
 
-TEST_CASE("graphs that do not fit are refused by name") {
+TEST_CASE("graphs whose shapes do not fit are refused with the name of the node") {
   CHECK(shape_error("conv2d c <- x : out=6 groups=4") ==
         "conv2d 'c': 4 groups, expected a divisor of 4 input and 6 output channels");
   CHECK(shape_error("conv2d c <- x : out=6 kernel=6") == "conv2d 'c': window 6x6 is larger than its padded input 6x5");
@@ -172,7 +172,7 @@ TEST_CASE("graphs that do not fit are refused by name") {
         }) == "alpha_act 'a': parameter 'c.weight' belongs to another node; only alphas are shared");
 }
 
-TEST_CASE("verify wants every parameter, in shape, and no other") {
+TEST_CASE("verify requires every parameter with its shape, and no others") {
   const Graph graph = parse_graph(kEverything);
   const Tensors good = initial_tensors(graph, 1);
   const auto error = [&](const Tensors& tensors) {

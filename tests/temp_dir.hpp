@@ -1,4 +1,4 @@
-// A folder for a test's files, removed with everything in it when the test ends.
+// A temporary folder for the files of a test. It is removed with everything in it when the test ends.
 #pragma once
 
 #include <stdlib.h>
@@ -26,7 +26,7 @@ class TempDir {
   const std::string& path() const { return path_; }
   std::string path(const std::string& name) const { return path_ + '/' + name; }
 
-  /// How many files and folders are in it.
+  /// The number of files and folders in it.
   int files() const {
     namespace fs = std::filesystem;
     return static_cast<int>(std::distance(fs::directory_iterator(path_), fs::directory_iterator()));

@@ -21,6 +21,30 @@ namespace {
 
 constexpr double kThreshold = 0.9;  // as in the paper
 
+void declare_options(Cli& cli) {
+  cli.argument("MODEL", "a name from `pleat list` or a model file");
+  cli.option("out", "FILE", "model file to write");
+  cli.option("threshold", "X",
+             "drop activations with alpha >= X (default, if none of --threshold, --mask, --depth and --plan is given: "
+             "0.9, or drop nothing if the model was folded before)");
+  cli.option("mask", "MASK", "which activations to drop: one character for each in network order, # keeps, . drops");
+  cli.option("depth", "N", "drop the largest alphas until the depth (the number of remaining activations + 1) is N");
+  cli.option("plan", "FILE",
+             "drop and merge as a file of `pleat plan` says: its chosen point, or the best point for --depth");
+  cli.option("point", "N", "use this point of the plan");
+  cli.option("merge", "HOW",
+             "which groups to merge: all, cheaper (those whose MACs do not grow), latency (those that make this CPU "
+             "faster, as measured) or none (to fine-tune before merging)",
+             "all");
+  cli.option("borders", "HOW",
+             "how to merge at the borders: exact (the network computes the same as before) or reorder (the padding "
+             "moves to the first convolution of each group: this costs nothing, but needs fine-tuning); default: "
+             "reorder with --merge none, otherwise exact");
+  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
+  declare_stopwatch(cli, "20");
+  declare_network_options(cli);
+}
+
 FoldOptions read_options(const Cli& cli, const Model& model) {
   FoldOptions options;
   if (cli.has("mask") + cli.has("depth") + cli.has("threshold") > 1)
@@ -90,31 +114,7 @@ int fold_command(int argc, char** argv) {
       "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # exact without fine-tuning\n"
       "pleat fold net.safetensors --plan plan.json --merge none --out folded.safetensors   # as `pleat plan` chose\n"
       "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
-  cli.argument("MODEL", "a name from `pleat list` or a model file");
-  cli.option("out", "FILE", "model file to write");
-  cli.option("threshold", "X",
-             "drop activations with alpha >= X (default, if none of --threshold, --mask, --depth and --plan is given: "
-             "0.9, or drop "
-             "nothing if the model was folded before)");
-  cli.option("mask", "MASK", "which activations to drop: one character for each in network order, # keeps, . drops");
-  cli.option("depth", "N", "drop the largest alphas until the depth (the number of remaining activations + 1) is N");
-  cli.option("plan", "FILE",
-             "drop and merge as a file of `pleat plan` says: its chosen point, or the best point for --depth");
-  cli.option("point", "N", "use this point of the plan");
-  cli.option("merge", "HOW",
-             "which groups to merge: all, cheaper (those whose MACs do not grow), latency (those that make this CPU "
-             "faster, as "
-             "measured) or none (to fine-tune before merging)",
-             "all");
-  cli.option(
-      "borders", "HOW",
-      "how to merge at the borders: exact (the network computes the same as before) or reorder (the padding moves to "
-      "the "
-      "first convolution of each group: this costs nothing, but needs fine-tuning); default: reorder with --merge "
-      "none, otherwise exact");
-  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
-  declare_stopwatch(cli, "20");
-  declare_network_options(cli);
+  declare_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
 

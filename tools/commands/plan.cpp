@@ -35,6 +35,28 @@ struct Importance {
   std::string name, text;
 };
 
+void declare_options(Cli& cli) {
+  cli.argument("MODEL", "a name from `pleat list` or a model file");
+  cli.option("out", "FILE", "JSON file to write; read by `pleat fold --plan` and tools/scripts/plot_plan.sh");
+  cli.option("max-drop", "X", "choose the fastest point with at most this loss, in the unit shown");
+  cli.option("min-speedup", "X", "choose the point of least loss that is at least X times as fast");
+  cli.option("depth", "N", "choose only among points of this depth (the number of remaining activations + 1)");
+  cli.option("importance", "auto|alphas|pictures",
+             "estimate losses from trained alphas or from pictures; auto: from alphas if any is above 0 and --data is "
+             "not given",
+             "auto");
+  cli.option("data", "NAME|DIR", "pictures to estimate the loss on (default: random noise)");
+  cli.option("split", "test|train", "split of the data set", "test");
+  cli.option("pictures", "N", "number of these pictures", "100");
+  cli.option("borders", "HOW",
+             "how groups are merged at the borders when they are timed: reorder (the padding moves; needs fine-tuning) "
+             "or exact",
+             "reorder");
+  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
+  declare_stopwatch(cli, "60");
+  declare_network_options(cli);
+}
+
 // The first n pictures of the shuffled data set, as the network takes them.
 AlignedVector<float> first_pictures(const Cli& cli, const Model& model, int64_t n) {
   const Split split = cli.choice("split", {"test", "train"}) == "train" ? Split::train : Split::test;
@@ -74,14 +96,14 @@ Importance choose_importance(const Cli& cli, const Model& model) {
   return {divergences(model, std::move(pictures), cli.quiet()), "divergence", text};
 }
 
-PlanGoal read_wish(const Cli& cli) {
+PlanGoal read_goal(const Cli& cli) {
   if (cli.has("max-drop") && cli.has("min-speedup"))
     cli.usage_error("both --max-drop and --min-speedup were given, expected at most one");
-  PlanGoal wish;
-  if (cli.has("max-drop")) wish.max_loss = cli.number("max-drop", 0, 1e9);
-  if (cli.has("min-speedup")) wish.min_speedup = cli.number("min-speedup", 0, 1e3);
-  if (cli.has("depth")) wish.depth = static_cast<int>(cli.integer("depth", 1, 1 << 20));
-  return wish;
+  PlanGoal goal;
+  if (cli.has("max-drop")) goal.max_loss = cli.number("max-drop", 0, 1e9);
+  if (cli.has("min-speedup")) goal.min_speedup = cli.number("min-speedup", 0, 1e3);
+  if (cli.has("depth")) goal.depth = static_cast<int>(cli.integer("depth", 1, 1 << 20));
+  return goal;
 }
 
 void print_candidates(std::ostream& out, const LatencyPlan& plan) {
@@ -131,28 +153,10 @@ int plan_command(int argc, char** argv) {
       "pleat plan net.safetensors --data DIR --out plan.json # losses from pictures\n"
       "pleat plan net.safetensors --data DIR --depth 13 --min-speedup 1.2 --out plan.json\n"
       "pleat fold net.safetensors --plan plan.json --merge none --out folded.safetensors");
-  cli.argument("MODEL", "a name from `pleat list` or a model file");
-  cli.option("out", "FILE", "JSON file to write; read by `pleat fold --plan` and tools/scripts/plot_plan.sh");
-  cli.option("max-drop", "X", "choose the fastest point with at most this loss, in the unit shown");
-  cli.option("min-speedup", "X", "choose the point of least loss that is at least X times as fast");
-  cli.option("depth", "N", "choose only among points of this depth (the number of remaining activations + 1)");
-  cli.option("importance", "auto|alphas|pictures",
-             "estimate losses from trained alphas or from pictures; auto: from alphas if any is above 0 and --data is "
-             "not given",
-             "auto");
-  cli.option("data", "NAME|DIR", "pictures to estimate the loss on (default: random noise)");
-  cli.option("split", "test|train", "split of the data set", "test");
-  cli.option("pictures", "N", "number of these pictures", "100");
-  cli.option("borders", "HOW",
-             "how groups are merged at the borders when they are timed: reorder (the padding moves; needs fine-tuning) "
-             "or exact",
-             "reorder");
-  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
-  declare_stopwatch(cli, "60");
-  declare_network_options(cli);
+  declare_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
-  const PlanGoal wish = read_wish(cli);
+  const PlanGoal goal = read_goal(cli);
   const Stopwatch stopwatch = make_stopwatch(cli);
   const Borders borders =
       cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::move_padding;
@@ -165,7 +169,7 @@ int plan_command(int argc, char** argv) {
   std::ostream& out = cli.out();
   out << "loss: " << importance.text << "\nlatency: batch " << cli.text("batch") << ", " << num_threads()
       << " threads, " << dtype << ", " << machine.cpu << "\n\n";
-  const LatencyPlan plan = plan_by_latency(model, borders, max_kernel, wish, stopwatch, importance.losses);
+  const LatencyPlan plan = plan_by_latency(model, borders, max_kernel, goal, stopwatch, importance.losses);
 
   Json json = to_json(plan);
   json.update({{"model", cli.argument("MODEL")},

@@ -21,7 +21,7 @@
 namespace pleat {
 namespace {
 
-constexpr int64_t kMostBatch = 100;
+constexpr int64_t kMaxBatch = 100;
 
 // The node whose value enters the last global pooling, which is the last value that has borders; -1 if there is none.
 int last_map(const Graph& graph) {
@@ -82,12 +82,26 @@ void compare(Proof& proof, Side& a, Side& b, std::span<const float> images, int6
   proof.add_maps(first(a.map(), each), first(b.map(), each), shape, 1);
 }
 
-// Standard normal pixels.
-AlignedVector<float> random_images(int64_t size, uint64_t seed, uint64_t stream) {
-  AlignedVector<float> pixels(size);
-  Rng rng(seed, stream);
-  for (float& pixel : pixels) pixel = static_cast<float>(rng.normal());
-  return pixels;
+// Compares on the test split of --data.
+void compare_on_data(Proof& proof, Side& a, Side& b, const Cli& cli, int64_t batch_size) {
+  const Dataset data = load_dataset_for(a.model(), cli.text("data"), Split::test, "", cli.quiet());
+  Loader loader(data, picture_format(a.model()), {.batch = batch_size, .threads = loader_threads(data)});
+  loader.start_epoch(0);
+  Progress progress("verify", "images", data.size(), cli.quiet());
+  while (const Batch* batch = loader.next()) {
+    compare(proof, a, b, batch->images, batch->size);
+    progress.update(proof.images());
+  }
+}
+
+// Compares on `count` pictures of standard normal pixels.
+void compare_on_random_pictures(Proof& proof, Side& a, Side& b, int64_t count, int64_t batch_size, uint64_t seed) {
+  AlignedVector<float> pixels(infer_shapes(a.model().graph, batch_size)[0].size());
+  for (int64_t done = 0; done < count; done += batch_size) {
+    Rng rng(seed, done);
+    for (float& pixel : pixels) pixel = static_cast<float>(rng.normal());
+    compare(proof, a, b, pixels, std::min(batch_size, count - done));
+  }
 }
 
 }  // namespace
@@ -112,7 +126,7 @@ int verify_command(int argc, char** argv) {
   if (!cli.has("engine") && (cli.text("dtype") == "bf16" || cli.dtype() != Dtype::f32))
     cli.usage_error("--dtype bf16 needs --engine");
   const int64_t random = cli.integer("random", 1, 1'000'000'000);
-  const int64_t batch = cli.has("data") ? kMostBatch : std::min(kMostBatch, random);
+  const int64_t batch = cli.has("data") ? kMaxBatch : std::min(kMaxBatch, random);
   Side a(cli, "A", batch, false), b(cli, "B", batch, cli.has("engine"));
   const auto same = [&](bool ok, const char* what) {
     PLEAT_CHECK(ok, "verify: ", cli.argument("A"), " and ", cli.argument("B"), " differ in ", what);
@@ -122,20 +136,11 @@ int verify_command(int argc, char** argv) {
 
   Proof proof;
   if (cli.has("data")) {
-    const PictureFormat format = picture_format(a.model());
-    same(format == picture_format(b.model()), "the preparation of pictures: normalisation, crop or interpolation");
-    const Dataset data = load_dataset_for(a.model(), cli.text("data"), Split::test, "", cli.quiet());
-    Loader loader(data, format, {.batch = batch, .threads = loader_threads(data)});
-    loader.start_epoch(0);
-    Progress progress("verify", "images", data.size(), cli.quiet());
-    while (const Batch* batch = loader.next()) {
-      compare(proof, a, b, batch->images, batch->size);
-      progress.update(proof.images());
-    }
+    same(picture_format(a.model()) == picture_format(b.model()),
+         "the preparation of pictures: normalisation, crop or interpolation");
+    compare_on_data(proof, a, b, cli, batch);
   } else {
-    const int64_t size = infer_shapes(a.model().graph, batch)[0].size();
-    for (int64_t done = 0; done < random; done += batch)
-      compare(proof, a, b, random_images(size, cli.seed(), done), std::min(batch, random - done));
+    compare_on_random_pictures(proof, a, b, random, batch, cli.seed());
   }
   cli.out() << std::setprecision(4) << "logits of " << proof.images() << " pictures: the greatest difference is "
             << proof.max_abs_diff() << " (" << proof.max_rel_diff() << " of their range), same top-1 on "
