@@ -266,7 +266,7 @@ TEST_CASE("fold: with a list of groups only these are merged") {
   CHECK(holds(error_of<std::invalid_argument>([&] {
                 fold(model, {.mask = "######", .groups = {{{"c1", "c2"}}}});
               }),
-              "c1, c2: cannot become one op here"));
+              "c1, c2: cannot be merged into one op here"));
 }
 
 TEST_CASE("plan.json: a point is applied before and after fine-tuning; a plan that does not fit is refused") {

@@ -50,7 +50,7 @@ std::vector<float> run_engine(const Model& model, const std::vector<float>& x, s
   engine.run();
   const auto y = engine.run();
   if (kernels)
-    for (const Engine::Step& step : engine.steps()) *kernels += step.kind + " by " + step.kernel + "; ";
+    for (const Engine::StepInfo& step : engine.steps()) *kernels += step.kind + " by " + step.kernel + "; ";
   return {y.begin(), y.end()};
 }
 
