@@ -42,7 +42,7 @@ SOURCES = $(LIBRARY) $(TOOLS) $(COMMANDS) $(TESTS) $(FUZZERS)
 OPTIMISATION = -Os
 $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
-$(BUILD)/ops/%.o $(BUILD)/data/%.o: OPTIMISATION = -O3
+$(BUILD)/ops/%.o $(BUILD)/data/%.o $(BUILD)/tools/train/%.o: OPTIMISATION = -O3
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 

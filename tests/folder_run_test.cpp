@@ -113,7 +113,8 @@ TEST_CASE("eval on class folders gives the same by the training kernels, the eng
   CHECK(run(dir, "\"$PLEAT\" eval" + rest).json()["loss"] == kernels["loss"]);
 
   write_file(dir.path("set/val/n01/2.JPEG"), std::string("no picture"));
-  check_failure(run(dir, "\"$PLEAT\" eval" + rest), 1, {"set/val/n01/2.JPEG: not a JPEG or PNG picture"});
+  check_failure(run(dir, "\"$PLEAT\" eval" + rest), 1,
+                {"set/val/n01/2.JPEG: not a JPEG, PNG, BMP, PPM or PGM picture"});
   Json skipped = run(dir, "\"$RUN\"" + rest + " --broken skip").json();
   CHECK(skipped["images"] == 4);
   CHECK(skipped["broken"].size() == 1);

@@ -7,8 +7,8 @@
 
 #include "core/check.hpp"
 #include "fold/engine/engine.hpp"
-#include "fold/mask.hpp"
 #include "fold/fold.hpp"
+#include "fold/mask.hpp"
 #include "models/mobilenet_v2.hpp"
 #include "models/resnet.hpp"
 #include "ops/exec/exec.hpp"

@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "core/op_traits.hpp"
-#include "ops/add.hpp"
 #include "core/parallel.hpp"
+#include "ops/add.hpp"
 #include "ops/alpha_act.hpp"
 #include "ops/avg_pool2d.hpp"
 #include "ops/batch_norm.hpp"

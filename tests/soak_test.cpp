@@ -28,7 +28,6 @@ using namespace pleat;
 
 namespace {
 
-
 /// A handle with an input and the output of its first call.
 class Caller {
  public:

@@ -26,7 +26,7 @@ namespace pleat {
 struct EngineOptions {
   int64_t batch = 1;         ///< Pictures a call.
   Dtype dtype = Dtype::f32;  ///< Of activations and weights; sums, biases and logits are float in any case.
-  bool tune = true;          ///< Time alternatives at construction, remembered on this machine (ops/conv/tune_cache.hpp).
+  bool tune = true;  ///< Time alternatives at construction, remembered on this machine (ops/conv/tune_cache.hpp).
 };
 
 class Engine {

@@ -24,10 +24,11 @@ struct ExecOptions {
   int64_t batch = 1;
   bool training = false;  ///< Batch statistics, and buffers kept for backward().
   Kernels kernels = Kernels::onednn;
-  std::string algorithms = {};  ///< Letters for training_convs (ops/conv/choose_training_algorithm.hpp); empty: the usual ones.
-  Dtype dtype = Dtype::f32;     ///< Of activations and of the weights they meet; parameters stay f32.
-  int64_t piece = 0;            ///< Pictures that go through the steps together; 0: as many as fit the cache.
-  std::vector<int> keep = {};   ///< Nodes whose value() stays readable after forward().
+  std::string algorithms =
+      {};  ///< Letters for training_convs (ops/conv/choose_training_algorithm.hpp); empty: the usual ones.
+  Dtype dtype = Dtype::f32;    ///< Of activations and of the weights they meet; parameters stay f32.
+  int64_t piece = 0;           ///< Pictures that go through the steps together; 0: as many as fit the cache.
+  std::vector<int> keep = {};  ///< Nodes whose value() stays readable after forward().
 };
 
 class Exec {

@@ -141,7 +141,8 @@ class Recorder {
                          dy = values_.gradient<T>(step.node);
       const Nhwc shape = values_.x_shape(step);
       const bool has_weight = BorderGeometry(shape, op).taps > 0;
-      const ParameterRef weight = values_.parameter(step, ".weight", has_weight), bias = values_.parameter(step, ".bias");
+      const ParameterRef weight = values_.parameter(step, ".weight", has_weight),
+                         bias = values_.parameter(step, ".bias");
       const auto data = values_.into_gradient<T>(step, 0, [=](std::span<T> dx, Piece piece) {
         border_conv2d_backward_data<T>(dx, dy(piece), weight.value, shape, op);
       });

@@ -69,8 +69,7 @@ Json run_numbers(const Cli& cli) {
 }  // namespace
 
 int predict_command(int argc, char** argv) {
-  Cli cli("pleat predict",
-          "Classifies picture files by the inference engine, or computes its outputs for a tensor.",
+  Cli cli("pleat predict", "Classifies picture files by the inference engine, or computes its outputs for a tensor.",
           "pleat predict mobilenet.safetensors cat.jpg dog.png --top 3\n"
           "pleat predict mobilenet.safetensors --input pictures.safetensors --output logits.safetensors");
   cli.accept_bf16();

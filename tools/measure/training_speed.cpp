@@ -1,6 +1,5 @@
 #include "tools/measure/training_speed.hpp"
 
-
 #include "core/clock.hpp"
 #include "core/rng.hpp"
 #include "ops/loss/cross_entropy.hpp"
