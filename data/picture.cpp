@@ -30,16 +30,23 @@ struct OtherFormat {
   std::size_t offset;
   std::string_view bytes;
 };
-using std::string_view_literals::operator""sv;
 constexpr OtherFormat kOtherFormats[] = {
-    {"WebP", 8, "WEBP"},        {"GIF", 0, "GIF8"},
-    {"TIFF", 0, "II*\0"sv},     {"TIFF", 0, "MM\0*"sv},
-    {"AVIF", 4, "ftypavif"},    {"HEIF", 4, "ftyp"},
-    {"JPEG XL", 0, "\xFF\x0A"}, {"JPEG XL", 4, "JXL "},
-    {"JPEG 2000", 4, "jP  "},   {"JPEG 2000", 0, "\xFF\x4F\xFF\x51"},
-    {"Photoshop", 0, "8BPS"},   {"PDF", 0, "%PDF"},
-    {"SVG", 0, "<svg"},         {"PNM (P1)", 0, "P1"},
-    {"PNM (P2)", 0, "P2"},      {"PNM (P3)", 0, "P3"},
+    {"WebP", 8, "WEBP"},
+    {"GIF", 0, "GIF8"},
+    {"TIFF", 0, std::string_view("II*\0", 4)},
+    {"TIFF", 0, std::string_view("MM\0*", 4)},
+    {"AVIF", 4, "ftypavif"},
+    {"HEIF", 4, "ftyp"},
+    {"JPEG XL", 0, "\xFF\x0A"},
+    {"JPEG XL", 4, "JXL "},
+    {"JPEG 2000", 4, "jP  "},
+    {"JPEG 2000", 0, "\xFF\x4F\xFF\x51"},
+    {"Photoshop", 0, "8BPS"},
+    {"PDF", 0, "%PDF"},
+    {"SVG", 0, "<svg"},
+    {"PNM (P1)", 0, "P1"},
+    {"PNM (P2)", 0, "P2"},
+    {"PNM (P3)", 0, "P3"},
     {"PNM (P4)", 0, "P4"},
 };
 

@@ -69,7 +69,7 @@ template <class V>
   for (int n = kDegree - 1; n >= 0; --n) sum = sum * r + kInverseFactorial(n);
   const Int power = __builtin_bit_cast(Int, rounded) << kMantissa;  // k, where the exponent is
   y = __builtin_bit_cast(V, static_cast<Int>(__builtin_bit_cast(Int, sum) + power));
-  y += bounded - bounded;  // a NaN stays one
+  y += bounded * 0;  // a NaN stays one
 }
 
 /// y = 1 / (1 + e^-x).

@@ -163,7 +163,9 @@ class Maker {
 
   // The activation `node` of the value `from` as a pass of its own; both may share memory.
   void activation(int node, int from) {
-    const auto [s, alpha] = alpha_act(node);
+    const std::pair<Nonlinearity, float> form = alpha_act(node);
+    const Nonlinearity s = form.first;  // named apart, because clang's lambdas capture no structured bindings
+    const float alpha = form.second;
     const int64_t size = net_.shapes[node].size();
     add_typed("alpha_act", [=]<class T>() {
       return [=](const Memory& m) -> Work {

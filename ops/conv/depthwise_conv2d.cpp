@@ -295,7 +295,8 @@ template <class T>
 void depthwise_conv2d_backward(const DepthwiseGradients<T>& gradients, std::span<const T> dy, std::span<const T> x,
                                std::span<const compute_t<T>> weight, const Nhwc& x_shape, const DepthwiseConv2d& op,
                                std::span<compute_t<T>> workspace, const PieceHooks& hooks) {
-  const auto& [dx, dweight, dbias] = gradients;
+  const auto dx = gradients.dx;  // named one by one, because clang's lambdas capture no structured bindings
+  const auto dweight = gradients.dweight, dbias = gradients.dbias;
   check<T>(x_shape, op, x, dy, dweight, dbias, workspace);
   if (!dx.empty()) check<T>(x_shape, op, dx, dy, weight, {}, workspace);
   const ReadyCorrelation<T> from(forward_of(x_shape, op), workspace.first(workspace.size() / 2)),

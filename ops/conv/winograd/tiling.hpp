@@ -143,7 +143,7 @@ struct ProductSize {
 /// c = a b, or c += a b if `accumulate`, at each of so many points.
 inline void multiply_points(int points, float* c, const float* a, Transpose ta, const float* b, const ProductSize& size,
                             bool accumulate, const Blocks& blocks) {
-  const auto [m, n, k] = size;
+  const int64_t m = size.m, n = size.n, k = size.k;
   constexpr int64_t kStrip = 4;  // panels that one product works on
   const int64_t panels = n / kPanel, strips = (panels + kStrip - 1) / kStrip;
   blocks.split_work(points * strips, [&](int64_t begin, int64_t end) {
