@@ -98,7 +98,7 @@ expect_nothing "pleat-run holds nothing of training" "$(nm -C "$run" | grep -E '
 
 # clang-tidy, two files at a time; headers are checked with the files that include them.
 tidy=$(grep '\.cpp$' <<<"$sources" | grep -v '^tests/' | xargs -P "$(nproc)" -n 2 \
-  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -fopenmp -I. -isystem /usr/include/stb -DONNX_ML -DONNX_NAMESPACE=onnx 2>/dev/null' tidy)
+  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -fopenmp -I. -I"$0/generated" -isystem /usr/include/stb -DONNX_ML -DONNX_NAMESPACE=onnx 2>/dev/null' "$1")
 expect_nothing "clang-tidy" "$(grep -E '(error|warning):' <<<"$tidy" | sort -u)"
 
 wc -l $sources | grep -v ' total$' | sort -n | awk '{ lines[NR] = $1; name[NR] = $2 } END {
