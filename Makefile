@@ -94,7 +94,7 @@ $(BUILD)/%.o: %.cpp
 # The version of the kernels, under which choices made by timing are remembered (ops/conv/tune_cache.hpp): a hash over
 # their sources and the flags given. The header keeps its time of change when the hash stays the same, and one object
 # alone includes it, so nothing is compiled again without need.
-KERNELS = $(sort $(wildcard core/parallel.* core/simd/*) $(shell find ops/conv fold/engine -name '*.?pp'))
+KERNELS = $(sort $(wildcard core/parallel.* core/simd/*) core/onednn.hpp ops/activation.hpp $(shell find ops/conv fold/engine -name '*.?pp'))
 KERNEL_HASH = $(BUILD)/generated/ops/conv/kernel_hash.hpp
 $(BUILD)/ops/conv/tune_cache.o: $(KERNEL_HASH)
 $(KERNEL_HASH): $(KERNELS)
