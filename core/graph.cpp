@@ -16,6 +16,7 @@ constexpr std::size_t kMaxNodes = 10'000;  // far above any network, and cheap e
 constexpr std::size_t kMaxName = 256;
 constexpr std::size_t kMaxLine = 4096;  // holds four names and all attributes
 constexpr int kMaxAttribute = 1 << 20;  // channels, kernel, picture size: far above any network, far below overflow
+constexpr int kMaxWindow = 1024;        // kernel and stride: squares and products of two are far below overflow, too
 constexpr std::array kNonlinearities = {"relu", "relu6"};
 
 // Printing of one attribute value.
@@ -132,8 +133,9 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
 
 // Range of one attribute by its name; the names mean the same in every op.
 void check_attribute(const Node& node, const std::string& name, int value) {
-  PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value,
-              ", expected 1 to ", kMaxAttribute);
+  const int most = name == "kernel" || name == "stride" ? kMaxWindow : kMaxAttribute;
+  PLEAT_CHECK(value >= 1 && value <= most, kind(node.op), " '", node.name, "': ", name, " is ", value,
+              ", expected 1 to ", most);
 }
 void check_attribute(const Node& node, const std::string& name, const Padding& pad) {
   const bool crops = std::holds_alternative<Shortcut>(node.op) || std::holds_alternative<BorderConv2d>(node.op);
