@@ -43,6 +43,8 @@ OPTIMISATION = -Os
 $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
 $(BUILD)/ops/%.o $(BUILD)/data/%.o $(BUILD)/tools/train/%.o: OPTIMISATION = -O3
+# What finds data sets runs once; in pleat-run every kilobyte counts.
+$(BUILD)/data/dataset.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
@@ -120,6 +122,11 @@ check-networks: setup  ## train every network briefly, resume it, fold it with r
 	@tools/scripts/setup.sh demo
 	@$(MAKE) all
 	@tools/scripts/check_networks.sh $(BUILD) $(NETWORKS)
+
+check-pictures: setup  ## pictures of Pillow's own tests, decoded as Pillow does, refused by both, or explained (network, once)
+	@tools/scripts/setup.sh peers
+	@$(MAKE) all $(BUILD)/pleat-tests
+	@tools/scripts/check_pictures.sh $(BUILD)
 
 check-onnx: setup  ## compare exported ops and networks with onnxruntime, which goes into a virtual environment (NETWORKS=)
 	@tools/scripts/setup.sh peers
@@ -225,5 +232,5 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
+.PHONY: all setup test demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
         format compile_commands.json install dist check-dist check-install clean help
