@@ -123,6 +123,11 @@ check-networks: setup  ## train every network briefly, resume it, fold it with r
 	@$(MAKE) all
 	@tools/scripts/check_networks.sh $(BUILD) $(NETWORKS)
 
+check-pictures: setup  ## pictures of Pillow's own tests, decoded as Pillow does, refused by both, or explained (network, once)
+	@tools/scripts/setup.sh peers
+	@$(MAKE) all $(BUILD)/pleat-tests
+	@tools/scripts/check_pictures.sh $(BUILD)
+
 check-onnx: setup  ## compare exported ops and networks with onnxruntime, which goes into a virtual environment (NETWORKS=)
 	@tools/scripts/setup.sh peers
 	@$(MAKE) all $(BUILD)/pleat-tests
@@ -227,5 +232,5 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
+.PHONY: all setup test demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
         format compile_commands.json install dist check-dist check-install clean help

@@ -94,6 +94,8 @@ std::vector<std::string> read_lines(const std::string& path) {
     else if (c != '\r')
       lines.back() += c;
   }
+  constexpr const char* kByteOrderMark = "\xEF\xBB\xBF";  // which some editors put before a UTF-8 text
+  if (lines[0].starts_with(kByteOrderMark)) lines[0].erase(0, 3);
   std::erase(lines, "");
   return lines;
 }

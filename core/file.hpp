@@ -11,7 +11,8 @@ namespace pleat {
 /// The file's bytes. Throws std::runtime_error `path: reason`.
 std::vector<std::byte> read_file(const std::string& path);
 
-/// The lines of a text file that are not empty, without line ends. Throws std::runtime_error `path: reason`.
+/// The lines of a text file that are not empty, without line ends and without a byte order mark. Throws
+/// std::runtime_error `path: reason`.
 std::vector<std::string> read_lines(const std::string& path);
 
 /// Writes the parts one after another: to a temporary name beside `path`, fsync, rename, fsync of the folder. On any

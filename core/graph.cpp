@@ -17,6 +17,7 @@ constexpr std::size_t kMaxNodes = 10'000;  // far above any network; what takes 
 constexpr std::size_t kMaxName = 256;
 constexpr std::size_t kMaxLine = 4096;  // room for four names and all attributes
 constexpr int kMaxAttribute = 1 << 20;  // for channels, kernels, sizes: far above any network, far below overflow
+constexpr int kMaxWindow = 1024;  // for kernel and stride: their squares and the product of two stay far below overflow
 
 // These print the value of one attribute.
 std::string print(int value) {
@@ -134,8 +135,9 @@ Node parse_node(const std::string& line, int number, const std::unordered_map<st
 
 // These check the range of an attribute. A name means the same in every op.
 void check_attribute(const Node& node, const std::string& name, int value) {
-  PLEAT_CHECK(value >= 1 && value <= kMaxAttribute, kind(node.op), " '", node.name, "': ", name, " is ", value,
-              ", expected 1 to ", kMaxAttribute);
+  const int most = name == "kernel" || name == "stride" ? kMaxWindow : kMaxAttribute;
+  PLEAT_CHECK(value >= 1 && value <= most, kind(node.op), " '", node.name, "': ", name, " is ", value,
+              ", expected 1 to ", most);
 }
 void check_attribute(const Node& node, const std::string& name, const Padding& pad) {
   const int least = traits(node.op).crops && name == "pad" ? -kMaxAttribute : 0;

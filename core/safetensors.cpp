@@ -79,8 +79,8 @@ std::string name_fault(const std::string& name) {
 
 // The header's entry for one tensor.
 struct Entry {
-  std::string name;
-  const Dtype* dtype = nullptr;
+  std::string name, type;
+  const Dtype* dtype = nullptr;  // null: a type that is not read
   std::vector<int64_t> shape, offsets;
 };
 
@@ -88,7 +88,7 @@ struct Entry {
 // kind, is thereby refused at its first wrong event.
 class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
  public:
-  explicit HeaderReader(const std::string& file) : file_(file) {}
+  HeaderReader(const std::string& file, bool takes_other_types) : file_(file), takes_other_types_(takes_other_types) {}
 
   std::vector<Entry> entries;
   std::map<std::string, std::string> metadata;
@@ -126,9 +126,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
     const std::string fault = name_fault(text);
     PLEAT_CHECK_FILE(fault.empty(), file_, where(), "dtype ", fault);
     const auto* dtype = std::find_if(kDtypes.begin(), kDtypes.end(), [&](const Dtype& d) { return d.name == text; });
-    PLEAT_CHECK_FILE(dtype != kDtypes.end(), file_, where(), "dtype is ", text,
+    PLEAT_CHECK_FILE(dtype != kDtypes.end() || takes_other_types_, file_, where(), "dtype is ", text,
                      ", expected F32, F64, F16, BF16 or I64");
-    entries.back().dtype = dtype;
+    if (dtype != kDtypes.end()) entries.back().dtype = dtype;
+    entries.back().type = std::move(text);
     return true;
   }
   bool start_array(std::size_t) override {
@@ -179,6 +180,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::ordered_json> {
   }
 
   const std::string& file_;
+  const bool takes_other_types_;
   At at_ = At::start;
   std::string key_, field_;               // the last key at the top level, and below it
   std::set<std::string> names_, fields_;  // the keys seen so far at the top level, and in this tensor's entry
@@ -192,13 +194,14 @@ void check_layout(const std::vector<Entry>& entries, int64_t data_size, const st
     const int64_t begin = entry.offsets[0], end = entry.offsets[1];
     PLEAT_CHECK_FILE(begin <= end && end <= data_size, file, "tensor '", entry.name, "': data_offsets [", begin, ", ",
                      end, "], expected an interval inside the file's ", data_size, " bytes of data");
+    ordered.push_back(&entry);
+    if (entry.dtype == nullptr) continue;
     int64_t size = entry.dtype->size;
     for (int64_t extent : entry.shape)
       PLEAT_CHECK_FILE(!__builtin_mul_overflow(size, extent, &size), file, "tensor '", entry.name, "': shape ",
                        to_string(entry.shape), " is too large");
     PLEAT_CHECK_FILE(end - begin == size, file, "tensor '", entry.name, "': data_offsets span ", end - begin,
                      " bytes, but ", entry.dtype->name, ' ', to_string(entry.shape), " needs ", size);
-    ordered.push_back(&entry);
   }
   std::sort(ordered.begin(), ordered.end(), [](const Entry* a, const Entry* b) { return a->offsets < b->offsets; });
   int64_t filled = 0;
@@ -213,7 +216,8 @@ void check_layout(const std::vector<Entry>& entries, int64_t data_size, const st
 
 }  // namespace
 
-SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
+SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
+                                  std::map<std::string, std::string>* other_types) {
   uint64_t header_size;
   PLEAT_CHECK_FILE(bytes.size() >= sizeof header_size, name, "not a safetensors file: ", bytes.size(),
                    " bytes, expected at least ", sizeof header_size);
@@ -228,7 +232,7 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   // The JSON parser takes a zero byte for the end of the text and would ignore what follows.
   PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name,
                    "safetensors header: contains a zero byte, expected text");
-  HeaderReader reader(name);
+  HeaderReader reader(name, other_types != nullptr);
   nlohmann::ordered_json::sax_parse(header, header + header_size, &reader);
   const auto data = bytes.subspan(header_size);
   check_layout(reader.entries, static_cast<int64_t>(data.size()), name);
@@ -236,6 +240,10 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   SafetensorsFile file;
   file.metadata = std::move(reader.metadata);
   for (Entry& entry : reader.entries) {
+    if (entry.dtype == nullptr) {
+      other_types->emplace(std::move(entry.name), std::move(entry.type));
+      continue;
+    }
     Tensor tensor(std::move(entry.shape));
     entry.dtype->decode(tensor.values, data.subspan(static_cast<std::size_t>(entry.offsets[0])));
     file.tensors.emplace(std::move(entry.name), std::move(tensor));

@@ -17,8 +17,10 @@ struct SafetensorsFile {
   std::map<std::string, std::string> metadata;
 };
 
-/// Decodes a whole file already in memory; `name` is for messages (fuzzed). Throws std::runtime_error.
-SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
+/// Decodes a whole file already in memory; `name` is for messages (fuzzed). Tensors of other types than those above are
+/// an error, or, where `other_types` is given, left out and listed there with their types. Throws std::runtime_error.
+SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
+                                  std::map<std::string, std::string>* other_types = nullptr);
 
 /// Reads a file. Throws std::runtime_error naming it and the reason.
 SafetensorsFile load_safetensors(const std::string& path);

@@ -72,6 +72,26 @@ const DatasetInfo* detect(const std::string& dir) {
   return folder.starts_with("mnist") ? find_info("mnist") : nullptr;
 }
 
+// CIFAR as Python's pickles, which are not read: the same pictures come in another archive. Else empty.
+std::string python_version_in(const std::string& dir) {
+  for (const char* place : {"", "/cifar-10-batches-py", "/cifar-100-python"}) {
+    const std::string folder = dir + place;
+    if (fs::is_regular_file(folder + "/batches.meta") || fs::is_regular_file(folder + "/data_batch_1") ||
+        (fs::is_regular_file(folder + "/meta") && fs::is_regular_file(folder + "/train")))
+      return folder;
+  }
+  return "";
+}
+
+void check_no_python_version(const std::string& dir) {
+  const std::string python = python_version_in(dir);
+  if (python.empty()) return;
+  const bool large = fs::is_regular_file(python + "/meta");
+  throw std::runtime_error(concat(python,
+                                  ": is CIFAR's version for Python, which is not read\nhint: `pleat data fetch ",
+                                  large ? "cifar100" : "cifar10", "` gets the binary version"));
+}
+
 // All names in one line, for error messages.
 std::string joined_names() {
   std::string text;
@@ -154,6 +174,7 @@ DatasetInfo dataset_info(const std::string& name_or_dir) {
             {static_cast<float>(measured.mean[0])},
             {static_cast<float>(measured.std[0])}};
   }
+  check_no_python_version(name_or_dir);
   PLEAT_CHECK(is_image_folder(name_or_dir), "data set '", name_or_dir,
               "': the folder contains neither the files of one of ", joined_names(), " nor class folders of pictures");
   const int classes = static_cast<int>(image_folder_classes(name_or_dir).size());
@@ -178,6 +199,8 @@ std::string find_dataset(const std::string& name) {
     if (detect(place) == info) return place;
     looked_in += (looked_in.empty() ? "" : ", ") + place;
   }
+  for (const std::string& place : places)
+    if (name.starts_with("cifar")) check_no_python_version(place);
   throw std::runtime_error(concat("data set '", name, "' not found: searched ", looked_in,
                                   root ? "" : " ($PLEAT_DATA is not set)",
                                   "\nhint: download it with `pleat data fetch ", name, "`",
@@ -192,6 +215,7 @@ Dataset load_dataset(const std::string& name_or_dir, Split split, const std::vec
   const DatasetInfo* const info = named != nullptr ? named : detect(name_or_dir);
   const std::string dir = named != nullptr ? find_dataset(name_or_dir) : name_or_dir;
   if (info == nullptr && !holds_idx(dir)) {
+    check_no_python_version(dir);
     PLEAT_CHECK(is_image_folder(dir), "data set '", dir, "': the folder contains neither the files of one of ",
                 joined_names(), " nor class folders of pictures");
     return read_image_folder(dir, split, class_list);

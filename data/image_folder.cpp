@@ -7,44 +7,80 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/first_few.hpp"
 
 namespace pleat {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kDeepest = 8;  // folders within a class folder
+
 bool is_picture_name(const std::string& name) {
   std::string ending = fs::path(name).extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-  return !name.starts_with('.') && (ending == ".jpeg" || ending == ".jpg" || ending == ".png");
+  for (const char* known : {".jpeg", ".jpg", ".png", ".bmp", ".ppm", ".pgm"})
+    if (ending == known) return true;
+  return false;
 }
 
-// Names of what is in a folder, sorted; only folders, or only files that are pictures by their names.
-std::vector<std::string> names_in(const std::string& dir, bool folders) {
+// What is in a folder, sorted by name; nothing that begins with a dot.
+struct Contents {
+  std::vector<std::string> folders, pictures, others;
+};
+
+Contents contents_of(const std::string& dir) {
   std::error_code error;
-  std::vector<std::string> names;
+  Contents found;
   fs::directory_iterator entry(dir, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (folders ? !name.starts_with('.') && entry->is_directory() : is_picture_name(name)) names.push_back(name);
+    if (name.starts_with('.')) continue;
+    auto& list = entry->is_directory() ? found.folders : is_picture_name(name) ? found.pictures : found.others;
+    list.push_back(name);
   }
   PLEAT_CHECK_FILE(!error, dir, error.message());
-  std::sort(names.begin(), names.end());
-  return names;
+  for (auto* list : {&found.folders, &found.pictures, &found.others}) std::sort(list->begin(), list->end());
+  return found;
+}
+
+// The same of the folders within, too, as paths below `dir`; their own names are left out.
+Contents everything_below(const std::string& dir, int depth = 0) {
+  PLEAT_CHECK_FILE(depth <= kDeepest, dir, "is a folder within more than ", kDeepest, " others of a class");
+  Contents all = contents_of(dir);
+  for (const std::string& folder : all.folders) {
+    const Contents inner = everything_below(dir + '/' + folder, depth + 1);
+    for (const std::string& name : inner.pictures) all.pictures.push_back(folder + '/' + name);
+    for (const std::string& name : inner.others) all.others.push_back(folder + '/' + name);
+  }
+  all.folders.clear();
+  return all;
+}
+
+// The folder of the pictures to test on; empty if there is none.
+std::string test_folder(const std::string& dir) {
+  for (const char* name : {"/val", "/validation", "/valid", "/test"})
+    if (fs::is_directory(dir + name)) return dir + name;
+  return "";
 }
 
 bool has_splits(const std::string& dir) {
-  return fs::is_directory(dir + "/train") || fs::is_directory(dir + "/val");
+  return fs::is_directory(dir + "/train") || fs::is_directory(dir + "/val");  // the others might be classes
 }
 
 std::string split_folder(const std::string& dir, Split split) {
-  if (has_splits(dir)) return dir + (split == Split::train ? "/train" : "/val");
+  if (has_splits(dir)) {
+    const std::string test = test_folder(dir);
+    PLEAT_CHECK_FILE(split == Split::train || !test.empty(), dir,
+                     "has no pictures to test on: expected a folder val, validation, valid or test beside train");
+    return split == Split::train ? dir + "/train" : test;
+  }
   PLEAT_CHECK_FILE(split == Split::test, dir, "has no training pictures: expected folders train and val in it");
   return dir;
 }
 
 std::vector<std::string> class_folders(const std::string& dir) {
-  std::vector<std::string> names = names_in(dir, true);
+  std::vector<std::string> names = contents_of(dir).folders;
   PLEAT_CHECK_FILE(!names.empty(), dir, "holds no class folders");
   return names;
 }
@@ -87,9 +123,9 @@ std::string name_in(const std::string& line) {
 
 bool is_image_folder(const std::string& dir) {
   if (has_splits(dir)) return true;
-  const std::vector<std::string> folders = names_in(dir, true);
+  const std::vector<std::string> folders = contents_of(dir).folders;
   return std::any_of(folders.begin(), folders.end(),
-                     [&](const std::string& name) { return !names_in(dir + '/' + name, false).empty(); });
+                     [&](const std::string& name) { return !everything_below(dir + '/' + name).pictures.empty(); });
 }
 
 std::vector<std::string> image_folder_classes(const std::string& dir) {
@@ -113,18 +149,27 @@ Dataset read_image_folder(const std::string& dir, Split split, const std::vector
   set.channels = 3;
   set.classes = class_list.empty() ? image_folder_classes(dir) : class_list;
   set.root = root;
+  std::vector<std::string> passed_over;
   for (const std::string& folder : class_folders(root)) {
     const auto label = std::find(set.classes.begin(), set.classes.end(), folder) - set.classes.begin();
     PLEAT_CHECK_FILE(label < static_cast<std::ptrdiff_t>(set.classes.size()), root + '/' + folder, "is none of the ",
                      set.classes.size(), " classes ",
                      class_list.empty() ? "of the training pictures" : "of the class list");
-    const std::vector<std::string> names = names_in(root + '/' + folder, false);
-    PLEAT_CHECK_FILE(!names.empty(), root + '/' + folder, "holds no JPEG or PNG files");
-    for (const std::string& name : names) {
+    const Contents inside = everything_below(root + '/' + folder);
+    PLEAT_CHECK_FILE(!inside.pictures.empty(), root + '/' + folder, "holds no JPEG, PNG, BMP, PPM or PGM files",
+                     inside.others.empty() ? "" : concat(", but ", first_few(inside.others)));
+    for (const std::string& name : inside.pictures) {
       set.files.push_back(stat_file(root, folder + '/' + name));
       set.labels.push_back(static_cast<int32_t>(label));
     }
+    for (const std::string& name : inside.others) passed_over.push_back(folder + '/' + name);
   }
+  // Beside the class folders, pictures have no label.
+  for (const std::string& name : contents_of(root).pictures) passed_over.push_back(name);
+  if (!passed_over.empty())
+    set.warning =
+        concat(root, ": ", passed_over.size(),
+               " files are passed over, as no picture of a class by their names or places: ", first_few(passed_over));
   return set;
 }
 

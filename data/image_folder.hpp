@@ -1,7 +1,9 @@
-// Folders of pictures as ImageNet's: DIR/{train,val}/<class>/*.{JPEG,jpg,png}, or DIR/<class>/ alone, which is a test
-// split. Label order: the class folders' names, sorted by bytes (those of train where there is one), or a class list,
+// Folders of pictures as ImageNet's: DIR/{train,val}/<class>/*.{jpg,jpeg,png,bmp,ppm,pgm}, or DIR/<class>/ alone, which
+// is a test split. In the place of val may stand validation, valid or test. Folders within a class folder belong to the
+// class. Label order: the class folders' names, sorted by bytes (those of train where there is one), or a class list,
 // which may have classes without a folder: ten folders of a 1000-class network's. Pictures come class by class, sorted
-// by name; names beginning with a dot and files of other kinds are passed over.
+// by name, those of inner folders last. Other files are passed over and named in Dataset::warning; of names that begin
+// with a dot nothing is said.
 #pragma once
 
 #include <string>

@@ -29,9 +29,10 @@ bool reads_outside(const Offsets& offsets, int stride, int64_t outputs, int64_t 
   return offsets.lo < 0 || stride * (outputs - 1) + offsets.hi >= inputs;
 }
 
-// The nodes of the region, found by walking back from `to`; empty if a node is not linear or the region is not closed.
+// The nodes of the region, found by walking back from `to`; empty if a node is not linear, the
+// region is not closed, or more than `most_weighted` of its ops have weights.
 std::vector<int> collect(const Graph& graph, const std::vector<std::vector<int>>& readers,
-                         const std::vector<Nhwc>& shapes, int from, int to) {
+                         const std::vector<Nhwc>& shapes, int from, int to, int most_weighted) {
   std::vector<bool> inside(to - from + 1);
   std::vector<int> nodes, left = {to};
   inside[to - from] = true;
@@ -40,6 +41,7 @@ std::vector<int> collect(const Graph& graph, const std::vector<std::vector<int>>
     const Node& node = graph.nodes[i];
     left.pop_back();
     nodes.push_back(i);
+    if (weighted_kernel(node.op) > 0 && --most_weighted < 0) return {};
     if (node.inputs.empty() || !(is_add(node.op) || map_shape(node.op, shapes[node.inputs[0]]))) return {};
     for (const int input : node.inputs) {
       if (input == from) continue;
@@ -141,8 +143,8 @@ bool worth_merging(const Graph& graph, const std::vector<Nhwc>& shapes, const Re
 }  // namespace
 
 std::optional<Region> closed_region(const Graph& graph, const std::vector<std::vector<int>>& readers,
-                                    const std::vector<Nhwc>& shapes, int from, int to) {
-  Region region{.from = from, .to = to, .nodes = collect(graph, readers, shapes, from, to), .stop = {}};
+                                    const std::vector<Nhwc>& shapes, int from, int to, int most_weighted) {
+  Region region{.from = from, .to = to, .nodes = collect(graph, readers, shapes, from, to, most_weighted), .stop = {}};
   if (region.nodes.empty() || !find_map(graph, shapes, region)) return std::nullopt;
   for (const int i : region.nodes) region.macs_before += macs(graph, i, shapes);
   const int64_t kernel = region.map.kernel();
@@ -152,7 +154,7 @@ std::optional<Region> closed_region(const Graph& graph, const std::vector<std::v
   return region;
 }
 
-std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
+std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal, int most_weighted) {
   const auto readers = consumers(graph);
   const std::vector<Nhwc> shapes = infer_shapes(graph);
   std::vector<bool> taken(graph.nodes.size()), inner(graph.nodes.size());
@@ -162,7 +164,7 @@ std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal) {
     std::optional<Region> best;
     std::string refused;
     for (int to = from + 1; to <= graph.output(); ++to) {
-      auto region = closed_region(graph, readers, shapes, from, to);
+      auto region = closed_region(graph, readers, shapes, from, to, most_weighted);
       if (!region || !worth_merging(graph, shapes, *region)) continue;
       if (std::any_of(region->nodes.begin(), region->nodes.end(), [&](int i) { return taken[i]; })) continue;
       const std::string reason = refusal(*region);
@@ -230,7 +232,9 @@ Refusal within_kernel(const Graph& graph, int max_kernel) {
   return [&graph, max_kernel](const Region& region) {
     const int kernel = region.map.kernel();
     const std::vector<int> sides = kernels(graph, region);
-    if (kernel <= max_kernel || kernel <= *std::max_element(sides.begin(), sides.end())) return std::string();
+    // A pooling of one pixel may stand alone, without an op that has weights.
+    const int largest = sides.empty() ? 0 : *std::max_element(sides.begin(), sides.end());
+    if (kernel <= std::max(max_kernel, largest)) return std::string();
     return concat("its kernel size would be ", kernel, ", above the maximum of ", max_kernel);
   };
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,17 +13,20 @@
 
 namespace pleat {
 
-/// The closed linear region with the input `from` and the output `to`, if there is one and it has a linear map.
+inline constexpr int kAnyNumber = std::numeric_limits<int>::max();
+
+/// The closed linear region with the input `from` and the output `to`, if there is one, it has a linear map and
+/// at most `most_weighted` of its ops have weights. A small number makes the search fast in long chains.
 /// `readers` are the consumers of each node, `shapes` those of one picture.
 std::optional<Region> closed_region(const Graph& graph, const std::vector<std::vector<int>>& readers,
-                                    const std::vector<Nhwc>& shapes, int from, int to);
+                                    const std::vector<Nhwc>& shapes, int from, int to, int most_weighted = kAnyNumber);
 
 /// A function that says why a region must not be merged; an empty text accepts it.
 using Refusal = std::function<std::string(const Region&)>;
 
 /// Finds disjoint regions of at least two nodes that contain a convolution or linear layer. They are in network order,
-/// and each is as long as `refusal` accepts.
-std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal);
+/// and each is as long as `refusal` accepts, with at most `most_weighted` ops that have weights.
+std::vector<Region> find_groups(const Graph& graph, const Refusal& refusal, int most_weighted = kAnyNumber);
 
 /// Says why node `i`, which is in no group, is not merged with the nodes that read it.
 std::string stop_at(const Graph& graph, int i, const Refusal& refusal);

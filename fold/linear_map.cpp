@@ -41,7 +41,15 @@ PLEAT_SIMD void accumulate(const RowTile& t, int64_t n) {
       for (int64_t m = 0; m < kRows; ++m) t.y[o][i] += t.w[o][m] * t.x[m][i];
 }
 
+// What one map may take: 1 GB.
+constexpr double kMaxWeights = 1 << 27;
+
 LinearMap zero_map(const MapShape& s) {
+  const double weights = static_cast<double>(s.out) * static_cast<double>(s.inputs()) *
+                         static_cast<double>(s.rows.size()) * static_cast<double>(s.columns.size());
+  PLEAT_CHECK(weights <= kMaxWeights, "fold: a merged convolution of ", s.in, " to ", s.out, " channels and ",
+              s.rows.size(), "x", s.columns.size(), " offsets has ", weights, " weights, expected at most ",
+              kMaxWeights);
   return {s, std::vector<double>(s.out * s.inputs() * s.rows.size() * s.columns.size()), std::vector<double>(s.out)};
 }
 
@@ -49,6 +57,16 @@ template <class Body>
 void each_offset(const MapShape& s, const Body& body) {
   for (int row = s.rows.lo; row <= s.rows.hi; ++row)
     for (int column = s.columns.lo; column <= s.columns.hi; ++column) body(row, column);
+}
+
+// Stride and offsets of second(first(x)) are at most 2^20: far beyond any picture, and no sum of them overflows.
+bool can_compose(const MapShape& second, const MapShape& first) {
+  constexpr int64_t kMost = 1 << 20;
+  int64_t greatest = int64_t{first.stride} * second.stride;
+  for (const auto& [a, b] : {std::pair{first.rows, second.rows}, std::pair{first.columns, second.columns}})
+    for (const int64_t offset : {a.lo + int64_t{first.stride} * b.lo, a.hi + int64_t{first.stride} * b.hi})
+      greatest = std::max(greatest, std::abs(offset));
+  return greatest <= kMost;
 }
 
 MapShape window_shape(int in, int out, int groups, int kernel, int stride, const Padding& pad) {
@@ -153,6 +171,8 @@ LinearMap linear_map(const Node& node, const Nhwc& in, const Tensors& tensors) {
 MapShape compose(const MapShape& second, const MapShape& first) {
   PLEAT_CHECK(second.in == first.out, "fold: a map that reads ", second.in, " channels cannot follow one that gives ",
               first.out, ", expected as many");
+  PLEAT_CHECK(can_compose(second, first), "fold: a map of stride ", second.stride, " after one of stride ",
+              first.stride, " reaches too far, expected offsets of at most 2^20");
   const auto offsets = [&](const Offsets& b, const Offsets& a) {
     return Offsets{a.lo + first.stride * b.lo, a.hi + first.stride * b.hi};
   };

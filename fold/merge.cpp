@@ -97,7 +97,7 @@ Model merge(const Model& model, const std::vector<Region>& groups, Borders borde
 }
 
 Model fold_batch_norm(const Model& model) {
-  return merge(model, find_groups(model.graph, batch_norms(model.graph)), Borders::exact);
+  return merge(model, find_groups(model.graph, batch_norms(model.graph), 1), Borders::exact);
 }
 
 }  // namespace pleat

@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "core/check.hpp"
+#include "core/finite.hpp"
 
 namespace pleat {
 namespace {
 
-// |a - b|, or infinity if one of them is not a number, so that NaN never counts as equal.
 double difference(float a, float b) {
-  const double d = std::abs(double{a} - double{b});
-  return std::isnan(d) ? std::numeric_limits<double>::infinity() : d;
+  return std::abs(double{a} - double{b});
 }
 
 }  // namespace
@@ -20,6 +18,8 @@ double difference(float a, float b) {
 void Proof::add_logits(std::span<const float> a, std::span<const float> b, int64_t classes) {
   PLEAT_CHECK(a.size() == b.size(), "verify: got ", a.size(), " logits of one network and ", b.size(),
               " of the other, expected as many");
+  check_logits(a, classes, "verify: A");
+  check_logits(b, classes, "verify: B");
   if (images_ == 0 && !a.empty()) lowest_ = highest_ = a[0];
   for (std::size_t i = 0; i < a.size(); ++i) {
     max_abs_ = std::max(max_abs_, difference(a[i], b[i]));
@@ -36,6 +36,12 @@ void Proof::add_logits(std::span<const float> a, std::span<const float> b, int64
 void Proof::add_maps(std::span<const float> a, std::span<const float> b, const Nhwc& shape, int64_t border) {
   PLEAT_CHECK(a.size() == b.size() && static_cast<int64_t>(a.size()) == shape.size(), "verify: got ", a.size(), " and ",
               b.size(), " numbers, expected ", to_string(shape), " from each network");
+  for (const auto map : {a, b}) {
+    const std::size_t wrong = first_not_finite(map);
+    if (wrong < map.size())
+      throw std::runtime_error(
+          concat("verify: the last map's number ", wrong, " is ", map[wrong], ", expected a finite number"));
+  }
   const auto inside = [&](int64_t i, int64_t extent) { return i >= border && i < extent - border; };
   for (int64_t i = 0; i < shape.size(); ++i) {
     const int64_t column = i / shape.c % shape.w, row = i / shape.c / shape.w % shape.h;

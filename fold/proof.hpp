@@ -12,11 +12,11 @@ namespace pleat {
 class Proof {
  public:
   /// Adds the logits of the same pictures, [n, classes] from each network. Of equal logits the first counts as the
-  /// top-1 class. Throws std::invalid_argument if the sizes differ.
+  /// top-1 class. Throws std::invalid_argument if the sizes differ, std::runtime_error for a number that is not finite.
   void add_logits(std::span<const float> a, std::span<const float> b, int64_t classes);
 
   /// Adds a value that still has borders, [n, H, W, C] from each network for the same pictures. Its interior is all but
-  /// the outermost `border` pixels. Throws std::invalid_argument if the sizes differ.
+  /// the outermost `border` pixels. Throws as add_logits does.
   void add_maps(std::span<const float> a, std::span<const float> b, const Nhwc& shape, int64_t border);
 
   int64_t images() const { return images_; }

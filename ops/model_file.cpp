@@ -8,6 +8,7 @@
 #include "core/check.hpp"
 #include "core/file.hpp"
 #include "core/safetensors.hpp"
+#include "ops/parameter_values.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -82,6 +83,10 @@ void read_view(Model& model, std::map<std::string, std::string>& metadata) {
 
 void verify(const Model& model) {
   verify(model.graph, model.tensors);
+  for (const Parameter& p : parameters(model.graph)) {
+    const std::string fault = value_fault(p.role, model.tensors.at(p.name).values);
+    PLEAT_CHECK(fault.empty(), "parameter '", p.name, '\'', fault);
+  }
   const std::size_t channels = static_cast<std::size_t>(std::get<Input>(model.graph.nodes[0].op).channels);
   PLEAT_CHECK(model.mean.size() == channels && model.std.size() == channels, "input normalisation: ", model.mean.size(),
               " means and ", model.std.size(), " stds, expected ", channels, ", one a channel");

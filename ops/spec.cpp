@@ -14,13 +14,38 @@
 namespace pleat {
 namespace {
 
-// The most values of a parameter, and of a node's output for one picture: far above any network, and so far below
+// The most values of a parameter, and of all outputs for one picture together: far above any network, and so far below
 // overflow that the product of two of them does not overflow either.
 constexpr double kMaxElements = 1 << 28;
 
 void check_size(const Node& node, const char* what, double elements) {
   PLEAT_CHECK(elements <= kMaxElements, kind(node.op), " '", node.name, "': ", what, " of ", elements,
               " elements, expected at most ", kMaxElements);
+}
+
+// The most products of one op for one picture: a minute of work.
+constexpr double kMaxWork = 1LL << 38;
+
+// How many products and sums one op needs for an output of shape `y`.
+double work_of(const Node& node, const Nhwc& x, const Nhwc& y) {
+  const double outputs = static_cast<double>(y.h) * static_cast<double>(y.w) * static_cast<double>(y.c);
+  const auto window = [&](int kernel, double channels) { return outputs * kernel * kernel * channels; };
+  return visit_op(Overloaded{
+                      [&](const Conv2d& op) { return window(op.kernel, static_cast<double>(x.c) / op.groups); },
+                      [&](const DepthwiseConv2d& op) { return window(op.kernel, 1); },
+                      [&](const MaxPool2d& op) { return window(op.kernel, 1); },
+                      [&](const AvgPool2d& op) { return window(op.kernel, 1); },
+                      [&](const BorderConv2d& op) { return window(op.kernel, static_cast<double>(x.c) / op.groups); },
+                      [&](const Linear&) { return window(1, static_cast<double>(x.c)); },
+                      [&](const Input&) { return outputs; },
+                      [&](const BatchNorm&) { return outputs; },
+                      [&](const AlphaAct&) { return outputs; },
+                      [&](const GlobalAvgPool&) { return outputs; },
+                      [&](const Flatten&) { return outputs; },
+                      [&](const Add&) { return outputs; },
+                      [&](const Shortcut&) { return outputs; },
+                  },
+                  node.op);
 }
 
 // The output, of so many channels, of a window that slides over `x`. The window must fit.
@@ -156,10 +181,16 @@ std::vector<Nhwc> infer_shapes(const Graph& graph, int64_t batch) {
   PLEAT_CHECK(batch >= 1, "graph: batch is ", batch, ", expected at least 1");
   verify_structure(graph);
   std::vector<Nhwc> shapes;
+  double activations = 0;
   for (const Node& node : graph.nodes) {
     const auto input = [&](std::size_t i) { return i < node.inputs.size() ? shapes[node.inputs[i]] : Nhwc{}; };
     const Nhwc y = output_shape(node, input(0), input(1), batch);
     check_size(node, "an output", static_cast<double>(y.h) * static_cast<double>(y.w) * static_cast<double>(y.c));
+    activations += static_cast<double>(y.h) * static_cast<double>(y.w) * static_cast<double>(y.c);
+    check_size(node, "activations up to here", activations);
+    const double work = work_of(node, input(0), y);
+    PLEAT_CHECK(work <= kMaxWork, kind(node.op), " '", node.name, "': takes ", work,
+                " multiplications a picture, expected at most ", kMaxWork);
     shapes.push_back(y);
   }
   return shapes;

@@ -296,3 +296,34 @@ TEST_CASE("C API: loading and freeing repeatedly does not leak memory") {
   const std::size_t before = in_use_after(100);
   CHECK(in_use_after(400) < before + 400 * 32);
 }
+
+TEST_CASE("C API: numbers that are not finite are an error, in the model, the input and the logits") {
+  const TempDir folder;
+  const std::string path = saved_model(folder);
+  const Handle good = load(path);
+  REQUIRE(good);
+  std::vector<float> input = random_input(3 * 9 * 8), output(2, 7);
+  input[5] = NAN;
+  CHECK(pleat_run(good.get(), input.data(), input.size(), output.data(), output.size()) == -1);
+  CHECK(holds(pleat_error(), "input[5] is nan, expected a finite number"));
+  CHECK(output == std::vector<float>{7, 7});
+
+  // Numbers whose products no float holds.
+  Model model = small_model();
+  for (float& weight : model.tensors.at("fc.weight").values) weight = 3e38f;
+  for (float& bias : model.tensors.at("conv.bias").values) bias = 1e10f;
+  save_model(path, model);
+  const Handle large = load(path);
+  REQUIRE(large);
+  input[5] = 0;
+  CHECK(pleat_run(large.get(), input.data(), input.size(), output.data(), output.size()) == -1);
+  CHECK(holds(pleat_error(), "pleat_run: logit 0 of picture 0 is "));
+  CHECK(output == std::vector<float>{7, 7});
+
+  // A file with NaN, which save_model would refuse.
+  std::map<std::string, std::string> described = metadata(model);
+  model.tensors.at("fc.bias").values[1] = NAN;
+  save_safetensors(path, model.tensors, described);
+  CHECK(!load(path));
+  CHECK(holds(pleat_error(), "m.safetensors: parameter 'fc.bias'[1] is nan, expected a finite number"));
+}

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -526,4 +527,47 @@ TEST_CASE("pleat-run predicts, evaluates and measures as pleat does") {
   check_failure(shell(dir, "\"$RUN\" m.safetensors --data mnist sharp.png"), 2, {"--bench"});
   check_failure(shell(dir, "\"$RUN\" absent.safetensors --bench"), 1, {"absent.safetensors"});
   check_failure(shell(dir, "unset PLEAT_DATA; \"$RUN\" m.safetensors --data cifar10"), 1, {"cifar10", "searched"});
+}
+
+TEST_CASE("logits that are not finite are an error of eval, verify, predict and pleat-run") {
+  const TempDir dir;
+  write_dataset(dir);
+  Model model = small_model();
+  for (float& weight : model.tensors.at("linear.weight").values) weight = 3e38f;
+  for (float& bias : model.tensors.at("layer3.2.bn2.bias").values) bias = 1e10f;
+  save_model(dir.path("m.safetensors"), model);
+  save_model(dir.path("good.safetensors"), small_model());
+  const std::string env = "export PLEAT_DATA=.; ";
+  for (const std::string command :
+       {"\"$PLEAT\" eval m.safetensors --data mnist", "\"$PLEAT\" eval m.safetensors --data mnist --engine",
+        "\"$RUN\" m.safetensors --data mnist", "\"$PLEAT\" verify good.safetensors m.safetensors --random 2",
+        "\"$PLEAT\" verify m.safetensors good.safetensors --random 2 --engine",
+        "\"$PLEAT\" verify m.safetensors m.safetensors --data mnist"}) {
+    CAPTURE(command);
+    check_failure(shell(dir, env + command + " --json"), 1, {"logit 0 of picture 0 is ", "expected a finite number"});
+  }
+  const std::string picture = fs::absolute("tests/fixtures/data/smooth.jpg");
+  check_failure(pleat_command(dir, "predict m.safetensors " + picture), 1, {"smooth.jpg: logit 0 of picture 0 is "});
+  check_failure(shell(dir, "\"$RUN\" m.safetensors " + picture), 1, {"logit 0 of picture 0 is "});
+
+  Tensors numbers{{"input", Tensor({1, 1, 28, 28}, 1)}};
+  numbers.at("input").values[9] = INFINITY;
+  save_safetensors(dir.path("in.safetensors"), numbers, {});
+  check_failure(pleat_command(dir, "predict good.safetensors --input in.safetensors --output out.safetensors"), 1,
+                {"in.safetensors: input[9] is inf, expected a finite number"});
+  CHECK(!fs::exists(dir.path("out.safetensors")));
+}
+
+TEST_CASE("class names of a file do not reach the terminal as commands") {
+  const TempDir dir;
+  Model model = small_model();
+  model.classes.assign(10, "plain");
+  for (std::string& name : model.classes) name += "\x1b[2J\xc2\x9b";
+  save_model(dir.path("m.safetensors"), model);
+  const std::string picture = fs::absolute("tests/fixtures/data/smooth.jpg");
+  for (const std::string program : {"\"$PLEAT\" predict", "\"$RUN\""}) {
+    const Result r = shell(dir, program + " m.safetensors " + picture + " --top 1");
+    CHECK(r.code == 0);
+    CHECK(r.out.find("  plain\\x1b[2J\xc2\\x9b\n") != std::string::npos);
+  }
 }

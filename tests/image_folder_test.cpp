@@ -71,7 +71,10 @@ TEST_CASE("image folders: files by class, labels by the sorted folders") {
   CHECK(train.labels == std::vector<int32_t>{0, 0, 0, 1, 1, 1});
   CHECK(train.files[4].path == "n02/1.JPEG");
   CHECK(train.files[4].size == static_cast<int64_t>(fs::file_size(kFolders + "/train/n02/1.JPEG")));
-  CHECK(test.labels == std::vector<int32_t>{0, 0, 1, 1});  // notes.txt is none
+  CHECK(test.labels == std::vector<int32_t>{0, 0, 1, 1});
+  CHECK(holds(test.warning,
+              "/val: 1 files are passed over, as no picture of a class by their names or places: n02/notes.txt"));
+  CHECK(train.warning.empty());
   const DatasetInfo info = dataset_info(kFolders);
   CHECK((info.height == 0 && info.channels == 3 && info.classes == 2 && info.mean[0] == 0.485f));
 
@@ -97,7 +100,7 @@ TEST_CASE("image folders: a class list gives the labels") {
               "/val/n02: is none of the 2 classes of the class list"));
 
   const TempDir dir;
-  write_file(dir.path("list"), std::string("n00\r\nn02\n\nn03\nn01"));
+  write_file(dir.path("list"), std::string("\xEF\xBB\xBFn00\r\nn02\n\nn03\nn01"));
   CHECK(read_class_list(dir.path("list")) == list);
   CHECK(read_class_list(kFolders + "/train") == std::vector<std::string>{"n01", "n02"});
   write_file(dir.path("list"), std::string("a\nb\na\n"));
@@ -107,13 +110,48 @@ TEST_CASE("image folders: a class list gives the labels") {
   CHECK_THROWS_AS(load_dataset("tests/fixtures/data/mnist", Split::test, list), std::invalid_argument);
 }
 
+TEST_CASE("image folders: inner folders belong to their class, other files are counted and named") {
+  const TempDir dir;
+  for (const char* folder : {"set/a/inner/most", "set/b"}) fs::create_directories(dir.path(folder));
+  const std::string picture = kFolders + "/train/n01/0.JPEG";
+  fs::copy(picture, dir.path("set/a/2.jpg"));
+  fs::copy(picture, dir.path("set/a/inner/1.jpg"));
+  fs::copy(picture, dir.path("set/a/inner/most/0.jpg"));
+  fs::copy("tests/fixtures/data/sharp.ppm", dir.path("set/b/0.ppm"));
+  fs::copy(picture, dir.path("set/stray.jpg"));
+  for (int i = 0; i < 6; ++i) write_file(dir.path("set/b/inside" + std::to_string(i) + ".webp"), std::string("RIFF"));
+  const Dataset set = load_dataset(dir.path("set"), Split::test);
+  CHECK(set.labels == std::vector<int32_t>{0, 0, 0, 1});
+  CHECK(set.files[2].path == "a/inner/most/0.jpg");
+  CHECK(holds(set.warning, ": 7 files are passed over"));
+  CHECK(
+      holds(set.warning, "b/inside0.webp, b/inside1.webp, b/inside2.webp, b/inside3.webp, b/inside4.webp and 2 more"));
+}
+
+TEST_CASE("image folders: the test pictures may be called validation, valid or test; CIFAR for Python is named") {
+  for (const char* name : {"validation", "valid", "test"}) {
+    const TempDir dir;
+    const std::string set = copy_of_folders(dir);
+    fs::rename(set + "/val", set + '/' + name);
+    CHECK(load_dataset(set, Split::test).size() == 4);
+    CHECK(load_dataset(set, Split::train).size() == 6);
+  }
+  const TempDir dir;
+  fs::create_directories(dir.path("cifar-10-batches-py"));
+  write_file(dir.path("cifar-10-batches-py/data_batch_1"), std::string("pickle"));
+  for (const std::string& place : {dir.path(), dir.path("cifar-10-batches-py")})
+    CHECK(holds(
+        error_reading(place, Split::test),
+        "cifar-10-batches-py: is CIFAR's version for Python, which is not read\nhint: `pleat data fetch cifar10`"));
+}
+
 TEST_CASE("image folders that are not whole are refused") {
   const TempDir dir;
   const std::string set = copy_of_folders(dir);
   fs::create_directory(set + "/val/n03");
   CHECK(holds(error_reading(set, Split::test), "/val/n03: is none of the 2 classes of the training pictures"));
   fs::create_directory(set + "/train/n03");
-  CHECK(holds(error_reading(set, Split::train), "/train/n03: holds no JPEG or PNG files"));
+  CHECK(holds(error_reading(set, Split::train), "/train/n03: holds no JPEG, PNG, BMP, PPM or PGM files"));
   fs::remove_all(set + "/val");
   CHECK(holds(error_reading(set, Split::test), set + "/val: "));
   fs::remove_all(set + "/train");

@@ -65,6 +65,8 @@ TEST_CASE("model file: a bad model is not written") {
   CHECK(holds(error([](Model& m) { m.tensors["more"] = Tensor({1}); }), "'more' [1] is left over"));
   CHECK(holds(error([](Model& m) { m.tensors["fc.bias"] = Tensor({3}); }), "'fc.bias' has shape [3], expected [2]"));
   CHECK(holds(error([](Model& m) { m.graph.nodes.clear(); }), "the first node must be the input"));
+  CHECK(holds(error([](Model& m) { m.tensors.at("fc.bias").values[1] = -INFINITY; }),
+              "parameter 'fc.bias'[1] is -inf, expected a finite number"));
   CHECK(holds(error([](Model& m) { m.mean.pop_back(); }), "2 means and 3 stds, expected 3"));
   CHECK(holds(error([](Model& m) { m.std.clear(); }), "3 means and 0 stds, expected 3"));
   CHECK(holds(error([](Model& m) { m.mean[1] = NAN; }), "channel 1 has mean nan"));

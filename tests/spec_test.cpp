@@ -156,11 +156,13 @@ TEST_CASE("graphs whose shapes do not fit are refused with the name of the node"
         "border_conv2d 'b': ring covers 7, expected at most 6, the output's rows");
   CHECK(shape_error("border_conv2d b <- x : out=4 kernel=3 pad=1 ring=1 reach=0,6,0,0") ==
         "border_conv2d 'b': reach covers 6, expected at most 5, the input's columns");
-  CHECK(error_of<std::invalid_argument>([] {
-          macs(
-              parse_graph("input x : channels=1 height=1048576 width=1\nborder_conv2d b <- x : out=1 kernel=1048576 "
-                          "pad=524288,524288,524288,524288 ring=1048576,0,0,0 reach=1048576,0,0,0"));
-        }).find("a parameter of") != std::string::npos);
+  CHECK(shape_error("border_conv2d b <- x : out=4 kernel=1048576 pad=524288") ==
+        "border_conv2d 'b': kernel is 1048576, expected 1 to 1024");
+  CHECK(shape_error("conv2d c <- x : out=4 stride=65536") == "conv2d 'c': stride is 65536, expected 1 to 1024");
+  CHECK(shape_error("avg_pool2d p <- x : kernel=1024 pad=1023") ==
+        "avg_pool2d 'p': takes 4.43679e+12 multiplications a picture, expected at most 2.74878e+11");
+  CHECK(holds(shape_error("conv2d c <- x : out=1024 pad=200\nconv2d d <- c : out=1024\nconv2d e <- d : out=1024"),
+              "conv2d 'd': activations up to here of "));
   CHECK(shape_error("conv2d c <- x : out=1048576 pad=100").find("an output of") != std::string::npos);
   CHECK(error_of<std::invalid_argument>([] {
           parameters(parse_graph("input x : channels=65536 height=1 width=1\nconv2d c <- x : out=65536"));

@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/finite.hpp"
 #include "data/transform.hpp"
 #include "ops/loss/softmax.hpp"
+#include "tools/escaped.hpp"
 
 namespace pleat {
 
@@ -17,6 +19,7 @@ Prediction classify(const LogitsFunction& logits_of_picture, const Model& model,
   std::vector<float> input(static_cast<std::size_t>(format.height) * format.width * format.channels);
   Transform(format, std::nullopt)(input, picture.pixels(), Rng(0));
   const std::span<const float> logits = logits_of_picture(input, 1);
+  check_logits(logits, logits.size(), file);
 
   std::vector<int> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
@@ -34,7 +37,7 @@ Prediction classify(const LogitsFunction& logits_of_picture, const Model& model,
 void print_prediction(std::ostream& out, const Prediction& p) {
   out << p.file << '\n';
   for (std::size_t i = 0; i < p.classes.size(); ++i)
-    out << "  " << std::fixed << std::setprecision(4) << p.scores[i] << "  " << p.classes[i] << '\n';
+    out << "  " << std::fixed << std::setprecision(4) << p.scores[i] << "  " << escaped(p.classes[i]) << '\n';
 }
 
 nlohmann::ordered_json to_json(const Prediction& p) {

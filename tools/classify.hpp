@@ -19,7 +19,8 @@ struct Prediction {
 };
 
 /// Classifies the picture in `file` and returns its `top` most likely classes, or all if there are fewer. `logits`
-/// computes the logits of `model` for one picture. Throws std::runtime_error if the file is not a picture.
+/// computes the logits of `model` for one picture. Throws std::runtime_error if the file is not a picture or
+/// a logit is not finite.
 Prediction classify(const LogitsFunction& logits, const Model& model, const std::string& file, int64_t top);
 
 /// Prints the file's name and one line for each class.

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "core/check.hpp"
+#include "core/finite.hpp"
 #include "core/parallel.hpp"
 #include "core/version.hpp"
 #include "fold/engine/engine.hpp"
@@ -159,9 +160,13 @@ int pleat_run(pleat_engine* engine, const float* input, size_t input_count, floa
                 " numbers, expected ", picture, " for each of 1 to ", x.n, " pictures");
     PLEAT_CHECK(output_count == outputs, "output has room for ", output_count, " numbers, expected ", outputs, " for ",
                 n, " pictures");
+    const std::size_t wrong = first_not_finite({input, input_count});
+    PLEAT_CHECK(wrong == input_count, "input[", wrong, "] is ", input[wrong], ", expected a finite number");
     const ThreadScope scope(threads);
     std::copy_n(input, input_count, network.input().begin());
-    std::copy_n(network.run().begin(), output_count, output);
+    const std::span<const float> logits = network.run().first(output_count);
+    check_logits(logits, outputs / n, "pleat_run");
+    std::ranges::copy(logits, output);
     return 0;
   });
 }

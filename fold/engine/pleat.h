@@ -72,7 +72,8 @@ const char* pleat_class_name(const pleat_engine* engine, int64_t index);
 
 /* Runs the network on 1 to batch pictures: `input` in the order picture, height, width, channels, normalised; `output`
  * the logits, in the order picture, class. The counts are of floats, those of so many pictures. Few pictures take as
- * long as the whole batch. 0, or -1. */
+ * long as the whole batch. 0; or -1, also for a number in the input or the logits that is NaN or infinite, and then
+ * `output` is as before. */
 int pleat_run(pleat_engine* engine, const float* input, size_t input_count, float* output, size_t output_count);
 
 #ifdef __cplusplus

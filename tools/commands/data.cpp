@@ -40,12 +40,14 @@ void describe(const Cli& cli, const std::string& name, const std::string& dir) {
   if (measured.files.empty())
     out << " of " << train.height << "x" << train.width << "x" << train.channels;
   else
-    out << ", JPEG and PNG files";
+    out << ", picture files";
   out << "\n  test     " << test.size() << " images\n  classes  " << measured.classes.size() << "\n  mean     "
       << joined(statistics.mean) << "  (" << pictures << " images of the " << (has_train ? "training" : "test")
       << " split, pixels from 0 to 1)\n  std      " << joined(statistics.std) << '\n';
+  std::vector<std::string> warnings;
   for (const Dataset* set : {&train, &test})
-    if (!set->warning.empty()) out << "  warning: " << set->warning << '\n';
+    if (!set->warning.empty()) warnings.push_back(set->warning);
+  for (const std::string& warning : warnings) out << "  warning: " << warning << '\n';
   cli.finish({{"name", name},
               {"folder", dir},
               {"images", train.size()},
@@ -55,6 +57,7 @@ void describe(const Cli& cli, const std::string& name, const std::string& dir) {
               {"channels", measured.channels},
               {"classes", measured.classes.size()},
               {"class_names", measured.classes},
+              {"warnings", warnings},
               {"mean", statistics.mean},
               {"std", statistics.std}});
 }

@@ -1,83 +1,26 @@
 // `pleat import FILE --model NAME --out F`: a PyTorch state_dict, saved as safetensors, becomes a model file.
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <ostream>
-#include <set>
 #include <sstream>
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/first_few.hpp"
 #include "models/models.hpp"
 #include "models/padding_style.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
+#include "tools/fit_state.hpp"
 #include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
-#include "tools/state_dict.hpp"
 
 namespace pleat {
 namespace {
-
-// A checkpoint whose batch norms were folded into its convolutions has `conv.bias` instead of them: the batch norm
-// becomes the identity, plus that bias unless the convolution has one of its own, and the network stays trainable.
-void unfold_batch_norms(const Graph& graph, Tensors& given) {
-  std::set<std::string> wanted;
-  for (const Parameter& p : parameters(graph)) wanted.insert(p.name);
-  for (const Node& node : graph.nodes) {
-    const auto has = [&](const char* suffix) { return given.contains(node.name + suffix); };
-    if (!std::holds_alternative<BatchNorm>(node.op) || has(".weight") || has(".bias") || has(".running_mean") ||
-        has(".running_var"))
-      continue;
-    const std::string name = graph.nodes[node.inputs[0]].name + ".bias";
-    const auto bias = given.find(name);
-    if (bias == given.end()) continue;
-    const std::vector<int64_t> shape = bias->second.shape;
-    given[node.name + ".bias"] = Tensor(shape, 0);
-    if (!wanted.contains(name)) std::swap(given[node.name + ".bias"], given.extract(bias).mapped());
-    given[node.name + ".weight"] = Tensor(shape, 1);
-    given[node.name + ".running_mean"] = Tensor(shape, 0);
-    given[node.name + ".running_var"] = Tensor(shape, static_cast<float>(1 - std::get<BatchNorm>(node.op).eps));
-  }
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-// Moves the model's parameters out of `state`; returns the file's names of what nothing asked for.
-std::vector<std::string> fill(Model& model, StateDict& state, const std::string& path, const std::string& model_name) {
-  const auto file_name = [&](const std::string& name) {
-    const auto at = state.names.find(name);
-    return at == state.names.end() || at->second == name ? name : concat(at->second, " (", name, ')');
-  };
-  int found = 0;
-  std::vector<std::string> missing, unused;
-  for (const Parameter& p : parameters(model.graph)) {
-    auto entry = state.tensors.extract(p.name);
-    if (!entry.empty()) {
-      PLEAT_CHECK_FILE(entry.mapped().shape == p.shape, path, "tensor ", file_name(p.name), " has shape ",
-                       to_string(entry.mapped().shape), ", but ", model_name, " needs ", to_string(p.shape));
-      model.tensors[p.name] = std::move(entry.mapped());
-      ++found;
-    } else if (p.role == Role::alpha) {
-      model.tensors[p.name] = Tensor(p.shape, 0);
-    } else {
-      missing.push_back(p.name);
-    }
-  }
-  for (const auto& [name, tensor] : state.tensors) unused.push_back(state.names.at(name));
-  PLEAT_CHECK_FILE(found > 0, path, "none of its ", unused.size(), " tensors is one of ", model_name,
-                   "'s\nhint: see `pleat inspect ", model_name, '`');
-  PLEAT_CHECK_FILE(missing.empty(), path, missing.size(), " tensors that ", model_name,
-                   " needs are missing: ", joined(missing), unused.empty() ? "" : "; unused: ", joined(unused),
-                   "\nhint: is --model right? See `pleat inspect ", model_name, '`');
-  return unused;
-}
 
 // None if the option was not given.
 std::vector<float> read_numbers(const Cli& cli, const std::string& option) {
@@ -91,7 +34,39 @@ std::vector<float> read_numbers(const Cli& cli, const std::string& option) {
       cli.usage_error(concat("--", option, " ", cli.text(option), ": expected numbers with commas between"));
     numbers.push_back(number);
   }
+  // Means and deviations of pixels from 0 to 1 are below 1.
+  const auto large = std::find_if(numbers.begin(), numbers.end(), [](float number) { return number > 1; });
+  if (large != numbers.end()) {
+    std::string scaled;
+    for (const float number : numbers)
+      scaled += concat(scaled.empty() ? "" : ",", std::round(number / 255 * 1e4) / 1e4);
+    throw UsageError(concat("--", option, " ", cli.text(option), ": ", *large,
+                            " is of pixels from 0 to 255, expected of pixels from 0 to 1\nhint: --", option, " ",
+                            scaled));
+  }
   return numbers;
+}
+
+// The parts of a list with commas between.
+std::vector<std::string> read_list(const Cli& cli, const std::string& option) {
+  std::vector<std::string> list;
+  std::istringstream parts(cli.has(option) ? cli.text(option) : "");
+  for (std::string part; std::getline(parts, part, ',');) list.push_back(part);
+  return list;
+}
+
+NameOptions name_options(const Cli& cli) {
+  NameOptions options{{}, cli.has("prefix") ? cli.text("prefix") : ""};
+  for (const std::string& pair : read_list(cli, "rename")) {
+    const std::size_t sign = pair.find('=');
+    if (sign == std::string::npos || sign == 0) cli.usage_error(concat("--rename ", pair, ": expected FROM=TO"));
+    const auto without_dots = [](std::string text) {
+      while (text.ends_with('.')) text.pop_back();
+      return text;
+    };
+    options.renames.emplace_back(without_dots(pair.substr(0, sign)), without_dots(pair.substr(sign + 1)));
+  }
+  return options;
 }
 
 // Skips with weights: those of a ResNet that has option B.
@@ -118,18 +93,24 @@ void set_normalisation(Model& model, const std::string& name) {
   if (known != std::end(kNormalisations)) {
     model.mean.assign(std::begin(known->mean), std::end(known->mean));
     model.std.assign(std::begin(known->std), std::end(known->std));
-  } else {
-    const DatasetInfo data = dataset_info(name);
-    model.mean = data.mean;
-    model.std = data.std;
+    return;
   }
+  std::string names;
+  for (const Normalisation& n : kNormalisations) names += concat(n.name, ", ");
+  const std::vector<std::string> sets = dataset_names();
+  for (const std::string& set : sets) names += concat(set == sets.front() ? "" : ", ", set);
+  if (std::find(sets.begin(), sets.end(), name) == sets.end() && !std::filesystem::is_directory(name))
+    throw UsageError(concat("--normalisation ", name, ": expected one of ", names, ", or a data set's folder"));
+  const DatasetInfo data = dataset_info(name);
+  model.mean = data.mean;
+  model.std = data.std;
 }
 
 // What --normalisation says, or else what suits the code base; one for CIFAR has several data sets.
 std::string choose_normalisation(const Cli& cli, const StateDict& state, int classes) {
   if (cli.has("normalisation")) return cli.text("normalisation");
-  if (state.source.empty()) return "imagenet";
-  return state.normalisation == "cifar10" && classes == 100 ? "cifar100" : state.normalisation;
+  if (state.source.name.empty()) return "imagenet";
+  return state.source.normalisation == "cifar10" && classes == 100 ? "cifar100" : state.source.normalisation;
 }
 
 }  // namespace
@@ -138,10 +119,13 @@ int import_command(int argc, char** argv) {
   Cli cli(
       "pleat import",
       "Turns a PyTorch state_dict, saved as safetensors (tools/torch_to_safetensors.py), into a model. Names may be "
-      "those of akamaster/pytorch_resnet_cifar10, chenyaofo/pytorch-cifar-models, torchvision, timm or "
-      "EfficientNet-PyTorch.",
+      "those of akamaster/pytorch_resnet_cifar10, chenyaofo/pytorch-cifar-models, torchvision, timm, "
+      "EfficientNet-PyTorch or the authors of layer folding.",
       "pleat import resnet20_state.safetensors --model resnet20 --out resnet20.safetensors\n"
       "pleat import mobilenet.safetensors --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out "
+      "m.safetensors\n"
+      "pleat import student.safetensors --model resnet20 --prefix student --rename fc=linear --ignore 'student.aux.*' "
+      "--out "
       "m.safetensors");
   cli.argument("FILE", "safetensors file with the state_dict");
   cli.option("model", "NAME", "the network, a name of `pleat list`");
@@ -151,6 +135,14 @@ int import_command(int argc, char** argv) {
              "of the code base that the names are from)");
   cli.option("mean", "A,B,C", "input normalisation in numbers: x = (pixel/255 - mean) / std");
   cli.option("std", "A,B,C", "see --mean");
+  cli.option("eps", "X",
+             "what batch norms add to the variance (default: the network's own, 1e-5 or, EfficientNet-lite's, 1e-3)");
+  cli.option("prefix", "NAME", "take only what stands below it, such as student. (default: what makes the names fit)");
+  cli.option("rename", "FROM=TO,...",
+             "parts of names, between dots, that are called otherwise here, such as fc=linear");
+  cli.option("ignore", "PATTERN,...",
+             "names, as in the file and with * and ?, of tensors that the network does not need (default: none; step "
+             "counters, averages of weights and the optimiser's state are left out anyway)");
   cli.option("padding", "torch|same",
              "torch: symmetric; same: TensorFlow's SAME, asymmetric where the stride is 2 (default: the network's own, "
              "same for EfficientNet-lite)");
@@ -171,36 +163,63 @@ int import_command(int argc, char** argv) {
   ModelOptions choices{.width = options.width};
   Model model;
   model.graph = make_model(name, input, data.classes, choices);
-  StateDict state = read_state_dict(path, name);
+  if (cli.has("eps")) cli.number("eps", 0, 1);
+  const auto needed = [&] {
+    std::vector<std::string> names;
+    for (const Parameter& p : parameters(model.graph)) names.push_back(p.name);
+    return names;
+  };
+  StateDict state = read_state_dict(path, name, needed(), name_options(cli));
   choices.projection = has_projections(name, state.tensors);
   if (choices.projection) model.graph = make_model(name, input, data.classes, choices);
   if (cli.has("padding")) set_padding(model.graph, same ? PaddingStyle::same : PaddingStyle::symmetric);
+  double eps = 0;
+  for (Node& node : model.graph.nodes)
+    if (std::holds_alternative<BatchNorm>(node.op)) {
+      double& own = std::get<BatchNorm>(node.op).eps;
+      eps = own = cli.has("eps") ? cli.number("eps", 0, 1) : own;
+    }
   const std::string normalisation = choose_normalisation(cli, state, data.classes);
   set_normalisation(model, normalisation);
   model.crop = usual_crop(input);
-  model.interpolation = state.interpolation;
+  model.interpolation = state.source.interpolation;
   set_view(cli, model);
   if (!mean.empty()) model.mean = mean;
   if (!std.empty()) model.std = std;
   if (cli.has("class-names")) model.classes = read_lines(cli.text("class-names"));
-  unfold_batch_norms(model.graph, state.tensors);
-  const std::vector<std::string> unused = fill(model, state, path, name);
+  const Fit fit = fit_state(model, state, path, name, read_list(cli, "ignore"));
   model.notes = {{"command", "import"},
                  {"model", name},
                  {"source", std::filesystem::path(path).filename().string()},
-                 {"names", state.source},
+                 {"names", state.source.name},
                  {"pleat", kVersion}};
   save_model(out, model);
 
-  const std::size_t found = state.names.size() - unused.size();
-  cli.out() << found << " tensors of " << path << " -> " << out << "\nnames of "
-            << (state.source.empty() ? "Pleat" : state.source) << ", input normalised as " << normalisation << '\n';
-  for (const std::string& tensor : unused) cli.out() << "unused: " << tensor << '\n';
+  const std::size_t found = state.names.size() - fit.unused.size();
+  const std::string padding = cli.has("padding")                 ? cli.text("padding")
+                              : name.starts_with("efficientnet") ? "same"
+                                                                 : "torch";
+  std::ostream& prose = cli.out();
+  prose << found << " tensors of " << path << " -> " << out << "\nassumed: names of "
+        << (state.source.name.empty() ? "Pleat" : state.source.name);
+  if (!state.prefix.empty()) prose << " below '" << state.prefix << "'";
+  prose << ", padding " << padding << ", eps " << eps << ", input normalised as " << normalisation << ", scaled "
+        << to_string(model.interpolation) << ", crop " << model.crop << '\n';
+  if (!state.source.alternative.empty()) prose << "if that is wrong: " << state.source.alternative << '\n';
+  if (fit.has_alphas) prose << "its alphas are taken as those of folding\n";
+  for (const std::string& tensor : fit.unused) prose << "ignored: " << tensor << '\n';
+  if (!state.copies.empty())
+    prose << state.copies.size() << " counters and copies left out: " << first_few(state.copies) << '\n';
   cli.finish({{"tensors", found},
-              {"unused", unused},
+              {"unused", fit.unused},
+              {"copies", state.copies},
               {"missing", nlohmann::ordered_json::array()},
-              {"names", state.source},
+              {"names", state.source.name},
+              {"prefix", state.prefix},
+              {"padding", padding},
+              {"eps", eps},
               {"normalisation", normalisation},
+              {"alternative", state.source.alternative},
               {"crop", model.crop},
               {"interpolation", to_string(model.interpolation)}});
   return 0;

@@ -6,6 +6,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
+#include "tools/escaped.hpp"
 #include "tools/network_options.hpp"
 
 namespace pleat {
@@ -91,7 +92,7 @@ int inspect_command(int argc, char** argv) {
   print_numbers(out, "mean", model.mean);
   print_numbers(out, "std ", model.std);
   if (!model.notes.empty()) out << "\nprovenance\n";
-  for (const auto& [name, value] : model.notes) out << "  " << name << ": " << value << '\n';
+  for (const auto& [name, value] : model.notes) out << "  " << escaped(name) << ": " << escaped(value) << '\n';
 
   cli.finish({{"depth", depth(graph)},
               {"convs", conv_count(graph)},

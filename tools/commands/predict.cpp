@@ -4,6 +4,7 @@
 #include <ostream>
 
 #include "core/check.hpp"
+#include "core/finite.hpp"
 #include "core/safetensors.hpp"
 #include "ops/flatten.hpp"
 #include "ops/model_file.hpp"
@@ -48,6 +49,9 @@ Json run_numbers(const Cli& cli) {
                        shape[3] == wanted.width,
                    file, "input is ", to_string(shape), ", expected [N, ", wanted.channels, ", ", wanted.height, ", ",
                    wanted.width, "], N at least 1");
+  const std::size_t wrong = first_not_finite(input.values);
+  PLEAT_CHECK_FILE(wrong == input.values.size(), file, "input[", wrong, "] is ", input.values[wrong],
+                   ", expected a finite number");
   const int64_t count = shape[0], batch = std::min(count, kUsualBatch);
   Engine engine(model, engine_options(cli, batch));
   const Nhwc x = engine.input_shape(), y = engine.output_shape();
@@ -60,6 +64,7 @@ Json run_numbers(const Cli& cli) {
     flatten_backward<float>(engine.input().first(n * each_x), from, {n, x.h, x.w, x.c});
     const std::span<float> to(output.values.data() + first * each_y, n * each_y);
     flatten_forward<float>(to, engine.run().first(n * each_y), {n, y.h, y.w, y.c});
+    check_logits(to, each_y, file);
   }
   save_safetensors(out, {{"output", std::move(output)}}, {});
   cli.out() << "outputs of " << count << " pictures -> " << out << '\n';

@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/clock.hpp"
+#include "core/finite.hpp"
 #include "data/loader.hpp"
 #include "ops/spec.hpp"
 #include "tools/picture_options.hpp"
@@ -54,6 +55,7 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip
     const auto start = Clock::now();
     const std::span<const float> out = logits(part->images, part->size);
     seconds += seconds_since(start);
+    check_logits(out.first(part->size * classes), classes, "evaluation");
     for (int64_t i = 0; i < part->size; ++i) {
       const auto row = out.subspan(i * classes, classes);
       const int64_t rank = rank_of(row, part->labels[i]);

@@ -32,7 +32,7 @@ LogitsFunction logits_of(Engine& engine);
 
 /// Runs the whole of `data`, as the model wants its pictures, in batches. Throws std::invalid_argument if the pictures
 /// or the classes do not fit the model, std::runtime_error for a file that cannot be read (with skip_broken: if none
-/// can).
+/// can) and for logits that are not finite.
 Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip_broken, const LogitsFunction& logits,
                Progress& progress);
 
