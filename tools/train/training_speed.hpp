@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "ops/exec/step_times.hpp"
 #include "ops/exec/exec.hpp"
+#include "ops/exec/step_times.hpp"
 
 namespace pleat {
 
