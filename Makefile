@@ -43,8 +43,9 @@ OPTIMISATION = -Os
 $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
 $(BUILD)/ops/%.o $(BUILD)/data/%.o: OPTIMISATION = -O3
+$(BUILD)/tools/train/sgd.o $(BUILD)/tools/train/muon.o $(BUILD)/tools/train/average.o: OPTIMISATION = -O3
 # What finds data sets runs once; in pleat-run every kilobyte counts.
-$(BUILD)/data/dataset.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
+$(BUILD)/data/dataset.o $(BUILD)/data/dataset_for.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
