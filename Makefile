@@ -30,8 +30,8 @@ endif
 
 # Every source below these folders belongs to one library; a program gets those of its objects that it calls.
 sources_below = $(sort $(shell find $(1) -name '*.cpp'))
-LIBRARY = $(call sources_below,core ops models data fold)
-TOOLS = $(filter-out tools/commands/%,$(call sources_below,tools))  # what several commands share
+LIBRARY = $(call sources_below,core ops models data fold tools/train)
+TOOLS = $(filter-out tools/commands/% tools/train/%,$(call sources_below,tools))  # what several commands share
 COMMANDS = $(wildcard tools/commands/*.cpp)
 TESTS = $(wildcard tests/*.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
@@ -44,7 +44,7 @@ $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
 $(BUILD)/ops/%.o $(BUILD)/data/%.o $(BUILD)/tools/train/%.o: OPTIMISATION = -O3
 # What finds data sets runs once; in pleat-run every kilobyte counts.
-$(BUILD)/data/dataset.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
+$(BUILD)/data/dataset.o $(BUILD)/data/dataset_for.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
@@ -196,12 +196,15 @@ compile_commands.json:  ## write the compilation database, for editors and clang
 	    "$(CXX) $(ALL_CXXFLAGS) -c $$f"; sep=','; done; printf '\n]\n'; } > $@
 
 PLACE = $(DESTDIR)$(PREFIX)
-install: all  ## install programs, libraries, pleat.h and pleat.pc into DESTDIR/PREFIX (/usr/local)
+HEADERS = $(sort $(shell find core ops models data fold tools/train -name '*.hpp'))  # for C++ programs, in include/pleat
+install: all  ## install programs, libraries, headers and pleat.pc into DESTDIR/PREFIX (/usr/local)
 	install -D -m 755 -t $(PLACE)/bin $(BUILD)/pleat $(BUILD)/pleat-run
 	install -D -m 644 -t $(PLACE)/lib $(SHARED) $(BUILD)/libpleat.a
 	ln -sf $(notdir $(SHARED)) $(PLACE)/lib/$(SONAME)
 	ln -sf $(SONAME) $(PLACE)/lib/libpleat.so
 	install -D -m 644 -t $(PLACE)/include fold/engine/pleat.h
+	for header in $(HEADERS); do install -D -m 644 $$header $(PLACE)/include/pleat/$$header || exit 1; done
+	install -D -m 644 -t $(PLACE)/share/pleat/recipes models/recipes/*.json
 	install -d $(PLACE)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@DNNL_LIBS@|$(DNNL_LIBS)|' fold/engine/pleat.pc.in \
 	  >$(PLACE)/lib/pkgconfig/pleat.pc
@@ -220,7 +223,7 @@ check-dist: dist  ## run that tarball in an empty root file system and compare (
 	@$(MAKE) all
 	@tools/scripts/check_dist.sh $(BUILD) $(DIST)
 
-check-install: setup  ## compile and run examples/classify.c against an installed copy, shared and static
+check-install: setup  ## compile and run the examples against an installed copy: classify.c and train.cpp
 	@tools/scripts/setup.sh ship
 	@$(MAKE) all
 	@$(MAKE) install PREFIX=$(abspath $(BUILD))/installed >/dev/null

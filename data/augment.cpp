@@ -31,6 +31,13 @@ Placement draw_placement(const Augment& augment, Rng& rng) {
   return placement;
 }
 
+void cut_out(std::span<float> picture, int height, int width, int channels, int side, Rng& rng) {
+  const int top = static_cast<int>(rng.below(height)) - side / 2, left = static_cast<int>(rng.below(width)) - side / 2;
+  const int first = std::clamp(left, 0, width), last = std::clamp(left + side, 0, width);
+  for (int y = std::max(top, 0); y < std::min(top + side, height); ++y)
+    std::fill_n(picture.begin() + (int64_t{y} * width + first) * channels, int64_t{last - first} * channels, 0.0f);
+}
+
 Box draw_resized_crop(int height, int width, Rng& rng) {
   const double area = static_cast<double>(height) * width, widest = 4.0 / 3;
   for (int attempt = 0; attempt < 10; ++attempt) {

@@ -6,12 +6,14 @@
 
 #include "core/check.hpp"
 #include "core/clock.hpp"
+#include "core/parallel.hpp"
 
 namespace pleat {
 namespace {
 
 // Streams of random numbers: the top bit marks the loader's, then epoch and image; the greatest index is the order's.
 constexpr uint32_t kOrder = std::numeric_limits<uint32_t>::max();
+constexpr int64_t kFlips = std::numeric_limits<int32_t>::max();  // an epoch's place that no epoch has
 uint64_t stream(int64_t epoch, uint32_t index) {
   return uint64_t{1} << 63 | static_cast<uint64_t>(epoch) << 32 | index;
 }
@@ -26,6 +28,10 @@ const PictureFormat& checked(const Dataset& data, const PictureFormat& format) {
 }
 
 }  // namespace
+
+int loader_threads(const Dataset& data) {
+  return data.files.empty() ? 1 : num_threads();
+}
 
 Loader::Loader(const Dataset& data, const PictureFormat& format, const LoaderOptions& options)
     : data_(data),
@@ -57,8 +63,7 @@ Loader::Loader(const Dataset& data, const PictureFormat& format, const LoaderOpt
 }
 
 void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
-  PLEAT_CHECK(epoch >= 0 && epoch < int64_t{1} << 31, "loader: epoch is ", epoch, ", expected 0 to ",
-              (int64_t{1} << 31) - 1);
+  PLEAT_CHECK(epoch >= 0 && epoch < kFlips, "loader: epoch is ", epoch, ", expected 0 to ", (int64_t{1} << 31) - 1);
   PLEAT_CHECK(first_batch >= 0 && first_batch <= batches_, "loader: first batch is ", first_batch, ", expected 0 to ",
               batches_);
   std::vector<uint32_t> order = order_;
@@ -140,7 +145,10 @@ bool Loader::take(std::span<float> out, uint32_t index) {
     broken_.try_emplace(index, error.what());
     return false;
   }
-  transform_(out, picture, Rng(options_.seed, stream(epoch_, index)));
+  std::optional<bool> mirrored;
+  if (options_.augment && options_.augment->flip && options_.augment->alternate_flip)
+    mirrored = (Rng(options_.seed, stream(kFlips, index)).below(2) + epoch_) % 2 == 1;
+  transform_(out, picture, Rng(options_.seed, stream(epoch_, index)), mirrored);
   return true;
 }
 

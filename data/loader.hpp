@@ -42,6 +42,9 @@ struct LoaderOptions {
   int threads = 1;
 };
 
+/// Worker threads that a loader of `data` needs: one where the pictures are in memory, all where files are decoded.
+int loader_threads(const Dataset& data);
+
 class Loader {
  public:
   /// `data` must outlive the loader. Throws std::invalid_argument for an empty set, sizes out of range, pictures in

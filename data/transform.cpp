@@ -39,7 +39,7 @@ Transform::Transform(PictureFormat format, std::optional<Augment> augment)
       augment_(augment),
       normalize_(format_.height, format_.width, format_.channels, format_.mean, format_.std) {}
 
-void Transform::operator()(std::span<float> out, const Pixels& picture, Rng rng) const {
+void Transform::operator()(std::span<float> out, const Pixels& picture, Rng rng, std::optional<bool> mirrored) const {
   const PictureFormat& f = format_;
   const bool resized_crop = augment_ && augment_->resized_crop, padded_crop = augment_ && !resized_crop;
   const bool fits = picture.height == f.height && picture.width == f.width;
@@ -50,16 +50,18 @@ void Transform::operator()(std::span<float> out, const Pixels& picture, Rng rng)
     view.box = draw_resized_crop(picture.height, picture.width, rng);
   else if (!fits)
     view = centre_view(picture.height, picture.width, f.height, f.width, f.crop);
-  const Placement placement =
+  Placement placement =
       !augment_ ? Placement{}
                 : draw_placement({.crop_pad = padded_crop ? augment_->crop_pad : 0, .flip = augment_->flip}, rng);
+  placement.mirrored = mirrored.value_or(placement.mirrored);
   if (fits && !resized_crop && picture.step == f.channels) {
     normalize_(out, picture.bytes, placement);
-    return;
+  } else {
+    std::vector<uint8_t> seen(int64_t{f.height} * f.width * f.channels);
+    resample(seen, picture, f.channels, view, f.interpolation);
+    normalize_(out, seen, placement);
   }
-  std::vector<uint8_t> seen(int64_t{f.height} * f.width * f.channels);
-  resample(seen, picture, f.channels, view, f.interpolation);
-  normalize_(out, seen, placement);
+  if (augment_ && augment_->cutout > 0) cut_out(out, f.height, f.width, f.channels, augment_->cutout, rng);
 }
 
 }  // namespace pleat

@@ -37,9 +37,10 @@ class Transform {
 
   /// Writes the network's input [height, width, channels] to `out`. With augmentation the view is drawn from `rng`,
   /// otherwise it is the picture's centre_view. A picture that already has the network's size is used whole, without
-  /// cropping its edges away. Several threads may call this at once. Throws std::invalid_argument if the augmentation
-  /// is to pad and crop (Augment::crop_pad) and the picture does not have the network's size.
-  void operator()(std::span<float> out, const Pixels& picture, Rng rng) const;
+  /// cropping its edges away. `mirrored`, if given, says whether to mirror, in place of chance. Several threads may
+  /// call this at once. Throws std::invalid_argument if the augmentation is to pad and crop (Augment::crop_pad) and the
+  /// picture does not have the network's size.
+  void operator()(std::span<float> out, const Pixels& picture, Rng rng, std::optional<bool> mirrored = {}) const;
 
  private:
   PictureFormat format_;

@@ -1,6 +1,7 @@
 #include "fold/mask.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -72,6 +73,30 @@ Model drop_activations(const Model& model, const std::string& mask) {
       rewrite.stand_for(i, rewrite[node.inputs[0]]);
     else
       rewrite.copy(i);
+  }
+  return rewrite.finish();
+}
+
+Model restore_activations(const Model& folded, const Model& original) {
+  std::set<std::string> kept;
+  for (const Foldable& activation : foldable_activations(folded)) kept.insert(activation.alpha);
+  const std::vector<std::vector<int>> readers = consumers(original.graph);
+  std::map<int, const Node*> behind;  // by the node of `folded` that the activation reads
+  for (const Node& node : original.graph.nodes) {
+    if (alpha_of(node).empty() || kept.contains(alpha_of(node))) continue;
+    PLEAT_CHECK(readers[node.inputs[0]].size() == 1, "fold: '", node.name,
+                "' cannot be restored: ", readers[node.inputs[0]].size(), " nodes read its input, expected it alone");
+    const bool first = behind.emplace(remaining_value(original.graph, node.inputs[0], folded.graph), &node).second;
+    PLEAT_CHECK(first, "fold: '", node.name, "' cannot be restored: another activation had the same place");
+  }
+  Rewrite rewrite(folded);
+  for (int i = 0; i <= folded.graph.output(); ++i) {
+    rewrite.copy(i);
+    const auto activation = behind.find(i);
+    if (activation == behind.end()) continue;
+    const Node& node = *activation->second;
+    rewrite.stand_for(i, rewrite.add(node.name, node.op, {rewrite[i]}));
+    rewrite.set(alpha_of(node), original.tensors.at(alpha_of(node)));
   }
   return rewrite.finish();
 }

@@ -43,4 +43,10 @@ int remaining_value(const Graph& original, int i, const Graph& dropped);
 /// The model without the activations that `mask` drops. Throws std::invalid_argument for a mask of the wrong length.
 Model drop_activations(const Model& model, const std::string& mask);
 
+/// `folded`, which came from `original` by dropping activations and perhaps by moving padding, with those activations
+/// back in their places and with their alphas' values: for letting them fade out in training instead of dropping them
+/// at once. Where all their alphas are 1 it computes what `folded` does. Throws std::invalid_argument naming an
+/// activation whose input is read by other nodes as well, since it could not tell its own readers from those.
+Model restore_activations(const Model& folded, const Model& original);
+
 }  // namespace pleat

@@ -56,9 +56,9 @@ int files_in(const std::string& dir) {
   return static_cast<int>(std::distance(fs::directory_iterator(dir), fs::directory_iterator()));
 }
 
-const std::vector<std::string> kCommands = {"train",  "prefold", "fold",    "finetune", "eval",
-                                            "verify", "inspect", "predict", "bench",    "import",
-                                            "export", "data",    "list",    "doctor",   "plan"};
+const std::vector<std::string> kCommands = {"train",   "prefold", "fold",  "finetune", "eval",   "verify",
+                                            "inspect", "predict", "bench", "import",   "export", "data",
+                                            "list",    "doctor",  "plan",  "curve"};
 
 }  // namespace
 

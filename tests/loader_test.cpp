@@ -117,6 +117,65 @@ TEST_CASE("placements are uniform and half of the pictures are mirrored") {
   CHECK((still.dy == 0 && still.dx == 0 && !still.mirrored));
 }
 
+TEST_CASE("alternating flips show every picture both ways in two epochs") {
+  const Dataset set = numbered(200);
+  const auto epoch = [&](int64_t number, bool alternate, int threads) {
+    Loader loader(
+        set, format_of(set),
+        {.batch = 40, .augment = Augment{.crop_pad = 0, .alternate_flip = alternate}, .seed = 7, .threads = threads});
+    loader.start_epoch(number);
+    return rest_of_epoch(loader);
+  };
+  const auto plain = [&] {
+    Loader loader(set, format_of(set), {.batch = 40, .seed = 7});
+    loader.start_epoch(0);
+    return rest_of_epoch(loader);
+  }();
+  const auto as_plain = [&](const Epoch& e) {  // for each picture: it was not mirrored
+    std::vector<bool> same;
+    for (int64_t i = 0; i < 200; ++i) {
+      const auto part = [&](const Epoch& of) {
+        return std::span(of.images).subspan(i * set.image_size(), set.image_size());
+      };
+      same.push_back(std::ranges::equal(part(e), part(plain)));
+    }
+    return same;
+  };
+  const std::vector<bool> first = as_plain(epoch(0, true, 1));
+  const auto upright = std::ranges::count(first, true);
+  CHECK(std::abs(upright - 100) < 5 * 7.1);  // of 200, standard deviation 7.1
+  std::vector<bool> inverse = first;
+  inverse.flip();
+  CHECK(as_plain(epoch(1, true, 1)) == inverse);
+  CHECK(as_plain(epoch(2, true, 3)) == first);
+  CHECK(as_plain(epoch(7, true, 1)) == inverse);
+  CHECK(as_plain(epoch(1, false, 1)) != inverse);
+}
+
+TEST_CASE("cutout blanks a square, whose centre is anywhere") {
+  constexpr int kHeight = 9, kWidth = 7, kSide = 4;
+  std::array<int, kHeight * kWidth> blank{};
+  for (int i = 0; i < 6300; ++i) {
+    std::vector<float> picture(kHeight * kWidth * 2, 1.0f);
+    Rng rng(3, i);
+    cut_out(picture, kHeight, kWidth, 2, kSide, rng);
+    int rows = 0, columns = 0;
+    for (int y = 0; y < kHeight; ++y)
+      rows += std::ranges::count(std::span(picture).subspan(y * kWidth * 2, kWidth * 2), 0.0f) > 0;
+    for (int x = 0; x < kWidth; ++x) {
+      int n = 0;
+      for (int y = 0; y < kHeight; ++y) n += picture[(y * kWidth + x) * 2] == 0.0f;
+      columns += n > 0;
+    }
+    REQUIRE((rows >= 2 && rows <= kSide && columns >= 2 && columns <= kSide));
+    REQUIRE(std::ranges::count(picture, 0.0f) == rows * columns * 2);  // a rectangle, in all channels
+    for (int p = 0; p < kHeight * kWidth; ++p) blank[p] += picture[2 * p] == 0.0f;
+  }
+  // 16 of the 63 centres blank an inner pixel (1600 of 6300, standard deviation 35), 2 x 2 = 4 of them the last one.
+  CHECK(std::abs(blank[4 * kWidth + 3] - 1600) < 5 * 35);
+  CHECK(std::abs(blank[kHeight * kWidth - 1] - 400) < 5 * 20);
+}
+
 TEST_CASE("normalisation refuses sizes that do not match") {
   const std::vector<float> one(1, 0.5f), zero(3, 0.0f);
   CHECK_THROWS_AS(Normalizer(8, 6, 3, one, kStd), std::invalid_argument);

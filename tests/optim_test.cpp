@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -15,8 +16,11 @@
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "core/tensor.hpp"
+#include "ops/spec.hpp"
 #include "tests/temp_dir.hpp"
+#include "tools/train/average.hpp"
 #include "tools/train/muon.hpp"
+#include "tools/train/optimiser.hpp"
 #include "tools/train/run_log.hpp"
 #include "tools/train/schedule.hpp"
 #include "tools/train/sgd.hpp"
@@ -149,6 +153,87 @@ TEST_CASE("SGD treats every element alike, with the same bits for any number of 
   CHECK_THROWS_AS(sgd_step(two, three, two, 0.1, 0, {}), std::invalid_argument);
 }
 
+TEST_CASE("the running average of the weights is its formula; alphas are copied") {
+  Graph graph;
+  const int x = graph.add("input", Input{1, 2, 2}, {});
+  graph.add("act", AlphaAct{.s = Nonlinearity::relu, .alpha = "a"},
+            {graph.add("bn", BatchNorm{},
+                       {graph.add("conv", Conv2d{.out = 70, .kernel = 9, .pad = Padding::uniform(4)}, {x})})});
+  Model model{.graph = graph, .tensors = initial_tensors(graph, 1), .mean = {}, .std = {}, .classes = {}, .notes = {}};
+  Average average(model, 0.3);
+  std::map<std::string, double> expected;
+  for (const auto& [name, tensor] : model.tensors) expected[name] = tensor.values.back();
+  for (int step = 0; step < 6; ++step) {
+    for (auto& [name, tensor] : model.tensors)
+      for (float& value : tensor.values) value = 0.5f * static_cast<float>(step) + value / 2;
+    average.update(step);
+    const double d = std::min(0.3, (1.0 + step) / (10.0 + step));  // 0.1, 0.18, 0.25, 0.3, ...
+    for (auto& [name, value] : expected) value = d * value + (1 - d) * model.tensors.at(name).values.back();
+  }
+  expected["a"] = model.tensors.at("a").values[0];
+  for (const auto& [name, value] : expected) {
+    CAPTURE(name);
+    CHECK(average.tensors().at(name).values.back() == Approx(value).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("biases and batch norms learn at a rate of their own, and decay as before") {
+  Graph graph;
+  const int x = graph.add("input", Input{1, 1, 1}, {});
+  graph.add("linear", Linear{.out = 1},
+            {graph.add("bn", BatchNorm{}, {graph.add("conv", Conv2d{.out = 1, .bias = true}, {x})})});
+  const auto moved = [&](double factor, float gradient, double decay) {
+    Model model{
+        .graph = graph, .tensors = initial_tensors(graph, 1), .mean = {}, .std = {}, .classes = {}, .notes = {}};
+    for (auto& [name, tensor] : model.tensors) tensor.values[0] = 2;
+    Tensors gradients = model.tensors;
+    for (auto& [name, tensor] : gradients) tensor.values[0] = gradient;
+    Recipe recipe = usual_recipe("train");
+    recipe.weight_decay = decay;
+    recipe.bias_norm_lr = factor;
+    Optimiser optimiser(model, gradients, recipe);
+    optimiser.step(0.1);
+    std::map<std::string, double> steps;
+    for (const auto& [name, tensor] : model.tensors) steps[name] = 2 - tensor.values[0];
+    return steps;
+  };
+  const auto by_gradient = moved(8, 1, 0), by_decay = moved(8, 0, 0.5);
+  for (const char* name : {"conv.weight", "linear.weight"}) CHECK(by_gradient.at(name) == Approx(0.1));
+  for (const char* name : {"conv.bias", "linear.bias", "bn.weight", "bn.bias"})
+    CHECK(by_gradient.at(name) == Approx(0.8));
+  CHECK(by_gradient.at("bn.running_mean") == 0);
+  for (const char* name : {"conv.weight", "linear.weight", "conv.bias", "linear.bias", "bn.weight", "bn.bias"})
+    CHECK(by_decay.at(name) == Approx(0.1 * 0.5 * 2));
+}
+
+TEST_CASE("lambda grows after an epoch in which no alpha arrived, and an arrived alpha stays") {
+  Graph graph;
+  int x = graph.add("input", Input{1, 1, 1}, {});
+  for (const char* name : {"a", "b"})
+    x = graph.add(name, AlphaAct{.s = Nonlinearity::relu, .alpha = std::string(name) + ".alpha"}, {x});
+  Model model{.graph = graph, .tensors = initial_tensors(graph, 1), .mean = {}, .std = {}, .classes = {}, .notes = {}};
+  Tensors gradients = model.tensors;
+  Recipe recipe = usual_recipe("prefold");
+  recipe.lambda = 0.5;
+  recipe.lambda_growth = 2;
+  Optimiser optimiser(model, gradients, recipe);
+  CHECK(optimiser.lambda() == 0.5);
+  CHECK(optimiser.adapt_lambda(0) == 0);
+  CHECK(optimiser.lambda() == 1);
+  model.tensors.at("a.alpha").values[0] = 1;
+  CHECK(optimiser.adapt_lambda(0) == 1);
+  CHECK(optimiser.lambda() == 1);
+  CHECK(optimiser.adapt_lambda(1) == 1);
+  CHECK(optimiser.lambda() == 2);
+  // The gradient of lambda * (1 - b^2) at b = 0.25 is -lambda * 0.5, times the rate: what b moves by.
+  gradients.at("a.alpha").values[0] = 5;
+  gradients.at("b.alpha").values[0] = 0;
+  model.tensors.at("b.alpha").values[0] = 0.25f;
+  optimiser.step(0.1);
+  CHECK(model.tensors.at("b.alpha").values[0] == Approx(0.25 + 0.1 * 2 * 0.5));
+  CHECK(model.tensors.at("a.alpha").values[0] == 1);
+}
+
 TEST_CASE("the cosine schedule falls from lr to 0") {
   const Schedule s{.kind = Schedule::Kind::cosine, .lr = 0.4, .total_steps = 100};
   CHECK(lr_at(s, 0) == Approx(0.4));
@@ -157,6 +242,21 @@ TEST_CASE("the cosine schedule falls from lr to 0") {
   CHECK(lr_at(s, 99) == Approx(0.4 * 0.00024671981713420017));  // (1 + cos(0.99 pi)) / 2
   CHECK(std::abs(lr_at(s, 100)) < 1e-15);
   CHECK(std::abs(lr_at(s, 150)) < 1e-15);
+}
+
+TEST_CASE("linear falls evenly from lr to 0, REX slowly at first") {
+  Schedule s{.kind = Schedule::Kind::linear, .lr = 0.4, .total_steps = 110, .warmup_steps = 10};
+  CHECK(lr_at(s, 9) == Approx(0.4));
+  CHECK(lr_at(s, 10) == Approx(0.4));
+  CHECK(lr_at(s, 35) == Approx(0.3));
+  CHECK(lr_at(s, 109) == Approx(0.004));
+  CHECK(lr_at(s, 110) == 0);
+  s.kind = Schedule::Kind::rex;  // lr * (1 - t) / (1 - t / 2)
+  CHECK(lr_at(s, 9) == Approx(0.4));
+  CHECK(lr_at(s, 10) == Approx(0.4));
+  CHECK(lr_at(s, 60) == Approx(0.4 * 0.5 / 0.75));
+  CHECK(lr_at(s, 109) == Approx(0.4 * 0.01 / 0.505));
+  CHECK(lr_at(s, 200) == 0);
 }
 
 TEST_CASE("warm-up rises linearly, then the schedule starts") {
@@ -206,8 +306,11 @@ TEST_CASE("schedules have names, and wrong settings are refused") {
   CHECK(parse_schedule_kind("step") == Schedule::Kind::step);
   CHECK(parse_schedule_kind("cosine") == Schedule::Kind::cosine);
   CHECK(parse_schedule_kind("onecycle") == Schedule::Kind::onecycle);
+  for (const char* name : {"constant", "step", "cosine", "onecycle", "linear", "rex"})
+    CHECK(std::string(to_string(parse_schedule_kind(name))) == name);
   CHECK_THROWS_WITH_AS(parse_schedule_kind("cos"),
-                       "schedule: got 'cos', expected one of constant, step, cosine, onecycle", std::invalid_argument);
+                       "schedule: got 'cos', expected one of constant, step, cosine, onecycle, linear, rex",
+                       std::invalid_argument);
   CHECK_THROWS_AS(lr_at({.total_steps = 0}, 0), std::invalid_argument);
   CHECK_THROWS_AS(lr_at({.total_steps = 5, .warmup_steps = 6}, 0), std::invalid_argument);
   CHECK_THROWS_AS(lr_at({.total_steps = 5}, -1), std::invalid_argument);

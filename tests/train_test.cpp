@@ -2,6 +2,7 @@
 // what cannot be done is refused before anything is lost.
 #include <fstream>
 
+#include "tests/cifar_files.hpp"
 #include "tests/run.hpp"
 
 using namespace pleat;
@@ -10,27 +11,7 @@ using Json = nlohmann::json;
 
 namespace {
 
-const std::string kSet = "cifar-10-batches-bin";
 const std::string kOptions = " --data cifar10 --batch 16 --threads 2 --seed 5 --quiet --json";
-
-// CIFAR-10's files with `train` and `test` pictures: noise, and a bright bar whose place is the class.
-void write_cifar(const TempDir& dir, int train, int test) {
-  fs::create_directories(dir.path(kSet));
-  const auto write = [&](const std::string& name, int count, int seed) {
-    std::ofstream file(dir.path(kSet + "/" + name), std::ios::binary);
-    for (int i = 0; i < count; ++i) {
-      const int label = (i * 7 + seed) % 10;
-      std::string record(1, static_cast<char>(label));
-      for (int p = 0; p < 3 * 32 * 32; ++p)
-        record += static_cast<char>(p / 32 % 32 / 3 == label ? 220 : (p * 31 + i * 17 + seed * p % 13) % 90);
-      file << record;
-    }
-  };
-  for (int b = 1; b <= 5; ++b) write("data_batch_" + std::to_string(b) + ".bin", train / 5, b);
-  write("test_batch.bin", test, 6);
-  std::ofstream names(dir.path(kSet + "/batches.meta.txt"));
-  for (int c = 0; c < 10; ++c) names << "class" << c << '\n';
-}
 
 Result run(const TempDir& dir, const std::string& arguments, const std::string& before = "") {
   return shell(dir, "export PLEAT_DATA=.; " + before + "\"$PLEAT\" " + arguments + kOptions);
@@ -142,6 +123,39 @@ TEST_CASE("prefold and finetune: alphas are logged, and both resume bit for bit"
   // Without the teacher it is another run.
   REQUIRE(run(dir, "finetune p/model.safetensors --epochs 2 --out h").code == 0);
   CHECK((slurp(dir.path("h/model.safetensors")) != slurp(dir.path("f/model.safetensors"))));
+}
+
+TEST_CASE("what short training needs: each switch changes the run, and resumes bit for bit") {
+  const TempDir dir;
+  write_cifar(dir, 160, 20);
+  const std::string train = "train resnet20 --epochs 2 --lr 0.05 --tune off ";
+  REQUIRE(run(dir, train + "--out plain").code == 0);
+  for (const char* option :
+       {"--ema 0.9", "--alternate-flip", "--cutout 8", "--schedule linear", "--schedule rex", "--bias-norm-lr 4"}) {
+    CAPTURE(option);
+    fs::remove_all(dir.path("whole")), fs::remove_all(dir.path("killed"));
+    REQUIRE(run(dir, train + option + " --out whole").code == 0);
+    CHECK(stopped(dir, train + option + " --out killed", epochs_logged("killed", 1), "KILL").code == 128 + 9);
+    REQUIRE(run(dir, train + option + " --out killed --resume").code == 0);
+    check_same_run(dir, "whole", "killed");
+    CHECK((slurp(dir.path("whole/model.safetensors")) != slurp(dir.path("plain/model.safetensors"))));
+  }
+  // The averaged weights are those that were scored.
+  REQUIRE(run(dir, train + "--ema 0.9 --out ema").code == 0);
+  const Result scored = run(dir, "eval ema/model.safetensors");
+  CHECK(scored.json()["top1"] == log_of(dir, "ema").back()["test_top1"]);
+
+  const std::string prefold =
+      "prefold plain/model.safetensors --epochs 3 --lambda 0.5 --lr 0.01 --tune off --lambda-growth ";
+  REQUIRE(run(dir, prefold + "1 --out p").code == 0);
+  REQUIRE(run(dir, prefold + "3 --out grown").code == 0);
+  CHECK(stopped(dir, prefold + "3 --out g", epochs_logged("g", 2), "KILL").code == 128 + 9);
+  REQUIRE(run(dir, prefold + "3 --out g --resume").code == 0);
+  check_same_run(dir, "grown", "g");
+  const Json small = log_of(dir, "p").back()["alphas"], large = log_of(dir, "grown").back()["alphas"];
+  double sum = 0;
+  for (const auto& [name, alpha] : large.items()) sum += alpha.get<double>() - small[name].get<double>();
+  CHECK(sum > 0);
 }
 
 TEST_CASE("a run goes on only as it began, from a whole state") {

@@ -145,6 +145,7 @@ bool Cli::parse(int argc, char** argv) {
       return false;
     }
     for (const Declared& o : options_) {
+      if (result.count(o.name) > 0) given_.insert(o.name);
       if (o.value.empty()) {
         if (result.count(o.name) > 0 && result[o.name].as<bool>()) values_[o.name] = "true";
       } else if (!o.initial.empty() || result.count(o.name) > 0) {
@@ -197,6 +198,10 @@ void Cli::check_numbers() const {
 
 bool Cli::has(const std::string& name) const {
   return values_.contains(name);
+}
+
+bool Cli::given(const std::string& name) const {
+  return given_.contains(name);
 }
 
 const std::string& Cli::text(const std::string& name) const {

@@ -22,6 +22,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -73,7 +74,8 @@ class Cli {
   /// Throws UsageError with a hint to --help. For wrong usage that only the command itself can detect.
   [[noreturn]] void usage_error(const std::string& reason) const;
 
-  bool has(const std::string& name) const;  ///< Whether the option was given or has a default, or the flag was set.
+  bool has(const std::string& name) const;    ///< Whether the option was given or has a default, or the flag was set.
+  bool given(const std::string& name) const;  ///< Whether the option or flag stands on the command line.
   const std::string& text(const std::string& name) const;
   double number(const std::string& name, double min, double max) const;
   int64_t integer(const std::string& name, int64_t min, int64_t max = std::numeric_limits<int64_t>::max()) const;
@@ -116,7 +118,8 @@ class Cli {
   std::vector<Declared> declared_arguments_, options_;  // the value of a flag is empty
   std::map<std::string, std::vector<std::string>> arguments_;
   std::map<std::string, std::string>
-      values_;  // of the options that were given or have a default, and of the flags that were set
+      values_;                   // of the options that were given or have a default, and of the flags that were set
+  std::set<std::string> given_;  // options and flags that stand on the command line
 };
 
 /// Runs the body of a program and turns exceptions into the exit code: 0 for success, 1 for failure, 2 for a

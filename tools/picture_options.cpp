@@ -1,23 +1,8 @@
 #include "tools/picture_options.hpp"
 
 #include <algorithm>
-#include <cstdio>
-
-#include "core/parallel.hpp"
-#include "data/image_folder.hpp"
 
 namespace pleat {
-namespace {
-
-// All class folders of `dir` are named among `classes`.
-bool knows_folders(const std::vector<std::string>& classes, const std::string& dir) {
-  const std::vector<std::string> folders = image_folder_classes(dir);
-  return std::all_of(folders.begin(), folders.end(), [&](const std::string& folder) {
-    return std::find(classes.begin(), classes.end(), folder) != classes.end();
-  });
-}
-
-}  // namespace
 
 void declare_view_options(Cli& cli) {
   cli.option("crop", "X",
@@ -53,22 +38,6 @@ bool skips_broken(const Cli& cli) {
 
 std::string class_list_option(const Cli& cli) {
   return cli.has("class-list") ? cli.text("class-list") : "";
-}
-
-Dataset load_dataset_for(const Model& model, const std::string& name_or_dir, Split split, const std::string& class_list,
-                         bool quiet) {
-  std::vector<std::string> order;
-  if (!class_list.empty())
-    order = read_class_list(class_list);
-  else if (!model.classes.empty() && holds_image_folder(name_or_dir) && knows_folders(model.classes, name_or_dir))
-    order = model.classes;
-  Dataset data = load_dataset(name_or_dir, split, order);
-  if (!data.warning.empty() && !quiet) std::fprintf(stderr, "pleat: warning: %s\n", data.warning.c_str());
-  return data;
-}
-
-int loader_threads(const Dataset& data) {
-  return data.files.empty() ? 1 : num_threads();
 }
 
 }  // namespace pleat

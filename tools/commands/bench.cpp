@@ -8,9 +8,9 @@
 #include "tools/engine_options.hpp"
 #include "tools/measure/engine_latency.hpp"
 #include "tools/measure/training_profile.hpp"
-#include "tools/measure/training_speed.hpp"
 #include "tools/network_options.hpp"
 #include "tools/open_model.hpp"
+#include "tools/train/training_speed.hpp"
 #include "tools/tune.hpp"
 
 namespace pleat {

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "core/check.hpp"
+#include "data/dataset_for.hpp"
 #include "fold/engine/engine.hpp"
 #include "ops/exec/exec.hpp"
 #include "tools/cli.hpp"

@@ -10,6 +10,7 @@
 #include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "data/dataset_for.hpp"
 #include "data/loader.hpp"
 #include "fold/mask.hpp"
 #include "ops/spec.hpp"

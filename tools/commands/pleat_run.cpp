@@ -6,7 +6,7 @@
 #include <ostream>
 
 #include "core/parallel.hpp"
-#include "data/dataset.hpp"
+#include "data/dataset_for.hpp"
 #include "fold/engine/c_api.hpp"
 #include "ops/model_file.hpp"
 #include "tools/classify.hpp"

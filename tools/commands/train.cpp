@@ -1,10 +1,14 @@
-// `pleat train`, `prefold` and `finetune`: one loop, three usual recipes.
+// `pleat train`, `prefold` and `finetune`: the same training loop with three usual recipes.
 #include <filesystem>
+#include <optional>
 #include <ostream>
 
+#include "ops/model_file.hpp"
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
+#include "tools/open_model.hpp"
+#include "tools/recipe_options.hpp"
 #include "tools/train/checkpoint.hpp"
 #include "tools/train/trainer.hpp"
 #include "tools/tune.hpp"
@@ -24,12 +28,20 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
     recipe.algorithms = saved_algorithms(state, recipe);
   else
     recipe.algorithms = tune(cli, model.graph, training_options(recipe));
-  const TrainResult result = run_training(model, recipe, out, cli.has("resume"), cli.quiet());
+  const std::optional<Model> teacher =
+      recipe.teacher.empty() ? std::nullopt : std::optional(load_model(recipe.teacher));
+  const TrainResult result =
+      run_training(model, load_training_data(model, recipe, cli.quiet()), recipe, out,
+                   {.resume = cli.has("resume"), .quiet = cli.quiet(), .teacher = teacher ? &*teacher : nullptr});
 
-  nlohmann::ordered_json fields = {{"top1", result.top1},           {"loss", result.loss},
-                                   {"test_loss", result.test_loss}, {"images_per_second", result.images_per_second},
-                                   {"seconds", result.seconds},     {"algorithms", recipe.algorithms},
-                                   {"broken", result.broken}};
+  nlohmann::ordered_json fields = settings(recipe);
+  fields.update({{"top1", result.top1},
+                 {"loss", result.loss},
+                 {"test_loss", result.test_loss},
+                 {"images_per_second", result.images_per_second},
+                 {"seconds", result.seconds},
+                 {"algorithms", recipe.algorithms},
+                 {"broken", result.broken}});
   if (command == "prefold") {
     fields["alphas"] = nlohmann::ordered_json::object();
     for (const Parameter& p : parameters(model.graph))

@@ -8,7 +8,7 @@
 
 #include "ops/spec.hpp"
 #include "tools/measure/machine_peak.hpp"
-#include "tools/measure/training_speed.hpp"
+#include "tools/train/training_speed.hpp"
 
 namespace pleat {
 namespace {

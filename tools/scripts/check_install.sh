@@ -32,3 +32,13 @@ head -c 1000 "$work/model.safetensors" >"$work/cut.safetensors"
 if "$work/shared" "$work/cut.safetensors" $picture.ppm 2>"$work/error"; then fail "a truncated model was accepted"; fi
 grep -q "cut.safetensors: " "$work/error" || fail "a truncated model: $(cat "$work/error")"
 echo "  ok    a truncated model: $(sed "s|$work/||" "$work/error")"
+
+# The C++ library: train, fold and fine-tune on the few pictures of the fixtures; what comes out is a model.
+g++ -std=c++20 -fopenmp -O2 -Wall -Wextra -Wpedantic -Werror -I "$prefix/include/pleat" examples/train.cpp \
+  "$prefix/lib/libpleat.a" -lopenblas -ldnnl -ljpeg -lz -o "$work/train"
+PLEAT_DATA=tests/fixtures/data "$work/train" cifar10 2 "$work/run" >"$work/said" 2>"$work/error" ||
+  fail "examples/train.cpp: $(cat "$work/error")"
+grep -q '^depth 7 -> 4, convolutions 6 -> ' "$work/said" || fail "examples/train.cpp says: $(cat "$work/said")"
+"$prefix/bin/pleat" verify "$work/run/finetune/model.safetensors" "$work/run/merged.safetensors" --random 10 --json \
+  2>/dev/null | grep -q '"same_top1":1.0' || fail "examples/train.cpp: the merged network is another one"
+echo "  ok    examples/train.cpp: $(cat "$work/said")"

@@ -66,6 +66,8 @@ expect_nothing "data includes core, data" "$(includes_besides data '(core|data)/
 shared_ops='ops/(spec|model_file|add|alpha_act|convert|shortcut|activation|conv/border_conv2d|conv/window|conv/tuner)\.hpp|ops/conv/(winograd|gemm)/'
 expect_nothing "fold includes core, fold, ops/spec, ops/model_file, and what the engine shares with training" \
   "$(includes_besides fold "(core|fold)/|$shared_ops")"
+expect_nothing "tools/train, a library, includes core, ops, models, data, fold, tools/train" \
+  "$(includes_besides tools/train '(core|ops|models|data|fold|tools/train)/')"
 expect_nothing "only tools/commands include tools/commands" \
   "$(grep -nE '#include "tools/commands/' $sources | grep -vE '^(tools/commands|tests)/')"
 

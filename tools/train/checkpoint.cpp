@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::string kVelocity = "velocity/", kParameter = "parameter/";
+const std::string kVelocity = "velocity/", kParameter = "parameter/", kAverage = "average/";
 
 // The field `key` of the file's metadata, as JSON.
 Json metadata(const SafetensorsFile& file, const std::string& path, const char* key) {
@@ -23,32 +23,36 @@ Json metadata(const SafetensorsFile& file, const std::string& path, const char* 
   return json;
 }
 
-// Fills `tensors` with those of the file under `prefix`; names and shapes must be the same.
-void take(SafetensorsFile& file, const std::string& path, const std::string& prefix, Tensors& tensors) {
+// Copies the file's tensors whose names begin with `prefix` into `tensors`, which must have the same names and shapes.
+void read_tensors(SafetensorsFile& file, const std::string& path, const std::string& prefix, Tensors& tensors) {
   for (auto& [name, tensor] : tensors) {
     const auto saved = file.tensors.find(prefix + name);
     PLEAT_CHECK_FILE(saved != file.tensors.end(), path, "tensor '", prefix, name, "' is missing");
     PLEAT_CHECK_FILE(saved->second.shape == tensor.shape, path, "tensor '", prefix, name, "' has shape ",
                      to_string(saved->second.shape), ", expected ", to_string(tensor.shape));
-    std::ranges::copy(saved->second.values, tensor.values.begin());  // others hold the values' address
+    std::ranges::copy(saved->second.values, tensor.values.begin());  // in place: the executor holds their address
   }
 }
 
+// A setting that the saved recipe lacks is younger than the file, and was at its default then.
 void check_same(const std::string& path, const Json& saved, const Recipe& recipe) {
-  const Json given = to_json(recipe);
-  for (const auto& [key, value] : given.items())
-    PLEAT_CHECK_FILE(saved.contains(key) && saved[key] == value, path, "the run there has ", key, " ",
-                     saved.contains(key) ? saved[key].dump() : "unset", ", this command ", value.dump(),
-                     "\nhint: resume with the command that started the run");
+  const Json given = to_json(recipe), defaults = to_json(Recipe{});
+  for (const auto& [key, value] : given.items()) {
+    const Json& before = saved.contains(key) ? saved[key] : defaults[key];
+    PLEAT_CHECK_FILE(before == value, path, "the run there has ", key, " ", before.is_null() ? "unset" : before.dump(),
+                     ", this one ", value.dump(), "\nhint: resume a run as it was started");
+  }
 }
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, const Recipe& recipe, const RunState& s, const Model& model,
-                     const Tensors& velocities) {
+void save_checkpoint(const std::string& path, const Recipe& recipe, const RunState& s, const Graph& graph,
+                     const RunTensors& run) {
   Tensors tensors;
-  for (const auto& [name, tensor] : model.tensors) tensors[kParameter + name] = tensor;
-  for (const auto& [name, tensor] : velocities) tensors[kVelocity + name] = tensor;
+  for (const auto& [name, tensor] : *run.parameters) tensors[kParameter + name] = tensor;
+  for (const auto& [name, tensor] : *run.velocities) tensors[kVelocity + name] = tensor;
+  if (run.averages)
+    for (const auto& [name, tensor] : *run.averages) tensors[kAverage + name] = tensor;
   const Json state = {{"epoch", s.epoch},
                       {"batch", s.batch},
                       {"loss_sum", s.loss_sum},
@@ -58,16 +62,18 @@ void save_checkpoint(const std::string& path, const Recipe& recipe, const RunSta
                       {"best_top1", s.best_top1},
                       {"train_seconds", s.train_seconds},
                       {"total_seconds", s.total_seconds},
+                      {"lambda", s.lambda},
+                      {"arrived", s.arrived},
                       {"train_images", s.train_images}};
   save_safetensors(
       path, tensors,
-      {{"pleat.recipe", to_json(recipe).dump()}, {"pleat.state", state.dump()}, {"pleat.graph", to_text(model.graph)}});
+      {{"pleat.recipe", to_json(recipe).dump()}, {"pleat.state", state.dump()}, {"pleat.graph", to_text(graph)}});
 }
 
-RunState load_checkpoint(const std::string& path, const Recipe& recipe, Model& model, Tensors& velocities) {
+RunState load_checkpoint(const std::string& path, const Recipe& recipe, const Graph& graph, const RunTensors& tensors) {
   SafetensorsFile file = load_safetensors(path);
   check_same(path, metadata(file, path, "pleat.recipe"), recipe);
-  PLEAT_CHECK_FILE(file.metadata["pleat.graph"] == to_text(model.graph), path, "the run there has another graph");
+  PLEAT_CHECK_FILE(file.metadata["pleat.graph"] == to_text(graph), path, "the run there has another graph");
   const Json state = metadata(file, path, "pleat.state");
   RunState s;
   try {
@@ -80,14 +86,17 @@ RunState load_checkpoint(const std::string& path, const Recipe& recipe, Model& m
          .best_top1 = state.at("best_top1"),
          .train_seconds = state.at("train_seconds"),
          .total_seconds = state.at("total_seconds"),
+         .lambda = state.value("lambda", recipe.lambda),  // not in files from before it could grow
+         .arrived = state.value("arrived", int64_t{0}),
          .train_images = state.at("train_images")};
   } catch (const Json::exception& error) {
     throw std::runtime_error(concat(path, ": bad state: ", error.what()));
   }
   PLEAT_CHECK_FILE(s.epoch >= 0 && s.epoch <= recipe.epochs && s.batch >= 0, path, "stands at epoch ", s.epoch,
                    ", batch ", s.batch, ", expected at most ", recipe.epochs, " epochs");
-  take(file, path, kParameter, model.tensors);
-  take(file, path, kVelocity, velocities);
+  read_tensors(file, path, kParameter, *tensors.parameters);
+  read_tensors(file, path, kVelocity, *tensors.velocities);
+  if (tensors.averages) read_tensors(file, path, kAverage, *tensors.averages);
   return s;
 }
 

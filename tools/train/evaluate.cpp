@@ -9,7 +9,6 @@
 #include "core/finite.hpp"
 #include "data/loader.hpp"
 #include "ops/spec.hpp"
-#include "tools/picture_options.hpp"
 
 namespace pleat {
 namespace {
@@ -22,7 +21,7 @@ double cross_entropy(std::span<const float> row, int32_t label) {
   return largest + std::log(sum) - row[label];
 }
 
-// Classes ahead of the label's.
+// How many classes have larger logits than the label.
 int64_t rank_of(std::span<const float> row, int32_t label) {
   int64_t ahead = 0;
   for (int32_t c = 0; c < static_cast<int32_t>(row.size()); ++c)
@@ -52,7 +51,7 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip
   Score score;
   double seconds = 0;
   while (const Batch* part = loader.next()) {
-    const auto start = Clock::now();
+    const Clock::time_point start = Clock::now();
     const std::span<const float> out = logits(part->images, part->size);
     seconds += seconds_since(start);
     check_logits(out.first(part->size * classes), classes, "evaluation");

@@ -1,12 +1,12 @@
-// Ctrl-C for long work: the first asks for a clean stop, the second kills as usual.
+// Ctrl-C during long work: the first asks for a clean stop, a second one kills the program as usual.
 #pragma once
 
 namespace pleat {
 
-/// Starts watching for SIGINT and SIGTERM.
+/// From now on SIGINT and SIGTERM are noted, once each.
 void watch_for_interrupt();
 
-/// True once one came.
+/// True once one of them came.
 bool interrupted();
 
 }  // namespace pleat

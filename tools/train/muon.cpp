@@ -14,18 +14,18 @@ namespace {
 
 constexpr int kIterations = 5;
 constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
-constexpr double kEps = 1e-7;  // of the norm that is divided by
+constexpr double kEps = 1e-7;  // added to the norm, so that a gradient of 0 is not divided by 0
 
 PLEAT_SIMD void add_momentum(float* d, float* velocity, const float* grad, int64_t n, float momentum, bool nesterov) {
-  const float of_grad = nesterov ? 1.0f : 0.0f, of_velocity = nesterov ? momentum : 1.0f;
+  const float grad_factor = nesterov ? 1.0f : 0.0f, velocity_factor = nesterov ? momentum : 1.0f;
   for (int64_t i = 0; i < n; ++i) {
     velocity[i] = momentum * velocity[i] + grad[i];
-    d[i] = of_grad * grad[i] + of_velocity * velocity[i];
+    d[i] = grad_factor * grad[i] + velocity_factor * velocity[i];
   }
 }
 
-PLEAT_SIMD void combine(float* to, float of_to, const float* from, float of_from, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = of_to * to[i] + of_from * from[i];
+PLEAT_SIMD void combine(float* to, float to_factor, const float* from, float from_factor, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = to_factor * to[i] + from_factor * from[i];
 }
 
 }  // namespace

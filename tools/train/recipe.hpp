@@ -3,51 +3,115 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "ops/exec/exec.hpp"
-#include "tools/cli.hpp"
-#include "tools/open_model.hpp"
+#include "tools/train/named_model.hpp"
 #include "tools/train/schedule.hpp"
 
 namespace pleat {
 
+/// The settings have a row each in for_each_setting, which says what they mean and what values they may have. The other
+/// fields say what is trained, on what data and by which kernels.
 struct Recipe {
-  std::string command;  ///< train, prefold or finetune.
-  std::string model, data;
-  NetworkOptions network;    ///< Of a model called by name.
-  std::string class_list;    ///< Of a picture folder, or empty.
-  bool skip_broken = false;  ///< Pass over picture files that cannot be read.
-  int64_t epochs = 0, batch = 0;
-  double lr = 0, momentum = 0, weight_decay = 0;
-  double norm_weight_decay = 0;  ///< On batch norm's weight and bias; alphas have none.
-  bool nesterov = false;
-  double muon_lr = 0;  ///< Of convolutions' weights, by Muon (tools/train/muon.hpp); 0: they are SGD's like all others.
-  std::string schedule;
-  double warmup_epochs = 0;
-  double label_smoothing = 0;
-  double lambda = 0, p = 0;  ///< Alpha loss lambda * sum(1 - a^p); lambda and the alphas' training in prefold alone.
-  std::string teacher;       ///< Model file or empty; loss = (1 - w) * cross entropy + w * distillation.
-  double temperature = 0, teacher_weight = 0;
-  uint64_t seed = 0;
-  int threads = 0;
+  std::string command = "train";         ///< What kind of training: train, prefold or finetune.
+  std::string name = {};                 ///< Of the recipe that the settings come from; empty if there is none.
+  std::string model = {}, data = {};     ///< What is trained and on what: names or paths, for the record alone.
+  NetworkOptions network = {};           ///< How a model called by name was made; likewise for the record.
+  std::string class_list = {};           ///< Class list of a picture folder; empty if there is none.
+  bool skip_broken = false;              ///< Pass over picture files that cannot be read.
+  std::string teacher = {};              ///< The teacher's name or path, for the record; empty if there is none.
+  std::vector<std::string> fading = {};  ///< Alphas that go to 1 in the first `fade` epochs (tools/train/fade.hpp).
+  double fade = 0;
+  uint64_t seed = 1;
+  int threads = 0;  ///< Threads that the run computes with, for the record: rounding depends on them.
   Kernels kernels = Kernels::onednn;
-  std::string algorithms;  ///< As ExecOptions::algorithms: what --tune found.
+  std::string algorithms = {};  ///< As ExecOptions::algorithms.
   Dtype dtype = Dtype::f32;
+
+  // Settings.
+  int64_t epochs = 160, batch = 128;
+  double lr = 0.1, muon_lr = 0;
+  Schedule::Kind schedule = Schedule::Kind::cosine;
+  double warmup = 0;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 5e-4;
+  std::optional<double> norm_weight_decay = {};
+  double bias_norm_lr = 1;
+  double label_smoothing = 0;
+  bool alternate_flip = false;
+  int64_t cutout = 0;
+  double ema = 0;
+  double lambda = 0.25, p = 2, lambda_growth = 1;
+  double temperature = 4, teacher_weight = 0.7;
 
   bool trains_alphas() const { return command == "prefold"; }
 };
 
-/// Declares the options of `command`, whose defaults are that command's usual recipe.
-void declare_recipe(Cli& cli, const std::string& command);
+/// What a setting is for; elsewhere it is recorded as 0.
+enum class SettingFor { every_run, alphas, teacher };
 
-/// Reads them, but for `algorithms`. Throws UsageError for values out of range.
-Recipe read_recipe(const Cli& cli, const std::string& command);
+/// Smallest and largest value of a number; of no meaning for the other types.
+struct SettingRange {
+  double min = 0, max = 1e6;
+};
 
-/// How an executor trains by it.
+/// Calls f(name, field, range, what it is for, its description) for each setting of `recipe`. Fields are int64_t,
+/// double, bool, Schedule::Kind or, where another setting stands in for what is not given, std::optional<double>. The
+/// command line, recipe files and the record in a model file all go through these rows.
+template <class Self, class F>
+void for_each_setting(Self& recipe, F&& f) {
+  using enum SettingFor;
+  f("epochs", recipe.epochs, SettingRange{1, 1e6}, every_run, "passes over the training pictures");
+  f("batch", recipe.batch, SettingRange{1, 1 << 16}, every_run, "pictures a step");
+  f("lr", recipe.lr, SettingRange{}, every_run, "highest learning rate of SGD");
+  f("schedule", recipe.schedule, SettingRange{}, every_run,
+    "of the learning rate: cosine, onecycle, linear, rex, step or constant");
+  f("warmup", recipe.warmup, SettingRange{}, every_run, "epochs in which the learning rate climbs");
+  f("momentum", recipe.momentum, SettingRange{0, 1}, every_run, "of SGD");
+  f("nesterov", recipe.nesterov, SettingRange{}, every_run, "Nesterov's momentum");
+  f("muon_lr", recipe.muon_lr, SettingRange{}, every_run,
+    "highest learning rate of Muon, which then trains the weights of convolutions in place of SGD (0: SGD does)");
+  f("weight_decay", recipe.weight_decay, SettingRange{}, every_run, "on weights and biases; alphas never decay");
+  f("norm_weight_decay", recipe.norm_weight_decay, SettingRange{}, every_run,
+    "on the weights and biases of batch norms (default: as on the others)");
+  f("bias_norm_lr", recipe.bias_norm_lr, SettingRange{0.001, 1000}, every_run,
+    "learning rate of biases and batch norms as a multiple of the others'; their weight decay stays as it is");
+  f("label_smoothing", recipe.label_smoothing, SettingRange{0, 1}, every_run, "of the cross entropy, 0 to 1");
+  f("alternate_flip", recipe.alternate_flip, SettingRange{}, every_run,
+    "mirror each picture in every second epoch instead of at random");
+  f("cutout", recipe.cutout, SettingRange{0, 1 << 12}, every_run,
+    "side in pixels of a square that is blanked in each training picture (0: none)");
+  f("ema", recipe.ema, SettingRange{0, 0.999999}, every_run,
+    "decay of a running average of the weights, which is what is evaluated and saved (0: none; 0.999 is usual)");
+  f("lambda", recipe.lambda, SettingRange{}, alphas, "weight of the alphas' loss, lambda * sum(1 - alpha^p)");
+  f("p", recipe.p, SettingRange{1, 100}, alphas, "exponent in the alphas' loss");
+  f("lambda_growth", recipe.lambda_growth, SettingRange{1, 100}, alphas,
+    "factor on lambda after each epoch in which no further alpha arrived at 1");
+  f("temperature", recipe.temperature, SettingRange{0.01, 1000}, teacher,
+    "by which the logits of both networks are divided for the distillation");
+  f("teacher_weight", recipe.teacher_weight, SettingRange{0, 1}, teacher,
+    "w in loss = (1 - w) * cross entropy + w * distillation");
+}
+
+/// The usual recipe of "train", "prefold" or "finetune", with the threads of the thread pool. Throws
+/// std::invalid_argument for another command.
+Recipe usual_recipe(const std::string& command);
+
+/// Throws std::invalid_argument naming the first setting that is out of its range.
+void check_settings(const Recipe& recipe);
+
+/// How an executor trains by this recipe.
 ExecOptions training_options(const Recipe& recipe);
 
-/// One entry a field; of `network` those given.
+/// The settings' values by name: 0 where a setting is for something that the run does not do, and no setting left out.
+nlohmann::ordered_json settings(const Recipe& recipe);
+
+/// One entry for each setting and each other field; of the network options, the recipe's name and what fades only those
+/// that are given.
 nlohmann::ordered_json to_json(const Recipe& recipe);
 
 }  // namespace pleat

@@ -9,16 +9,16 @@
 namespace pleat {
 namespace {
 
-constexpr int64_t kBlock = 4096;  // smaller parameters are not worth waking the other threads
+constexpr int64_t kBlock = 4096;  // elements; fewer are not worth waking another thread for
 
 PLEAT_SIMD void update(float* param, const float* grad, float* velocity, int64_t n, float lr, float weight_decay,
                        float momentum, bool nesterov) {
-  // Nesterov's step is lr * d further than momentum times the plain one; as factors the loop has no branch.
-  const float of_gradient = nesterov ? 1.0f : 0.0f, of_velocity = nesterov ? momentum : 1.0f;
+  // Nesterov's step is d + momentum * velocity, the plain one velocity. Written with factors, the loop has no branch.
+  const float gradient_factor = nesterov ? 1.0f : 0.0f, velocity_factor = nesterov ? momentum : 1.0f;
   for (int64_t i = 0; i < n; ++i) {
     const float d = grad[i] + weight_decay * param[i];
     velocity[i] = momentum * velocity[i] + d;
-    param[i] -= lr * (of_gradient * d + of_velocity * velocity[i]);
+    param[i] -= lr * (gradient_factor * d + velocity_factor * velocity[i]);
   }
 }
 

@@ -1,27 +1,64 @@
-// The training loop of `train`, `prefold` and `finetune`.
+// The training loop, for training from scratch, for pre-folding and for fine-tuning alike: tools/train/recipe.hpp says
+// how they differ.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "core/model.hpp"
+#include "data/dataset.hpp"
+#include "tools/train/epoch_record.hpp"
 #include "tools/train/recipe.hpp"
 
 namespace pleat {
 
+/// The two splits that a run needs.
+struct TrainingData {
+  Dataset train, test;
+};
+
+/// Reads both splits of `recipe.data` for `model`, as load_dataset_for does.
+TrainingData load_training_data(const Model& model, const Recipe& recipe, bool quiet);
+
+/// Is told how a run gets on, for instance to log a run as part of a longer experiment.
+class RunObserver {
+ public:
+  virtual ~RunObserver() = default;
+  /// Before the first step of this session, with the number of epochs that earlier sessions finished.
+  virtual void begins(int64_t epochs_done) = 0;
+  /// After each epoch, when its files but the state are written: an epoch that is killed here is done again.
+  virtual void finished(const EpochRecord& record) = 0;
+  /// A remark for the progress line, with the number of epochs done so far.
+  virtual std::string remark(double epochs_done) = 0;
+};
+
+struct TrainOptions {
+  bool resume = false;              ///< Go on where the state in the folder stands, if there is one.
+  bool quiet = false;               ///< Print no progress.
+  bool keep_best = true;            ///< Write best.safetensors.
+  const Model* teacher = nullptr;   ///< Whose logits are learned as well; must outlive the run.
+  RunObserver* observer = nullptr;  ///< Likewise.
+};
+
 struct TrainResult {
   double top1 = 0, test_loss = 0;        ///< Of the final weights on the whole test split.
   double loss = 0;                       ///< Mean training loss of the last epoch.
-  double images_per_second = 0;          ///< Training steps alone, without evaluation.
-  double seconds = 0;                    ///< All of it, over all sessions of a resumed run.
-  std::vector<std::string> broken = {};  ///< Picture files that this session has passed over, with the reasons.
+  double images_per_second = 0;          ///< Of the training steps alone, without evaluation.
+  double seconds = 0;                    ///< Of the whole run, summed over the sessions of a resumed one.
+  std::vector<std::string> broken = {};  ///< Picture files that this session passed over, with the reasons.
 };
 
-/// Trains `model` in place and writes into `out` (made if absent) after each epoch model.safetensors (the weights now),
-/// best.safetensors (those with the highest test top-1 so far), log.jsonl (a line) and state.safetensors; for picture
-/// folders also pictures.index, by which a resumed run tells whether they have changed. Ctrl-C saves
-/// the state at the next step and throws Interrupted. With `resume` it goes on where state.safetensors stands. A loss
-/// or gradient that is not finite throws std::runtime_error naming the first op that made it.
-TrainResult run_training(Model& model, const Recipe& recipe, const std::string& out, bool resume, bool quiet);
+/// Trains `model` in place. After each epoch it writes into the folder `out`, which is made if it is absent:
+///   model.safetensors  the weights as they are now
+///   best.safetensors   the weights with the highest test top-1 so far
+///   log.jsonl          one more line (EpochRecord)
+///   state.safetensors  what a resumed run needs to go on bit for bit (tools/train/checkpoint.hpp)
+///   pictures.index     of picture folders alone: by which a resumed run can tell whether the pictures have changed
+/// SIGINT and SIGTERM save the state after the step in hand and throw Interrupted. Throws std::invalid_argument if
+/// model, data and recipe do not fit together, std::runtime_error if `out` holds an unfinished run that is not to be
+/// resumed, if it cannot be written, or if a loss or gradient is not finite; the message names the op that made it.
+TrainResult run_training(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out,
+                         const TrainOptions& options = {});
 
 }  // namespace pleat

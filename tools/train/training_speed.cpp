@@ -1,4 +1,4 @@
-#include "tools/measure/training_speed.hpp"
+#include "tools/train/training_speed.hpp"
 
 #include "core/clock.hpp"
 #include "core/rng.hpp"

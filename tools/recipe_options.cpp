@@ -1,0 +1,102 @@
+#include "tools/recipe_options.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <type_traits>
+
+#include "core/check.hpp"
+#include "tools/network_options.hpp"
+#include "tools/picture_options.hpp"
+#include "tools/train/recipe_file.hpp"
+#include "tools/tune.hpp"
+
+namespace pleat {
+namespace {
+
+std::string option_name(const char* setting) {
+  std::string name = setting;
+  std::ranges::replace(name, '_', '-');
+  return name;
+}
+
+// The setting's option, with its usual value as the default.
+template <class T>
+void declare(Cli& cli, const std::string& name, const T& usual, const char* help) {
+  if constexpr (std::is_same_v<T, bool>)
+    cli.flag(name, help);
+  else if constexpr (std::is_same_v<T, std::optional<double>>)
+    cli.option(name, "X", help);
+  else if constexpr (std::is_same_v<T, Schedule::Kind>)
+    cli.option(name, "NAME", help, to_string(usual));
+  else
+    cli.option(name, std::is_same_v<T, int64_t> ? "N" : "X", help, nlohmann::json(usual).dump());
+}
+
+Schedule::Kind read_schedule(const Cli& cli, const std::string& name) {
+  try {
+    return parse_schedule_kind(cli.text(name));
+  } catch (const std::invalid_argument& error) {
+    cli.usage_error(concat("--", name, " ", cli.text(name), ": ", error.what()));
+  }
+}
+
+// What the command line says of the setting, if it says anything.
+template <class T>
+void read(const Cli& cli, const std::string& name, T& value, const SettingRange& range) {
+  if (!cli.given(name)) return;
+  if constexpr (std::is_same_v<T, bool>)
+    value = true;
+  else if constexpr (std::is_same_v<T, Schedule::Kind>)
+    value = read_schedule(cli, name);
+  else if constexpr (std::is_same_v<T, int64_t>)
+    value = cli.integer(name, static_cast<int64_t>(range.min), static_cast<int64_t>(range.max));
+  else
+    value = cli.number(name, range.min, range.max);
+}
+
+}  // namespace
+
+void declare_recipe(Cli& cli, const std::string& command) {
+  const Recipe usual = usual_recipe(command);
+  cli.accept_bf16();
+  cli.argument("MODEL", "name of `pleat list`, or a model file to start from");
+  cli.option("data", "NAME|DIR",
+             "data set: a name of `pleat list`, or its folder, or one of train/<class>/, val/<class>/ pictures");
+  declare_network_options(cli);
+  declare_folder_options(cli);
+  cli.option("out", "DIR", "folder for model.safetensors, best.safetensors, log.jsonl and state.safetensors");
+  cli.option("recipe", "NAME|FILE", "recipe that gives the settings below which are not given here");
+  cli.option("teacher", "MODEL", "model file whose logits are learned as well (distillation)");
+  for_each_setting(usual,
+                   [&](const char* name, const auto& value, const SettingRange&, SettingFor what, const char* help) {
+                     if (what != SettingFor::alphas || usual.trains_alphas())
+                       declare(cli, option_name(name), value, help);
+                   });
+  declare_tune(cli);
+  cli.flag("resume", "go on with the run in --out, bit for bit");
+}
+
+Recipe read_recipe(const Cli& cli, const std::string& command) {
+  Recipe r = usual_recipe(command);
+  r.model = cli.argument("MODEL");
+  r.data = cli.text("data");
+  r.network = network_options(cli);
+  r.class_list = class_list_option(cli);
+  r.skip_broken = skips_broken(cli);
+  if (cli.has("teacher")) r.teacher = cli.text("teacher");
+  r.seed = cli.seed();
+  r.kernels = cli.kernels();
+  r.dtype = cli.dtype();
+  if (cli.has("recipe")) apply_recipe(r, cli.text("recipe"));
+  for_each_setting(r, [&](const char* name, auto& value, const SettingRange& range, SettingFor, const char*) {
+    read(cli, option_name(name), value, range);
+  });
+  try {
+    check_settings(r);
+  } catch (const std::invalid_argument& error) {
+    cli.usage_error(error.what());
+  }
+  return r;
+}
+
+}  // namespace pleat
