@@ -1,4 +1,4 @@
-// Whole files, read and written safely.
+// Reads and writes whole files. A file is written completely or not at all.
 #pragma once
 
 #include <cstddef>
@@ -8,16 +8,16 @@
 
 namespace pleat {
 
-/// The file's bytes. Throws std::runtime_error `path: reason`.
+/// Returns the bytes of a file. Throws std::runtime_error `path: reason`.
 std::vector<std::byte> read_file(const std::string& path);
 
-/// The lines of a text file that are not empty, without line ends and without a byte order mark. Throws
-/// std::runtime_error `path: reason`.
+/// Returns the lines of a text file without their line ends and without a byte order mark; empty lines are left out.
+/// Throws std::runtime_error `path: reason`.
 std::vector<std::string> read_lines(const std::string& path);
 
-/// Writes the parts one after another: to a temporary name beside `path`, fsync, rename, fsync of the folder. On any
-/// failure (full disk, unwritable folder) the temporary file is removed, an existing `path` stays whole, and
-/// std::runtime_error `path: reason` is thrown.
+/// Writes the parts one after another to a temporary file next to `path`, flushes it to the disk and renames it to
+/// `path`. On any failure, such as a full disk or a folder without write permission, the temporary file is removed, an
+/// existing file at `path` is left unchanged, and std::runtime_error `path: reason` is thrown.
 void write_file(const std::string& path, std::span<const std::span<const std::byte>> parts);
 void write_file(const std::string& path, const std::string& text);
 

@@ -1,5 +1,6 @@
-// oneDNN behind one face: 2.6 (Debian 12) describes an operation and then a primitive, 3.x does both at once. What
-// differs between them is hidden here and nowhere else. Private: included by .cpp files alone.
+// A common interface to oneDNN 2.6 (Debian 12) and 3.x. Version 2.6 first describes an operation and then a primitive
+// for it, version 3 does both in one step; only this file knows the difference. It is private: only .cpp files may
+// include it.
 #pragma once
 
 #include <dnnl.hpp>
@@ -15,18 +16,19 @@ using Desc = dnnl::memory::desc;
 using Tag = dnnl::memory::format_tag;
 using Dims = dnnl::memory::dims;
 
-/// The CPU, which all threads share, and the calling thread's stream: oneDNN does not promise that a stream may be used
-/// from several. Calls on it are synchronous.
+/// The CPU as oneDNN's engine. All threads share it.
 inline dnnl::engine& engine() {
   static dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
 }
+/// The calling thread's stream, on which calls are synchronous. Each thread has its own, because oneDNN does not
+/// promise that several threads may use one.
 inline dnnl::stream& stream() {
   thread_local dnnl::stream queue(engine());
   return queue;
 }
 
-/// "3.2.0": of the library that runs, not of the header.
+/// The version of the library that is loaded, not of the header, such as "3.2.0".
 inline std::string version() {
   const dnnl::version_t* v = dnnl::version();
   return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
@@ -34,45 +36,46 @@ inline std::string version() {
 
 using Type = dnnl::memory::data_type;
 
-/// A tensor; oneDNN counts dimensions as N, C, H, W whatever the layout in memory.
+/// The description of a tensor. oneDNN counts dimensions in the order N, C, H, W, whatever the layout in memory.
 inline Desc desc(const Dims& dims, Tag tag, Type type = Type::f32) {
   return {dims, type, tag};
 }
 
-/// An activation, channels last (Pleat's layout) or as the primitive likes.
+/// The description of a value: NHWC, which is Pleat's layout, or the layout `tag`.
 inline Desc activation(const Nhwc& s, Type type = Type::f32, Tag tag = Tag::nhwc) {
   return desc({s.n, s.c, s.h, s.w}, tag, type);
 }
 
-/// A value a channel.
+/// The description of n numbers, one for each channel.
 inline Desc vector(int64_t n) {
   return desc({n}, Tag::x);
 }
 
-/// A convolution's sizes. A depthwise one has as many groups as channels.
+/// The sizes of a convolution. A depthwise convolution has as many groups as channels.
 struct Convolution {
   Nhwc x, y;
   int kernel = 1, stride = 1;
   Padding pad;
   int groups = 1;
   bool bias = false;
-  Type type = Type::f32;  ///< Of activations and weights; bias, weight gradients and sums are f32 in any case.
-  Type y_type = type;     ///< Of a forward pass's output.
+  Type type = Type::f32;  ///< Of values and weights. The bias, the gradients of weights and the sums are always f32.
+  Type y_type = type;     ///< Of the output of the forward pass.
 };
 
-/// Weights in Pleat's order: OIHW, or GOIHW (the same bytes) with groups. `any` leaves the order to the primitive.
+/// The description of a convolution's weights in Pleat's order: OIHW, or GOIHW if there are groups, which is the same
+/// order in memory. With `any` the primitive chooses the order.
 inline Desc weights(const Convolution& c, Type type, bool any) {
   const int64_t k = c.kernel, g = c.groups;
   if (g == 1) return desc({c.y.c, c.x.c, k, k}, any ? Tag::any : Tag::oihw, type);
   return desc({g, c.y.c / g, c.x.c / g, k, k}, any ? Tag::any : Tag::goihw, type);
 }
 
-/// A zero descriptor where there is no bias.
+/// The description of a convolution's bias; the zero descriptor if it has none.
 inline Desc bias(const Convolution& c) {
   return c.bias ? vector(c.y.c) : Desc();
 }
 
-/// Attributes with the scratchpad supplied by the caller (DNNL_ARG_SCRATCHPAD), so that a call allocates nothing.
+/// Attributes that let the caller supply the scratchpad (DNNL_ARG_SCRATCHPAD), so that a call allocates nothing.
 inline dnnl::primitive_attr user_scratchpad() {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -109,6 +112,7 @@ inline Eltwise eltwise(Nonlinearity s) {
 }
 #pragma GCC diagnostic pop
 
+/// Appends an elementwise operation to the post-ops.
 inline void append_eltwise(dnnl::post_ops& ops, const Eltwise& eltwise) {
 #if DNNL_VERSION_MAJOR >= 3
   ops.append_eltwise(eltwise.algorithm, eltwise.alpha, eltwise.beta);
@@ -117,8 +121,8 @@ inline void append_eltwise(dnnl::post_ops& ops, const Eltwise& eltwise) {
 #endif
 }
 
-// Primitive descriptors of a convolution: activations NHWC, weights in the primitive's own order (`weights_desc()`,
-// `diff_weights_desc()`), the scratchpad the caller's. Throw dnnl::error.
+// The primitive descriptors of a convolution. Values are NHWC, weights have the order that the primitive chooses
+// (`weights_desc()`, `diff_weights_desc()`), and the caller supplies the scratchpad. They throw dnnl::error.
 
 inline dnnl::convolution_forward::primitive_desc forward(const Convolution& c, dnnl::prop_kind kind,
                                                          const dnnl::primitive_attr& attr = user_scratchpad()) {
@@ -192,7 +196,7 @@ inline dnnl::convolution_backward_weights::primitive_desc backward_weights(
 #endif
 }
 
-/// A pooling, forward only.
+/// The primitive descriptor of a pooling's forward pass for inference.
 inline dnnl::pooling_forward::primitive_desc pooling(dnnl::algorithm algorithm, const Nhwc& x, const Nhwc& y,
                                                      const Dims& kernel, const Dims& strides, const Padding& pad,
                                                      Type type, const dnnl::primitive_attr& attr = user_scratchpad()) {
@@ -206,9 +210,10 @@ inline dnnl::pooling_forward::primitive_desc pooling(dnnl::algorithm algorithm, 
 #endif
 }
 
-/// Copies `from` into the layout of `to`: parameters once at load, or weights once a training step.
-inline void reorder(dnnl::memory& from, dnnl::memory& to) {
-  dnnl::reorder(from, to).execute(stream(), from, to);
+/// Copies `source` to `destination` and converts it to the layout there. This is done to parameters once when a model
+/// is loaded, or to weights once per training step.
+inline void reorder(dnnl::memory& source, dnnl::memory& destination) {
+  dnnl::reorder(source, destination).execute(stream(), source, destination);
 }
 
 }  // namespace pleat::onednn

@@ -1,7 +1,9 @@
-// The safetensors format (https://github.com/huggingface/safetensors): an 8-byte little-endian header length, a JSON
-// header {"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {text: text}}, then the bytes. F32 alone is kept
-// in memory; F64, F16, BF16 and I64 (PyTorch's counters) are converted on reading. Every size is checked against the
-// file's before it is used; a hostile file gives an error, never a crash.
+// Reads and writes the safetensors format (https://github.com/huggingface/safetensors). A file has the length of its
+// header in 8 bytes, little-endian, then the header, which is the JSON object
+//   {"name": {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}, ..., "__metadata__": {"key": "text", ...}},
+// then the bytes of the tensors. In memory all tensors are F32; F64, F16, BF16 and I64 (which PyTorch uses for
+// counters) are converted when they are read. Every size is checked against the size of the file before it is used, so
+// a malicious file causes an error and never a crash.
 #pragma once
 
 #include <map>
@@ -12,22 +14,24 @@
 
 namespace pleat {
 
+/// The content of a file.
 struct SafetensorsFile {
   Tensors tensors;
   std::map<std::string, std::string> metadata;
 };
 
-/// Decodes a whole file already in memory; `name` is for messages (fuzzed). Tensors of other types than those above are
-/// an error, or, where `other_types` is given, left out and listed there with their types. Throws std::runtime_error.
+/// Decodes a file that is in memory; `name` stands for the file in error messages. Tensors of other types than those
+/// above are an error, or, where `other_types` is given, left out and listed there with their types. Throws
+/// std::runtime_error. (This is the function that `make fuzz` tests.)
 SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
                                   std::map<std::string, std::string>* other_types = nullptr);
 
-/// Reads a file. Throws std::runtime_error naming it and the reason.
+/// Reads a file. Throws std::runtime_error `path: reason`.
 SafetensorsFile load_safetensors(const std::string& path);
 
-/// Writes F32 tensors and metadata through write_file. Throws std::invalid_argument for what would not be read back (a
-/// name that is empty, over 1024 bytes or has a control character; text that is not UTF-8), std::runtime_error for a
-/// failing disk.
+/// Writes tensors and metadata with write_file. Throws std::invalid_argument for what could not be read back: a name
+/// that is empty, longer than 1024 bytes or contains a control character, and text that is not UTF-8. Throws
+/// std::runtime_error if the file cannot be written.
 void save_safetensors(const std::string& path, const Tensors& tensors,
                       const std::map<std::string, std::string>& metadata);
 

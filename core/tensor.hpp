@@ -1,4 +1,5 @@
-// Parameters and sizes. Activations are not tensors: they are spans into an arena (core/arena.hpp), always NHWC.
+// Tensors hold parameters. The values that flow through a network are not tensors, but spans into an arena
+// (core/arena.hpp), always in NHWC order.
 #pragma once
 
 #include <cstddef>
@@ -9,11 +10,12 @@
 
 namespace pleat {
 
-/// Memory on a 64-byte boundary: a cache line, and one AVX-512 register. Much of it comes in huge pages where the
-/// system grants them on request. Throws std::bad_alloc.
+/// Allocates memory at a multiple of 64 bytes, which is the size of a cache line and of an AVX-512 register. Large
+/// blocks are in huge pages if the system grants them. Throws std::bad_alloc.
 void* allocate_aligned(std::size_t bytes);
 void free_aligned(void* memory, std::size_t bytes);
 
+/// Lets standard containers use allocate_aligned.
 template <class T>
 struct AlignedAllocator {
   using value_type = T;
@@ -28,7 +30,7 @@ struct AlignedAllocator {
 template <class T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
-/// Size of an activation, channels innermost.
+/// The shape of a value: pictures, rows, columns, channels. Channels are contiguous in memory.
 struct Nhwc {
   int64_t n = 0, h = 0, w = 0, c = 0;
   int64_t pixels() const { return n * h * w; }
@@ -36,7 +38,7 @@ struct Nhwc {
   bool operator==(const Nhwc&) const = default;
 };
 
-/// A named parameter: row-major values, convolutions OIHW as in PyTorch.
+/// A parameter, with its elements in row-major order. The weights of convolutions are OIHW, as in PyTorch.
 struct Tensor {
   std::vector<int64_t> shape;
   AlignedVector<float> values;
@@ -46,13 +48,13 @@ struct Tensor {
   bool operator==(const Tensor&) const = default;
 };
 
-/// Parameters by name; the order (by name) is part of what makes a run repeatable.
+/// Parameters by name. The map is sorted, so they are always processed in the same order, which makes runs repeatable.
 using Tensors = std::map<std::string, Tensor>;
 
-/// Number of elements of a shape; 1 for {}.
+/// The number of elements of a shape; 1 for {}.
 int64_t num_elements(const std::vector<int64_t>& shape);
 
-/// `[64, 3, 3, 3]`, `[128, 32, 32, 16]`: for messages.
+/// The shape as text for messages, such as `[64, 3, 3, 3]`.
 std::string to_string(const std::vector<int64_t>& shape);
 std::string to_string(const Nhwc& shape);
 

@@ -1,3 +1,4 @@
+// The version of Pleat, in one place. The Makefile reads it from here, too.
 #pragma once
 
 namespace pleat {
