@@ -153,7 +153,7 @@ TEST_CASE("image folders that are not whole are refused") {
   fs::create_directory(set + "/train/n03");
   CHECK(holds(error_reading(set, Split::train), "/train/n03: holds no JPEG, PNG, BMP, PPM or PGM files"));
   fs::remove_all(set + "/val");
-  CHECK(holds(error_reading(set, Split::test), set + "/val: "));
+  CHECK(holds(error_reading(set, Split::test), set + ": has no pictures to test on: expected a folder val, "));
   fs::remove_all(set + "/train");
   fs::create_directory(set + "/train");
   CHECK(holds(error_reading(set, Split::train), set + "/train: holds no class folders"));

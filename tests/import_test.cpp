@@ -276,7 +276,9 @@ TEST_CASE("import: parts of names are changed by --rename") {
   Tensors state;
   for (const auto& [name, tensor] : resnet_state(source))
     state[replaced(replaced(name, "linear.", "head.out."), "layer2.", "stages.1.")] = tensor;
-  check_failure(import_state(dir, state), 1, {"resnet20 needs are missing: ", "linear.weight"});
+  check_failure(
+      import_state(dir, state), 1,
+      {"32 tensors that resnet20 needs are missing: layer2.0.conv1.weight, ", "32 are unused: head.out.bias, "});
   const Result r = import_state(dir, state, "--rename head.out=linear,stages.1.=layer2");
   CAPTURE(r.err);
   REQUIRE(r.code == 0);
@@ -385,7 +387,8 @@ TEST_CASE("import says what it assumed, and refuses what cannot be meant") {
   check_failure(import_state(dir, state, "--normalisation nowhere"), 2,
                 {"--normalisation nowhere: expected one of imagenet, tensorflow, efficientnet-lite, cifar10, "});
   check_failure(import_state(dir, state, "--mean 123.675,116.28,103.53"), 2, {"0 to 255", "--mean 0.485,0.456,0.406"});
-  write_file(dir.path("net.pth"), std::string("PK\x03\x04and a pickle"));
+  write_file(dir.path("net.pth"), std::string("PK\x03\x04"
+                                              "and a pickle"));
   check_failure(shell(dir, "\"$PLEAT\" import net.pth --model resnet20 --out m.safetensors"), 1,
                 {"net.pth: is a PyTorch checkpoint", "tools/torch_to_safetensors.py net.pth"});
 }

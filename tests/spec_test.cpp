@@ -159,7 +159,7 @@ TEST_CASE("graphs whose shapes do not fit are refused with the name of the node"
   CHECK(shape_error("border_conv2d b <- x : out=4 kernel=1048576 pad=524288") ==
         "border_conv2d 'b': kernel is 1048576, expected 1 to 1024");
   CHECK(shape_error("conv2d c <- x : out=4 stride=65536") == "conv2d 'c': stride is 65536, expected 1 to 1024");
-  CHECK(shape_error("avg_pool2d p <- x : kernel=1024 pad=1023") ==
+  CHECK(shape_error("avg_pool2d p <- x : kernel=1024 stride=1 pad=1023") ==
         "avg_pool2d 'p': takes 4.43679e+12 multiplications a picture, expected at most 2.74878e+11");
   CHECK(holds(shape_error("conv2d c <- x : out=1024 pad=200\nconv2d d <- c : out=1024\nconv2d e <- d : out=1024"),
               "conv2d 'd': activations up to here of "));
