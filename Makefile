@@ -160,10 +160,11 @@ bench-data: setup  ## compare the loading of pictures with Pillow: make bench-da
 	@$(MAKE) all
 	@tools/scripts/bench_data.sh $(BUILD) $(PICTURES)
 
-lint: setup  ## check formatting, clang-tidy, who includes whom, what pleat-run links, links in documents
+TIDY_SHARE ?= 1
+lint: setup  ## check formatting, clang-tidy (TIDY_SHARE=N: on one file in N), who includes whom, what pleat-run links, links in documents
 	@tools/scripts/setup.sh lint
 	@$(MAKE) all
-	@tools/scripts/lint.sh $(BUILD)
+	@TIDY_SHARE=$(TIDY_SHARE) tools/scripts/lint.sh $(BUILD)
 
 # GCC 12 takes std::regex for uninitialised under the sanitizers.
 ASAN = -O1 -g1 -Wno-maybe-uninitialized -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
