@@ -42,7 +42,7 @@ SOURCES = $(LIBRARY) $(TOOLS) $(COMMANDS) $(TESTS) $(FUZZERS)
 OPTIMISATION = -Os
 $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
-$(BUILD)/ops/%.o $(BUILD)/data/%.o: OPTIMISATION = -O3
+$(BUILD)/ops/%.o $(BUILD)/data/%.o $(BUILD)/tools/train/%.o: OPTIMISATION = -O3
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 
@@ -109,6 +109,10 @@ setup:  ## install missing packages through apt, with sudo when not root
 test: setup  ## set up, build and run all tests; the last line counts them
 	@$(MAKE) all $(BUILD)/pleat-tests
 	@tools/scripts/run_tests.sh $(BUILD)
+
+test-isa: setup  ## run the kernels' tests under every other instruction set that this CPU has (PLEAT_ISA)
+	@$(MAKE) all $(BUILD)/pleat-tests
+	@tools/scripts/test_isa.sh $(BUILD)
 
 demo: setup  ## set up, build, then train, fold, prove and time a ResNet-20, in about ten minutes
 	@tools/scripts/setup.sh demo
@@ -225,5 +229,5 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
+.PHONY: all setup test test-isa demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
         format compile_commands.json install dist check-dist check-install clean help

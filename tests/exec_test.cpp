@@ -21,6 +21,7 @@
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 using namespace pleat;
 
@@ -193,7 +194,7 @@ TEST_CASE("exec: native and oneDNN kernels give the same logits and gradients") 
 }
 
 TEST_CASE("exec: convolutions that are products in some passes and not in others give the same gradients") {
-  if (!has_avx2()) return;
+  if (testing::lacks_tile_kernels<float>()) return;
   const testing::Threads restore;
   for (const int threads : {1, 3}) {
     set_num_threads(threads);

@@ -23,7 +23,8 @@ std::optional<Task> block_from(const EngineNetwork& network, const std::vector<T
   for (const std::size_t size : {3, 2}) {
     if (at + size > tasks.size()) continue;
     std::optional<Task> block = join_block(network.graph, tasks, at + size - 1);
-    if (block && block->before.size() == size - 1 && inverted_residual(network, *block).is_supported() &&
+    if (block && block->before.size() == size - 1 &&
+        inverted_residual(network, *block).is_supported(network.types[0]) &&
         network.types[block->result] == network.types[0])
       return block;
   }

@@ -6,7 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/conv/gemm/gemm.hpp"
 
 namespace pleat {
@@ -16,16 +16,20 @@ constexpr int kIterations = 5;
 constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
 constexpr double kEps = 1e-7;  // of the norm that is divided by
 
-PLEAT_SIMD void add_momentum(float* d, float* velocity, const float* grad, int64_t n, float momentum, bool nesterov) {
+void add_momentum(float* d, float* velocity, const float* grad, int64_t n, float momentum, bool nesterov) {
   const float of_grad = nesterov ? 1.0f : 0.0f, of_velocity = nesterov ? momentum : 1.0f;
-  for (int64_t i = 0; i < n; ++i) {
-    velocity[i] = momentum * velocity[i] + grad[i];
-    d[i] = of_grad * grad[i] + of_velocity * velocity[i];
-  }
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t i = 0; i < n; ++i) {
+      velocity[i] = momentum * velocity[i] + grad[i];
+      d[i] = of_grad * grad[i] + of_velocity * velocity[i];
+    }
+  });
 }
 
-PLEAT_SIMD void combine(float* to, float of_to, const float* from, float of_from, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = of_to * to[i] + of_from * from[i];
+void combine(float* to, float of_to, const float* from, float of_from, int64_t n) {
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t i = 0; i < n; ++i) to[i] = of_to * to[i] + of_from * from[i];
+  });
 }
 
 }  // namespace
