@@ -113,6 +113,10 @@ test: setup  ## set up, build and run all tests; the last line counts them
 	@$(MAKE) all $(BUILD)/pleat-tests
 	@tools/scripts/run_tests.sh $(BUILD)
 
+test-isa: setup  ## run the kernels' tests under every other instruction set that this CPU has (PLEAT_ISA)
+	@$(MAKE) all $(BUILD)/pleat-tests
+	@tools/scripts/test_isa.sh $(BUILD)
+
 demo: setup  ## set up, build, then train, fold, prove and time a ResNet-20, in about ten minutes
 	@tools/scripts/setup.sh demo
 	@$(MAKE) all
@@ -240,5 +244,5 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
+.PHONY: all setup test test-isa demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
         format compile_commands.json install dist check-dist check-install clean help

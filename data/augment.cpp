@@ -5,13 +5,13 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 
 namespace pleat {
 namespace {
 
-PLEAT_SIMD void normalise_row(float* __restrict out, const uint8_t* __restrict in, const float* __restrict scale,
-                              const float* __restrict shift, int64_t n) {
+PLEAT_INLINE inline void normalise_row(float* __restrict out, const uint8_t* __restrict in,
+                                       const float* __restrict scale, const float* __restrict shift, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) * scale[i] + shift[i];
 }
 
@@ -82,8 +82,10 @@ void Normalizer::operator()(std::span<float> out, std::span<const uint8_t> image
     const bool black = from < 0 || from >= height_ || first >= last;
     std::copy_n(shift_.data(), black ? row_size : first, row);
     if (black) continue;
-    normalise_row(row + first, image.data() + int64_t{from} * row_size + first + placement.dx * channels_,
-                  scale_.data() + first, shift_.data() + first, last - first);
+    const uint8_t* const visible = image.data() + int64_t{from} * row_size + first + placement.dx * channels_;
+    dispatch([&](auto) PLEAT_INLINE {
+      normalise_row(row + first, visible, scale_.data() + first, shift_.data() + first, last - first);
+    });
     std::copy(shift_.begin() + last, shift_.end(), row + last);
     if (placement.mirrored) mirror_row(row, width_, channels_);
   }

@@ -7,7 +7,6 @@
 #include "core/check.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
-#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {
@@ -17,7 +16,7 @@ namespace {
 constexpr int kWeightBits = 22;
 constexpr int32_t kHalf = 1 << (kWeightBits - 1);  // added to a sum before the shift, it rounds to nearest
 
-uint8_t to_byte(int32_t sum) {
+PLEAT_INLINE inline uint8_t to_byte(int32_t sum) {
   return static_cast<uint8_t>(std::clamp(sum >> kWeightBits, 0, 255));
 }
 
@@ -71,8 +70,8 @@ Filter make_filter(int start, int in, int out, int begin, int n, Interpolation i
 }
 
 // Filters one row of colour pixels horizontally. Input pixels have four bytes, output pixels three.
-PLEAT_SIMD void filter_colours(uint8_t* __restrict out, const uint8_t* __restrict in, const Taps* taps,
-                               const int32_t* weights, int stride, int64_t n) {
+PLEAT_INLINE inline void filter_colours(uint8_t* __restrict out, const uint8_t* __restrict in, const Taps* taps,
+                                        const int32_t* weights, int stride, int64_t n) {
   for (int64_t o = 0; o < n; ++o) {
     Vec<int32_t, 4> sum = {kHalf, kHalf, kHalf, kHalf};
     const uint8_t* const first = in + int64_t{taps[o].first} * 4;
@@ -97,8 +96,8 @@ void filter_pixels(uint8_t* out, const uint8_t* in, const Filter& filter, int st
 }
 
 // Filters vertically: one output row from `count` consecutive input rows of n bytes. `sums` has room for n numbers.
-PLEAT_SIMD void mix_rows(uint8_t* __restrict out, const uint8_t* __restrict in, const int32_t* __restrict weights,
-                         int count, int64_t n, int32_t* __restrict sums) {
+PLEAT_INLINE inline void mix_rows(uint8_t* __restrict out, const uint8_t* __restrict in,
+                                  const int32_t* __restrict weights, int count, int64_t n, int32_t* __restrict sums) {
   for (int64_t i = 0; i < n; ++i) sums[i] = kHalf;
   for (int t = 0; t < count; ++t)
     for (int64_t i = 0; i < n; ++i) sums[i] += in[t * n + i] * weights[t];
@@ -139,14 +138,18 @@ void resample(std::span<uint8_t> out, const Pixels& picture, int channels, const
     const uint8_t* const in = picture.bytes.data() + y * picture_row;
     uint8_t* const row_out = wide.data() + (y - first) * row;
     if (picture.step == 4 && channels == 3)
-      filter_colours(row_out, in, across.taps.data(), across.weights.data(), across.stride, window.width);
+      dispatch([&](auto) PLEAT_INLINE {
+        filter_colours(row_out, in, across.taps.data(), across.weights.data(), across.stride, window.width);
+      });
     else
       filter_pixels(row_out, in, across, picture.step, channels);
   }
   std::vector<int32_t> sums(row);
   for (int y = 0; y < window.height; ++y)
-    mix_rows(out.data() + y * row, wide.data() + (down.taps[y].first - first) * row,
-             down.weights.data() + int64_t{y} * down.stride, down.taps[y].count, row, sums.data());
+    dispatch([&](auto) PLEAT_INLINE {
+      mix_rows(out.data() + y * row, wide.data() + (down.taps[y].first - first) * row,
+               down.weights.data() + int64_t{y} * down.stride, down.taps[y].count, row, sums.data());
+    });
 }
 
 }  // namespace pleat

@@ -8,13 +8,14 @@
 #include "core/op_traits.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
-#include "core/simd/target_clones.hpp"
 
 namespace pleat {
 namespace {
 
-PLEAT_SIMD void accumulate(double* y, const double* x, double a, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+void accumulate(double* y, const double* x, double a, int64_t n) {
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+  });
 }
 
 // Computes y[o] += sum over m of w[o][m] * x[m] for kRows rows x and kRows rows y at once, so that each number read
@@ -25,7 +26,7 @@ struct RowTile {
   const double* x[kRows];
   double w[kRows][kRows];
 };
-PLEAT_SIMD void accumulate(const RowTile& t, int64_t n) {
+PLEAT_INLINE inline void accumulate_tile(const RowTile& t, int64_t n) {
   using V = Vec<double, 8>;
   V x[kRows], y;
   for (int64_t i = 0; i + kWidthOf<V> <= n; i += kWidthOf<V>) {
@@ -39,6 +40,9 @@ PLEAT_SIMD void accumulate(const RowTile& t, int64_t n) {
   for (int64_t i = n / kWidthOf<V> * kWidthOf<V>; i < n; ++i)
     for (int64_t o = 0; o < kRows; ++o)
       for (int64_t m = 0; m < kRows; ++m) t.y[o][i] += t.w[o][m] * t.x[m][i];
+}
+void accumulate(const RowTile& t, int64_t n) {
+  dispatch([&](auto) PLEAT_INLINE { accumulate_tile(t, n); });
 }
 
 // What one map may take: 1 GB.

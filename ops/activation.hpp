@@ -17,11 +17,11 @@ struct Activation {
 
 /// Applies `act` to all of `v` at once, so that what depends on `act` is chosen once.
 template <class V, int64_t n>
-[[gnu::always_inline]] inline void activate(V (&v)[n], const Activation act) {
+PLEAT_INLINE inline void activate(V (&v)[n], const Activation act) {
   if (act.alpha == 1) return;
   V zero{}, limit = zero + act.limit;
   keep(zero);  // GCC 12 would compare and mask where a maximum does
-  const auto clamped = [&](V & s, const V& x) __attribute__((always_inline)) {
+  const auto clamped = [&](V& s, const V& x) PLEAT_INLINE {
     s = zero > x ? zero : x;
     s = limit < s ? limit : s;
   };
@@ -36,25 +36,25 @@ template <class V, int64_t n>
   }
 }
 template <class V>
-[[gnu::always_inline]] inline void activate(V& v, const Activation& act) {
+PLEAT_INLINE inline void activate(V& v, const Activation& act) {
   V one[1] = {v};
   activate(one, act);
   v = one[0];
 }
 
-/// Stores act(v[i]) to place(i) for all i. Each `kTogether` places in turn are contiguous. 512-bit registers are
-/// rounded to bfloat16 two at a time and clamped afterwards as integers, which are in the same order as the numbers
-/// where those are positive. That takes half the instructions, but a NaN counts as a number of its sign beyond all
-/// others. kNative is explained at round_to.
-template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
-[[gnu::always_inline]] inline void store_activated(V (&v)[n], Activation act, const Place& place) {
+/// Stores act(v[i]) to place(i) for all i. Each `kTogether` places in turn are contiguous. Where the instruction set
+/// allows it, vectors are rounded to bfloat16 two at a time and clamped afterwards as integers, which are in the same
+/// order as the numbers where those are positive. That takes half the instructions, but a NaN counts as a number of its
+/// sign beyond all others.
+template <int kTogether, class Isa, class V, int64_t n, class Place>
+PLEAT_INLINE inline void store_activated(V (&v)[n], Activation act, const Place& place) {
   // Made from `act` here, and not before the loop that calls this, whose sums then no longer fit the registers.
   asm volatile("" : "+m"(act));
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  // As text for the reason that round_to gives, and because GCC 12 would compare and mask.
-  if constexpr (std::is_same_v<decltype(place(0)), Bf16*> && sizeof(V) == 64) {
+  using Two = Vec<uint16_t, 2 * kWidthOf<V>>;
+  using Bounds = Vec<uint32_t, kWidthOf<V>>;
+  if constexpr (std::is_same_v<decltype(place(0)), Bf16*> &&
+                requires(Two & two, const Bounds& bound) { Isa::clamp_int16(two, bound, bound); }) {
     using Half = Vec<uint16_t, 16>;
-    using Bounds = Vec<uint32_t, 16>;
     if (act.alpha != 0) [[unlikely]]
       activate(v, act);
     const bool clamps = act.alpha == 0;
@@ -62,10 +62,9 @@ template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
     const Bounds high = Bounds{} + (clamps ? Bf16(act.limit).bits * 0x10001u : 0x7fff7fffu);
     PLEAT_UNROLLED(i, n) if (i % 2 == 0) {
       const bool is_last = i + 1 == n;
-      Vec<uint16_t, 32> two;
-      round_two(two, v[i], v[is_last ? i : i + 1]);
-      asm("vpmaxsw %1, %0, %0" : "+v"(two) : "v"(low));
-      asm("vpminsw %1, %0, %0" : "+v"(two) : "v"(high));
+      Two two;
+      round_two<Isa>(two, v[i], v[is_last ? i : i + 1]);
+      Isa::clamp_int16(two, low, high);
       if (!is_last && (i + 1) % kTogether > 0) {
         std::memcpy(place(i), &two, sizeof two);
       } else {
@@ -75,11 +74,10 @@ template <int kTogether, bool kNative = false, class V, int64_t n, class Place>
         if (!is_last) std::memcpy(place(i + 1), &other, sizeof other);
       }
     }
-    return;
+  } else {
+    activate(v, act);
+    PLEAT_UNROLLED(i, n) store<Isa>(place(i), v[i]);
   }
-#endif
-  activate(v, act);
-  PLEAT_UNROLLED(i, n) store<kNative>(place(i), v[i]);
 }
 
 }  // namespace pleat

@@ -2,13 +2,13 @@
 
 #include "core/parallel.hpp"
 #include "core/simd/bf16.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 
 namespace pleat {
 namespace {
 
 template <class T>
-PLEAT_SIMD void add_part(T* y, const T* a, const T* b, int64_t n) {
+PLEAT_INLINE inline void add_part(T* y, const T* a, const T* b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = T(a[i] + b[i]);
 }
 
@@ -17,7 +17,7 @@ PLEAT_SIMD void add_part(T* y, const T* a, const T* b, int64_t n) {
 template <class T>
 void add_forward(std::span<T> y, std::span<const T> a, std::span<const T> b) {
   parallel_for(std::ssize(y), [&](int64_t begin, int64_t end, int) {
-    add_part(y.data() + begin, a.data() + begin, b.data() + begin, end - begin);
+    dispatch([&](auto) PLEAT_INLINE { add_part(y.data() + begin, a.data() + begin, b.data() + begin, end - begin); });
   });
 }
 

@@ -2,16 +2,16 @@
 
 #include "core/parallel.hpp"
 #include "core/parallel_sum.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/nonlinearity.hpp"
 
 namespace pleat {
 namespace {
 
-template <class F, class T>
-PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, const AlphaParams<compute_t<T>>& params) {
+template <class Isa, class F, class T>
+PLEAT_INLINE inline void forward_part(T* y, const T* x, int64_t n, const AlphaParams<compute_t<T>>& params) {
   using C = compute_t<T>;
-  const AlphaForm<F, C> act(params);
+  const AlphaForm<Isa, F, C> act(params);
   for (int64_t i = 0; i < n; ++i) {
     C value;
     act.forward(value, C(x[i]));
@@ -20,13 +20,14 @@ PLEAT_SIMD void forward_part(T* y, const T* x, int64_t n, const AlphaParams<comp
 }
 
 // Returns the sum of dy * (x - s(x)). It is added up in lanes, which lets the compiler vectorise it in a fixed order.
-template <class F, class T>
-PLEAT_SIMD double backward_part(T* dx, const T* dy, const T* x, int64_t n, const AlphaParams<compute_t<T>>& params) {
+template <class Isa, class F, class T>
+PLEAT_INLINE inline double backward_part(T* dx, const T* dy, const T* x, int64_t n,
+                                         const AlphaParams<compute_t<T>>& params) {
   using C = compute_t<T>;
   constexpr int64_t kLanes = 16;
-  const AlphaForm<F, C> act(params);
+  const AlphaForm<Isa, F, C> act(params);
   double sums[kLanes] = {};
-  const auto step = [&](int64_t i, int64_t lane) __attribute__((always_inline)) {
+  const auto step = [&](int64_t i, int64_t lane) PLEAT_INLINE {
     const C g = dy[i], z = x[i];  // read before dx, which may be dy, is written
     C gradient = g, rest;
     act.backward(gradient, rest, z);
@@ -49,7 +50,8 @@ void alpha_act_forward(std::span<T> y, std::span<const T> x, compute_t<T> alpha,
   const auto params = alpha_params(s, alpha);
   with_formula(s, [&]<class F>(F) {
     parallel_for(std::ssize(x), [&](int64_t begin, int64_t end, int) {
-      forward_part<F>(y.data() + begin, x.data() + begin, end - begin, params);
+      dispatch([&]<class Isa>(Isa)
+                   PLEAT_INLINE { forward_part<Isa, F>(y.data() + begin, x.data() + begin, end - begin, params); });
     });
   });
 }
@@ -60,7 +62,9 @@ void alpha_act_backward(std::span<T> dx, compute_t<T>& dalpha, std::span<const T
   const auto params = alpha_params(s, alpha);
   with_formula(s, [&]<class F>(F) {
     const double sum = parallel_sum(std::ssize(x), [&](int64_t begin, int64_t end) {
-      return backward_part<F>(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, params);
+      return dispatch([&]<class Isa>(Isa) PLEAT_INLINE {
+        return backward_part<Isa, F>(dx.data() + begin, dy.data() + begin, x.data() + begin, end - begin, params);
+      });
     });
     dalpha += static_cast<compute_t<T>>(params.dalpha * sum);
   });

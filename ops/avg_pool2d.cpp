@@ -4,22 +4,24 @@
 
 #include "core/parallel.hpp"
 #include "core/simd/bf16.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/pool_window.hpp"
 
 namespace pleat {
 namespace {
 
 template <class T>
-PLEAT_SIMD void axpy(T* y, const T* x, int64_t channels, compute_t<T> scale) {
-  for (int64_t c = 0; c < channels; ++c) y[c] = T(y[c] + scale * x[c]);
+void axpy(T* y, const T* x, int64_t channels, compute_t<T> scale) {
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t c = 0; c < channels; ++c) y[c] = T(y[c] + scale * x[c]);
+  });
 }
 
 // y = scale * the sum of the window, whose rows by columns pixels begin at x, in a picture `width` pixels wide. The sum
 // is complete before it is rounded and stored.
 template <class T>
-PLEAT_SIMD void scaled_sum(T* y, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels,
-                           compute_t<T> scale) {
+PLEAT_INLINE inline void scaled_sum(T* y, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels,
+                                    compute_t<T> scale) {
   constexpr int64_t kBlock = 64;
   for (int64_t begin = 0; begin < channels; begin += kBlock) {
     const int64_t count = std::min(kBlock, channels - begin);
@@ -42,7 +44,9 @@ void avg_pool2d_forward(std::span<T> y, std::span<const T> x, const Nhwc& x_shap
   const compute_t<T> scale = compute_t<T>{1} / static_cast<compute_t<T>>(op.kernel * op.kernel);
   parallel_for(y_shape.n * y_shape.h, [&](int64_t begin, int64_t end, int) {
     for_each_window(begin, end, y_shape, x_shape, op, [&](int64_t to, int64_t first, int64_t rows, int64_t columns) {
-      scaled_sum(y.data() + to * channels, x.data() + first * channels, rows, columns, x_shape.w, channels, scale);
+      dispatch([&](auto) PLEAT_INLINE {
+        scaled_sum(y.data() + to * channels, x.data() + first * channels, rows, columns, x_shape.w, channels, scale);
+      });
     });
   });
 }

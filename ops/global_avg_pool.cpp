@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 
 namespace pleat {
 namespace {
 
 template <class T>
-PLEAT_SIMD void mean(compute_t<T>* y, const T* x, int64_t pixels, int64_t channels) {
+PLEAT_INLINE inline void mean(compute_t<T>* y, const T* x, int64_t pixels, int64_t channels) {
   std::fill_n(y, channels, compute_t<T>{0});
   for (int64_t p = 0; p < pixels; ++p)
     for (int64_t c = 0; c < channels; ++c) y[c] += x[p * channels + c];
@@ -17,7 +17,7 @@ PLEAT_SIMD void mean(compute_t<T>* y, const T* x, int64_t pixels, int64_t channe
 }
 
 template <class T>
-PLEAT_SIMD void spread(T* dx, const compute_t<T>* dy, int64_t pixels, int64_t channels) {
+PLEAT_INLINE inline void spread(T* dx, const compute_t<T>* dy, int64_t pixels, int64_t channels) {
   const compute_t<T> scale = compute_t<T>{1} / static_cast<compute_t<T>>(pixels);
   for (int64_t p = 0; p < pixels; ++p)
     for (int64_t c = 0; c < channels; ++c) dx[p * channels + c] = T(scale * dy[c]);
@@ -30,7 +30,8 @@ void global_avg_pool_forward(std::span<compute_t<T>> y, std::span<const T> x, co
   const int64_t pixels = x_shape.h * x_shape.w, channels = x_shape.c;
   parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int) {
     for (int64_t n = begin; n < end; ++n)
-      mean(y.data() + n * channels, x.data() + n * pixels * channels, pixels, channels);
+      dispatch([&](auto)
+                   PLEAT_INLINE { mean(y.data() + n * channels, x.data() + n * pixels * channels, pixels, channels); });
   });
 }
 
@@ -39,7 +40,9 @@ void global_avg_pool_backward(std::span<T> dx, std::span<const compute_t<T>> dy,
   const int64_t pixels = x_shape.h * x_shape.w, channels = x_shape.c;
   parallel_for(x_shape.n, [&](int64_t begin, int64_t end, int) {
     for (int64_t n = begin; n < end; ++n)
-      spread(dx.data() + n * pixels * channels, dy.data() + n * channels, pixels, channels);
+      dispatch([&](auto) PLEAT_INLINE {
+        spread(dx.data() + n * pixels * channels, dy.data() + n * channels, pixels, channels);
+      });
   });
 }
 

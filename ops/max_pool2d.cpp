@@ -5,49 +5,50 @@
 #include "core/parallel.hpp"
 #include "core/simd/bf16.hpp"
 #include "core/simd/simd.hpp"
-#include "core/simd/target_clones.hpp"
 #include "ops/pool_window.hpp"
 
 namespace pleat {
 namespace {
 
 template <class T>
-[[gnu::always_inline]] inline bool beats(T challenger, T best) {
+PLEAT_INLINE inline bool beats(T challenger, T best) {
   return challenger > best || challenger != challenger;  // NOLINT(misc-redundant-expression): NaN
 }
 
 template <class T>
-PLEAT_SIMD void maximum(T* y, const T* x, int64_t channels) {
-  for (int64_t c = 0; c < channels; ++c) {
-    const compute_t<T> challenger = x[c], best = y[c];
-    y[c] = T(beats(challenger, best) ? challenger : best);
-  }
+void maximum(T* y, const T* x, int64_t channels) {
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t c = 0; c < channels; ++c) {
+      const compute_t<T> challenger = x[c], best = y[c];
+      y[c] = T(beats(challenger, best) ? challenger : best);
+    }
+  });
 }
 
 // dx += dy at the maximum of each channel's window, which covers rows by columns of `x`; `width` is x's row length in
 // pixels, x and dx start at the window's first pixel inside the picture.
 template <class T>
 void scatter(T* dx, const T* dy, const T* x, int64_t rows, int64_t columns, int64_t width, int64_t channels) {
-  with_registers<T>([&](auto bytes) __attribute__((always_inline)) {
-    using V = Vec<compute_t<T>, bytes / sizeof(compute_t<T>)>;
-    const auto block = [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+  dispatch<T>([&]<class Isa>(Isa) PLEAT_INLINE {
+    using V = Vec<compute_t<T>, Isa::kBytes / sizeof(compute_t<T>)>;
+    const auto block = [&](int64_t c, int64_t lanes) PLEAT_INLINE {
       V best, value, left;
-      load(best, x + c, lanes);
-      load(left, dy + c, lanes);  // until the first maximum has taken it
+      load<Isa>(best, x + c, lanes);
+      load<Isa>(left, dy + c, lanes);  // until the first maximum has taken it
       for (int64_t row = 0; row < rows; ++row)
         for (int64_t column = 0; column < columns; ++column) {
-          load(value, x + (row * width + column) * channels + c, lanes);
+          load<Isa>(value, x + (row * width + column) * channels + c, lanes);
           keep_where_less(best, value, best, value);
         }
       for (int64_t row = 0; row < rows; ++row)
         for (int64_t column = 0; column < columns; ++column) {
           const int64_t offset = (row * width + column) * channels + c;
           V taken{}, sum;
-          load(value, x + offset, lanes);
-          load(sum, dx + offset, lanes);
+          load<Isa>(value, x + offset, lanes);
+          load<Isa>(sum, dx + offset, lanes);
           keep_where_less(taken, value, best, left);
           keep_where_less(left, value, best, V{});
-          store(dx + offset, sum + taken, lanes);
+          store<Isa>(dx + offset, sum + taken, lanes);
         }
     };
     constexpr int64_t kLanes = kWidthOf<V>;

@@ -27,24 +27,24 @@ struct LanesOf<V, true> {
 
 /// y = min(max(x, low), high); a NaN stays one.
 template <class V>
-[[gnu::always_inline]] inline void clamp_to(V& y, const V& x, const V& low, const V& high) {
+PLEAT_INLINE inline void clamp_to(V& y, const V& x, const V& low, const V& high) {
   y = low > x ? low : x;
   y = high < y ? high : y;
 }
 
 /// v becomes `inside` where low < x < high.
-template <class V>
-[[gnu::always_inline]] inline void take_inside(V& v, const V& low, const V& x, const V& high, const V& inside) {
+template <class Isa, class V>
+PLEAT_INLINE inline void take_inside(V& v, const V& low, const V& x, const V& high, const V& inside) {
   if constexpr (std::is_floating_point_v<V>)
     v = low < x && x < high ? inside : v;
   else
-    take_between(v, low, x, high, inside);
+    take_between<Isa>(v, low, x, high, inside);
 }
 
 /// y = e^x to a few units of the last digit, between e^-86 and e^88 in float, e^-700 and e^700 in double: e^x = 2^k e^r
 /// with k whole and |r| <= ln(2)/2, e^r by its Taylor series.
 template <class V>
-[[gnu::always_inline]] inline void exponential(V& y, const V& x) {
+PLEAT_INLINE inline void exponential(V& y, const V& x) {
   using C = typename LanesOf<V>::C;
   using Int = typename LanesOf<V>::Int;
   constexpr bool kFloat = sizeof(C) == 4;
@@ -74,7 +74,7 @@ template <class V>
 
 /// y = 1 / (1 + e^-x).
 template <class V>
-[[gnu::always_inline]] inline void logistic(V& y, const V& x) {
+PLEAT_INLINE inline void logistic(V& y, const V& x) {
   V e;
   exponential(e, static_cast<V>(-x));
   y = 1 / (1 + e);
@@ -86,8 +86,8 @@ struct Formula;
 
 template <>
 struct Formula<Nonlinearity::sigmoid> {
-  template <class V>
-  [[gnu::always_inline]] static void evaluate(V& value, V& slope, const V& x) {
+  template <class Isa, class V>
+  PLEAT_INLINE static void evaluate(V& value, V& slope, const V& x) {
     logistic(value, x);
     slope = value * (1 - value);
   }
@@ -95,8 +95,8 @@ struct Formula<Nonlinearity::sigmoid> {
 
 template <>
 struct Formula<Nonlinearity::silu> {
-  template <class V>
-  [[gnu::always_inline]] static void evaluate(V& value, V& slope, const V& x) {
+  template <class Isa, class V>
+  PLEAT_INLINE static void evaluate(V& value, V& slope, const V& x) {
     V gate;
     logistic(gate, x);
     value = x * gate;
@@ -106,15 +106,15 @@ struct Formula<Nonlinearity::silu> {
 
 template <>
 struct Formula<Nonlinearity::hard_swish> {
-  template <class V>
-  [[gnu::always_inline]] static void evaluate(V& value, V& slope, const V& x) {
+  template <class Isa, class V>
+  PLEAT_INLINE static void evaluate(V& value, V& slope, const V& x) {
     using C = typename LanesOf<V>::C;
     const V sixth = x * C(1.0 / 6);
     V gate;
     clamp_to(gate, static_cast<V>(sixth + C(0.5)), V{}, V{} + C(1));
     value = x * gate;
     slope = gate;
-    take_inside(slope, V{} + C(-3), x, V{} + C(3), static_cast<V>(gate + sixth));
+    take_inside<Isa>(slope, V{} + C(-3), x, V{} + C(3), static_cast<V>(gate + sixth));
   }
 };
 
@@ -134,22 +134,22 @@ AlphaParams<C> alpha_params(Nonlinearity s, C alpha) {
 }
 
 /// The alpha form of a formula.
-template <class F, class V>
+template <class Isa, class F, class V>
 struct AlphaForm {
   using C = typename LanesOf<V>::C;
   C alpha;
-  [[gnu::always_inline]] explicit AlphaForm(const AlphaParams<C>& params) : alpha(params.alpha) {}
+  PLEAT_INLINE explicit AlphaForm(const AlphaParams<C>& params) : alpha(params.alpha) {}
 
   /// y = s(x) + alpha * (x - s(x)).
-  [[gnu::always_inline]] void forward(V& y, const V& x) const {
+  PLEAT_INLINE void forward(V& y, const V& x) const {
     V value, slope;
-    F::evaluate(value, slope, x);
+    F::template evaluate<Isa>(value, slope, x);
     y = value + alpha * (x - value);
   }
   /// dx comes as dy and leaves as dy times the derivative; rest = x - s(x).
-  [[gnu::always_inline]] void backward(V& dx, V& rest, const V& x) const {
+  PLEAT_INLINE void backward(V& dx, V& rest, const V& x) const {
     V value, slope;
-    F::evaluate(value, slope, x);
+    F::template evaluate<Isa>(value, slope, x);
     rest = x - value;
     dx = dx * (slope + alpha * (1 - slope));
   }
@@ -158,33 +158,33 @@ struct AlphaForm {
 /// All clamps: min(max(x, 0), limit). One with a leak is computed with the alpha that LeakyClamp::leak_at gives.
 struct ClampFormula {};
 
-template <class V>
-struct AlphaForm<ClampFormula, V> {
+template <class Isa, class V>
+struct AlphaForm<Isa, ClampFormula, V> {
   using C = typename LanesOf<V>::C;
   V floor, limit;
   C alpha;
-  [[gnu::always_inline]] explicit AlphaForm(const AlphaParams<C>& params)
+  PLEAT_INLINE explicit AlphaForm(const AlphaParams<C>& params)
       : floor(V{} + params.floor), limit(V{} + params.limit), alpha(params.alpha) {}
 
-  [[gnu::always_inline]] void forward(V& y, const V& x) const {
+  PLEAT_INLINE void forward(V& y, const V& x) const {
     V value;
     clamp_to(value, x, floor, limit);
     y = value + alpha * (x - value);
   }
-  [[gnu::always_inline]] void backward(V& dx, V& rest, const V& x) const {
+  PLEAT_INLINE void backward(V& dx, V& rest, const V& x) const {
     V value;
     clamp_to(value, x, floor, limit);
     rest = x - value;
     const V dy = dx;
     dx = alpha * dy;
-    take_inside(dx, floor, x, limit, dy);
+    take_inside<Isa>(dx, floor, x, limit, dy);
   }
 };
 
 /// y = erf(x): in double the C library's, lane by lane; in float x P(x^2) / Q(x^2) with x bounded by 4 and the
 /// polynomials of Eigen (Eigen/src/Core/MathFunctionsImpl.h), to a few units of the last digit.
 template <class V>
-[[gnu::always_inline]] inline void error_function(V& y, const V& x) {
+PLEAT_INLINE inline void error_function(V& y, const V& x) {
   using C = typename LanesOf<V>::C;
   if constexpr (std::is_same_v<V, double>) {
     y = std::erf(x);
@@ -209,8 +209,8 @@ template <class V>
 
 template <>
 struct Formula<Nonlinearity::gelu> {
-  template <class V>
-  [[gnu::always_inline]] static void evaluate(V& value, V& slope, const V& x) {
+  template <class Isa, class V>
+  PLEAT_INLINE static void evaluate(V& value, V& slope, const V& x) {
     using C = typename LanesOf<V>::C;
     constexpr C kSqrtHalf = 0.70710678118654752440, kInverseSqrt2Pi = 0.39894228040143267794;
     V error, density;
@@ -227,12 +227,12 @@ struct Formula<Nonlinearity::gelu> {
 /// No activation, in place of a formula: y = x. The compiler leaves out what only an activation would have needed.
 struct NoActivation {};
 
-template <class V>
-struct AlphaForm<NoActivation, V> {
+template <class Isa, class V>
+struct AlphaForm<Isa, NoActivation, V> {
   template <class C>
-  [[gnu::always_inline]] explicit AlphaForm(const AlphaParams<C>&) {}
-  [[gnu::always_inline]] void forward(V& y, const V& x) const { y = x; }
-  [[gnu::always_inline]] void backward(V&, V& rest, const V&) const { rest = V{}; }
+  PLEAT_INLINE explicit AlphaForm(const AlphaParams<C>&) {}
+  PLEAT_INLINE void forward(V& y, const V& x) const { y = x; }
+  PLEAT_INLINE void backward(V&, V& rest, const V&) const { rest = V{}; }
 };
 
 #pragma GCC diagnostic push

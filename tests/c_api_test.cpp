@@ -15,6 +15,7 @@
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "core/safetensors.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "core/version.hpp"
 #include "fold/engine/engine.hpp"
 #include "fold/engine/pleat.h"

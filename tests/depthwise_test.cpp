@@ -11,6 +11,7 @@
 #include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/conv/conv2d_onednn.hpp"
 #include "ops/conv/depthwise_conv2d.hpp"
 #include "ops/conv/window.hpp"

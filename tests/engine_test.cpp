@@ -11,6 +11,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "fold/engine/fusion.hpp"
 #include "fold/fold.hpp"
 #include "models/models.hpp"
@@ -18,6 +19,7 @@
 #include "tests/alloc_count.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 using namespace pleat;
 
@@ -251,6 +253,7 @@ TEST_CASE("engine: every op and every fusion agrees with the naive evaluator") {
 }
 
 TEST_CASE("engine: untimed, the last two of these cases are computed by Winograd's algorithm and as a product") {
+  if (testing::lacks_tile_kernels<float>()) return;
   const auto kernels = [](const char* text, int64_t batch, Dtype dtype = Dtype::f32) {
     std::string all;
     Engine engine(random_model(small_graph(text), 1), {.batch = batch, .dtype = dtype, .tune = false});
@@ -259,7 +262,7 @@ TEST_CASE("engine: untimed, the last two of these cases are computed by Winograd
   };
   const auto *winograd = std::end(kCases) - 2, *product = std::end(kCases) - 1;
   CHECK(holds(kernels(*winograd, 5), "pleat winograd 4x4"));
-  if (cpu_has_bf16()) CHECK(holds(kernels(*winograd, 5, Dtype::bf16), "pleat winograd 2x2"));
+  if (has_tile_kernels<Bf16>()) CHECK(holds(kernels(*winograd, 5, Dtype::bf16), "pleat winograd 2x2"));
   CHECK(holds(kernels(*product, 1), "pleat product"));
 }
 

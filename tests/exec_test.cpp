@@ -22,6 +22,7 @@
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 using namespace pleat;
 
@@ -196,7 +197,7 @@ TEST_CASE("exec: native and oneDNN kernels give the same logits and gradients") 
 }
 
 TEST_CASE("exec: convolutions computed as products in any of their passes give the same gradients") {
-  if (!has_avx2()) return;
+  if (testing::lacks_tile_kernels<float>()) return;
   const testing::Threads restore;
   for (const int threads : {1, 3}) {
     set_num_threads(threads);

@@ -10,7 +10,9 @@
 
 #include "core/rng.hpp"
 #include "core/simd/bf16.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 namespace pleat {
 namespace {
@@ -82,7 +84,7 @@ void check(const Nhwc& x, const std::optional<Conv2d>& expand, const DepthwiseCo
   CAPTURE(filter.stride);
   CHECK(worst_cut<float>(x, expand, filter) < 1e-6);
   // Three roundings to eight bits; the errors of the first two add up over 9 or 25 and 200 terms.
-  if (cpu_has_bf16()) CHECK(worst_cut<Bf16>(x, expand, filter) < 1.0 / 128);
+  if (has_tile_kernels<Bf16>()) CHECK(worst_cut<Bf16>(x, expand, filter) < 1.0 / 128);
 }
 
 DepthwiseConv2d depthwise(int kernel, int stride) {
@@ -92,7 +94,8 @@ DepthwiseConv2d depthwise(int kernel, int stride) {
 }  // namespace
 
 TEST_CASE("inverted residual: every cut of a block agrees with the naive evaluator") {
-  if (!cpu_has_bf16()) MESSAGE("bf16 skipped: this CPU does not multiply it");
+  if (testing::lacks_tile_kernels<float>()) return;
+  testing::lacks_tile_kernels<Bf16>();  // says so
   for (const int width : {13, 5, 2})
     for (const int kernel : {3, 5})
       for (const int stride : {1, 2})
@@ -101,6 +104,7 @@ TEST_CASE("inverted residual: every cut of a block agrees with the naive evaluat
 }
 
 TEST_CASE("inverted residual: every cut of a network's first block, too") {
+  if (testing::lacks_tile_kernels<float>()) return;
   for (const int channels : {1, 3})
     for (const int width : {30, 7})
       for (const int stride : {1, 2})

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/check.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "fold/engine/engine.hpp"
 #include "fold/fold.hpp"
 #include "fold/mask.hpp"

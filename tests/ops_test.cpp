@@ -15,6 +15,7 @@
 #include "core/clock.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/conv/border_conv2d.hpp"
 #include "ops/conv/conv2d.hpp"
 #include "ops/conv/depthwise_conv2d.hpp"

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "core/rng.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "fold/engine/product_conv.hpp"
 #include "ops/conv/pointwise_conv2d.hpp"
 #include "ops/conv/window.hpp"
@@ -9,6 +10,7 @@
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 using namespace pleat;
 
@@ -54,6 +56,7 @@ double worst_cut(const Nhwc& x, const Conv2d& op) {
 }  // namespace
 
 TEST_CASE("product: every cut of a convolution agrees with the naive evaluator") {
+  if (testing::lacks_tile_kernels<float>()) return;
   const testing::Threads restore;
   const struct {
     Nhwc x;
@@ -72,8 +75,8 @@ TEST_CASE("product: every cut of a convolution agrees with the naive evaluator")
     for (const auto& [x, op] : cases) {
       CAPTURE(to_string(x));
       CAPTURE(op.kernel);
-      CHECK(worst_cut<float>(x, op) < 2e-6);                          // sums of up to 400 products
-      if (cpu_has_bf16()) CHECK(worst_cut<Bf16>(x, op) < 1.0 / 256);  // the output's own bits
+      CHECK(worst_cut<float>(x, op) < 2e-6);                                    // sums of up to 400 products
+      if (has_tile_kernels<Bf16>()) CHECK(worst_cut<Bf16>(x, op) < 1.0 / 256);  // the output's own bits
     }
   }
 }
@@ -126,6 +129,7 @@ void check_pointwise(const Nhwc& x, int out, double tolerance) {
 }  // namespace
 
 TEST_CASE("product: training's 1x1 convolutions agree with the naive evaluator both ways, and allocate nothing") {
+  if (testing::lacks_tile_kernels<float>()) return;
   const testing::Threads restore;
   const struct {
     Nhwc x;
@@ -135,7 +139,7 @@ TEST_CASE("product: training's 1x1 convolutions agree with the naive evaluator b
     set_num_threads(threads);
     for (const auto& [x, out] : cases) {
       check_pointwise<float>(x, out, 1e-6);
-      if (cpu_has_bf16()) check_pointwise<Bf16>(x, out, 1.0 / 256);  // the output's own bits
+      if (has_tile_kernels<Bf16>()) check_pointwise<Bf16>(x, out, 1.0 / 256);  // the output's own bits
     }
   }
 }
@@ -199,6 +203,7 @@ void check_hooks(const Nhwc& x, const Nhwc& y, const Op& op, const ConvKernelOpt
 }  // namespace
 
 TEST_CASE("product: hooks are called for every pixel once, of what is written when it is") {
+  if (testing::lacks_tile_kernels<float>()) return;
   const testing::Threads restore;
   constexpr Algorithm d = Algorithm::direct, p = Algorithm::product;
   for (const int threads : {1, 2, 3}) {
@@ -226,6 +231,7 @@ TEST_CASE("product: hooks are called for every pixel once, of what is written wh
 }
 
 TEST_CASE("product: training's refuses other convolutions") {
+  if (testing::lacks_tile_kernels<float>()) return;
   const auto refused = [](const Nhwc& x, const Conv2d& op) {
     return error_of<std::invalid_argument>([&] { PointwiseConv2d<float>(x, op, kAllPasses); });
   };

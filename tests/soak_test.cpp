@@ -18,6 +18,7 @@
 #include "core/clock.hpp"
 #include "core/rng.hpp"
 #include "core/simd/bf16.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "fold/engine/pleat.h"
 #include "fold/fold.hpp"
 #include "ops/model_file.hpp"

@@ -15,6 +15,7 @@
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 namespace pleat::testing {
 namespace {
@@ -92,12 +93,6 @@ struct Call {
   }
 };
 
-bool is_missing() {
-  const bool missing = !WinogradBf16::is_supported({1, 3, 3, 16}, {.out = 16, .kernel = 3});
-  if (missing) MESSAGE("skipped: this CPU has no AVX512-BF16");
-  return missing;
-}
-
 std::string describe(const Case& c) {
   return concat(to_string(c.x), " to ", c.out, ", pad ", c.pad.top, " ", c.pad.left, " ", c.pad.bottom, " ",
                 c.pad.right, ", ", num_threads(), " threads");
@@ -106,7 +101,7 @@ std::string describe(const Case& c) {
 }  // namespace
 
 TEST_CASE("winograd in bfloat16: exact where all values between are small integers, on any number of threads") {
-  if (is_missing()) return;
+  if (lacks_tile_kernels<Bf16>()) return;
   const Threads restore;
   for (const Case& c : kCases)
     for (const int threads : {1, 2, 3}) {
@@ -127,7 +122,7 @@ TEST_CASE("winograd in bfloat16: exact where all values between are small intege
 }
 
 TEST_CASE("winograd in bfloat16: transformed inputs and weights are rounded to the nearest") {
-  if (is_missing()) return;
+  if (lacks_tile_kernels<Bf16>()) return;
   for (const Case& c : kCases) {
     CAPTURE(describe(c));
     Rng rng(2);
@@ -150,7 +145,7 @@ TEST_CASE("winograd in bfloat16: transformed inputs and weights are rounded to t
 }
 
 TEST_CASE("winograd in bfloat16: a call allocates nothing") {
-  if (is_missing()) return;
+  if (lacks_tile_kernels<Bf16>()) return;
   const Values v(kSmall, 1, [] { return 1.0f; });
   Call call(kSmall, v);
   std::vector<Bf16> y = v.before;
@@ -160,7 +155,7 @@ TEST_CASE("winograd in bfloat16: a call allocates nothing") {
 }
 
 TEST_CASE("winograd in bfloat16: refuses other convolutions and buffers of the wrong size") {
-  if (is_missing()) return;
+  if (lacks_tile_kernels<Bf16>()) return;
   const auto refuses = [](const std::string& message, const auto& call) {
     CHECK(error_of<std::invalid_argument>(call) == "conv2d (Winograd): " + message);
   };

@@ -24,6 +24,7 @@
 #include "tests/compare.hpp"
 #include "tests/error_of.hpp"
 #include "tests/reference.hpp"
+#include "tests/tile_kernels.hpp"
 
 namespace pleat::testing {
 namespace {
@@ -133,10 +134,7 @@ const Padding kSame = Padding::uniform(1);
 
 TEST_CASE_TEMPLATE("winograd: odd sizes, paddings and channels agree with the naive evaluator and the native kernels",
                    T, float, Bf16) {
-  if (!WinogradPass<T>::is_supported({.out = 1, .kernel = 3})) {
-    MESSAGE("skipped: this CPU has no AVX2, or for Bf16 no AVX-512");
-    return;
-  }
+  if (lacks_tile_kernels<T>()) return;
   const std::vector<Case> cases{
       conv({2, 7, 9, 5}, 19, kSame, /*bias=*/true),
       conv({2, 6, 10, 17}, 3, {}, /*bias=*/true),
@@ -163,6 +161,7 @@ TEST_CASE_TEMPLATE("winograd: odd sizes, paddings and channels agree with the na
 }
 
 TEST_CASE("winograd: many channels, whose blocks all threads share, agree with the native kernels") {
+  if (lacks_tile_kernels<float>()) return;
   const Threads restore;
   set_num_threads(3);
   // Gradients too large to have one a thread; weights, too, and more than one block.
@@ -171,13 +170,14 @@ TEST_CASE("winograd: many channels, whose blocks all threads share, agree with t
 }
 
 TEST_CASE("convolutions with an algorithm for each pass: every pass is that algorithm's, bit for bit") {
+  if (lacks_tile_kernels<float>()) return;
   const Case c = conv({2, 8, 9, 20}, 17, kSame, /*bias=*/true);
   const auto with = [&](const ConvAlgorithms& algorithms) {
     Values<float> v(c);
     step(*make_conv_kernel<float>(c.x, c.op, {.passes = kAllPasses, .algorithms = algorithms}), v);
     return v;
   };
-  const std::vector<Algorithm> algorithms = algorithms_for(c.x, c.op);
+  const std::vector<Algorithm> algorithms = algorithms_for(c.x, c.op, /*bf16=*/false);
   REQUIRE(algorithms.size() == 3);
   std::map<Algorithm, Values<float>> alone;
   for (const Algorithm a : algorithms) alone.emplace(a, with({a, a, a}));
@@ -195,6 +195,7 @@ TEST_CASE("convolutions with an algorithm for each pass: every pass is that algo
 }
 
 TEST_CASE("winograd: same threads, same bits") {
+  if (lacks_tile_kernels<float>()) return;
   const Threads restore;
   set_num_threads(3);
   const Case c = conv({3, 33, 31, 5}, 7, kSame, /*bias=*/true);
@@ -206,6 +207,7 @@ TEST_CASE("winograd: same threads, same bits") {
 }
 
 TEST_CASE("winograd: a step allocates nothing") {
+  if (lacks_tile_kernels<float>()) return;
   const Case c = conv({3, 33, 31, 5}, 7, kSame, /*bias=*/true);
   Values<float> v(c);
   WinogradConv2d<float> conv(c.x, c.op, 4, kAllPasses);
@@ -214,6 +216,7 @@ TEST_CASE("winograd: a step allocates nothing") {
 }
 
 TEST_CASE("winograd: refuses other convolutions, buffers of the wrong size and calls out of order") {
+  if (lacks_tile_kernels<float>()) return;
   const auto refuses = [](const std::string& message, const auto& call) {
     CHECK(error_of<std::invalid_argument>(call) == "conv2d (Winograd): " + message);
   };

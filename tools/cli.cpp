@@ -19,6 +19,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/instruction_set.hpp"
 
 namespace pleat {
 namespace {
@@ -331,6 +332,7 @@ int run_command(const std::function<int()>& body) {
   std::signal(SIGPIPE, SIG_IGN);
   int code = 1;
   try {
+    instruction_set();  // here, where a PLEAT_ISA that cannot be can be reported
     code = body();
   } catch (const UsageError& error) {
     print_error(error.what());

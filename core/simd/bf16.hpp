@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 namespace pleat {
 
@@ -30,8 +31,9 @@ struct Bf16 {
 /// What activations are stored as.
 enum class Dtype { f32, bf16 };
 
-/// True where the CPU multiplies bf16 (AVX512-BF16, AMX): elsewhere it would be slower than f32.
-bool cpu_has_bf16();
+/// The Dtype of values of type T.
+template <class T>
+inline constexpr Dtype kDtypeOf = std::is_same_v<T, Bf16> ? Dtype::bf16 : Dtype::f32;
 
 /// What a kernel on values of type T computes in.
 template <class T>

@@ -30,7 +30,8 @@ std::optional<Task> block_from(const EngineNetwork& network, const std::vector<T
     if (at + size > tasks.size()) continue;
     std::optional<Task> block = join_block(network.graph, tasks, at + size - 1);
     if (block && block->before.size() == size - 1 && activates_in_epilogues(network, *block) &&
-        inverted_residual(network, *block).is_supported() && network.types[block->result] == network.types[0])
+        inverted_residual(network, *block).is_supported(network.types[0]) &&
+        network.types[block->result] == network.types[0])
       return block;
   }
   return std::nullopt;

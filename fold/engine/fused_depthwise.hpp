@@ -31,15 +31,15 @@ struct Plane {
 };
 
 // A vector of channels of kRows rows of kCount neighbours: a pixel that is read serves all sums it is part of.
-template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
-[[gnu::always_inline]] inline void filter_pixels(T* to, const T* from, const float* weight, int64_t tap,
-                                                 const float* bias, const Activation& act, const Plane& s) {
-  using V = Vec<float, kBytes / sizeof(float)>;
+template <class Isa, int kKernel, int kStride, int kRows, int kCount, class T>
+PLEAT_INLINE inline void filter_pixels(T* to, const T* from, const float* weight, int64_t tap, const float* bias,
+                                       const Activation& act, const Plane& s) {
+  using V = Vec<float, Isa::kBytes / sizeof(float)>;
   V sum[kRows * kCount];
   PLEAT_UNROLLED(p, kRows * kCount) load(sum[p], bias);
   // Lines of the input up to `end`, which rows [kFirst, kLast) of the output see.
   int64_t line = 0;
-  const auto lines = [&](auto first, auto last, int64_t end) __attribute__((always_inline)) {
+  const auto lines = [&](auto first, auto last, int64_t end) PLEAT_INLINE {
     constexpr int kFirst = decltype(first)::value, kLast = decltype(last)::value;
     for (; line < end; ++line) {
       V w[kRows][kKernel], seen;
@@ -49,7 +49,7 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
       }
       const T* at = from + line * s.in_line;
       PLEAT_UNROLLED(i, (kCount - 1) * kStride + kKernel) {
-        load(seen, at);
+        load<Isa>(seen, at);
         keep(seen);
         at += s.pixel;
         keep(at);
@@ -69,7 +69,7 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
   if constexpr (kRows == 2) lines(One(), Rows(), kStride + kKernel);
   activate(sum, act);
   PLEAT_UNROLLED(i, kRows * kCount) {
-    store(to, sum[i]);
+    store<Isa>(to, sum[i]);
     to += i % kCount + 1 < kCount ? s.pixel : (s.columns - kCount + 1) * s.pixel;
     keep(to);
   }
@@ -77,29 +77,29 @@ template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
 
 // kRows rows of all channels, row by row, so that a row's neighbours are still in the first-level cache. The last
 // pixels overlap where kCount does not divide the row.
-template <int kBytes, int kKernel, int kStride, int kRows, int kCount, class T>
-[[gnu::always_inline]] inline void filter_rows(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
-                                               const float* bias, const Activation act, const Plane s) {
-  for (int64_t c = 0; c < channels; c += kBytes / int64_t{sizeof(float)})
+template <class Isa, int kKernel, int kStride, int kRows, int kCount, class T>
+PLEAT_INLINE inline void filter_rows(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
+                                     const float* bias, const Activation act, const Plane s) {
+  for (int64_t c = 0; c < channels; c += Isa::kBytes / int64_t{sizeof(float)})
     for (int64_t column = 0; column < s.columns; column += kCount) {
       const int64_t at = std::min(column, s.columns - kCount) * s.pixel;
-      filter_pixels<kBytes, kKernel, kStride, kRows, kCount>(to + at + c, from + at * kStride + c, weight + c, tap,
-                                                             bias + c, act, s);
+      filter_pixels<Isa, kKernel, kStride, kRows, kCount>(to + at + c, from + at * kStride + c, weight + c, tap,
+                                                          bias + c, act, s);
     }
 }
 
-template <int kBytes, int kKernel, int kStride, class T>
-[[gnu::always_inline]] inline void filter(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
-                                          const float* bias, const Activation& act, const Plane& s) {
-  const auto some = [&](auto rows, auto count) __attribute__((always_inline)) {
-    filter_rows<kBytes, kKernel, kStride, rows, count>(to, from, channels, weight, tap, bias, act, s);
+template <class Isa, int kKernel, int kStride, class T>
+PLEAT_INLINE inline void filter(T* to, const T* from, int64_t channels, const float* weight, int64_t tap,
+                                const float* bias, const Activation& act, const Plane& s) {
+  const auto some = [&](auto rows, auto count) PLEAT_INLINE {
+    filter_rows<Isa, kKernel, kStride, rows, count>(to, from, channels, weight, tap, bias, act, s);
     to += rows * s.columns * s.pixel;
     from += rows * kStride * s.in_line;
   };
   using One = std::integral_constant<int, 1>;
   using Seven = std::integral_constant<int, 7>;
   int64_t row = 0;
-  if constexpr (kBytes == 64)  // 32 registers
+  if constexpr (Isa::kRegisters >= 32)
     for (; s.columns >= 7 && row + 2 <= s.rows; row += 2) some(std::integral_constant<int, 2>(), Seven());
   for (; row < s.rows; ++row)
     if (s.columns >= 7)

@@ -64,7 +64,7 @@ template <class T>
 InvertedResidualKernel<T>::InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights)
     : block_(block), out_panels_(panels_of(block.y.c)), packing_(packing<T>(block.y.c, kPanelWidth)) {
   const int64_t between = block.between.c;
-  PLEAT_CHECK(block.is_supported(), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
+  PLEAT_CHECK(block.is_supported(kDtypeOf<T>), "inverted residual: kernel ", block.depthwise.kernel, ", stride ",
               block.depthwise.stride, ", ", block.x.c,
               " channels; expected 3 or 5, 1 or 2, an even number, and a CPU with AVX2");
   const int64_t taps = block.depthwise.kernel * block.depthwise.kernel;
@@ -154,8 +154,8 @@ void InvertedResidualKernel<T>::expand(const Band& band, const Range& rows, int6
 }
 
 template <class T>
-template <int kBytes>
-[[gnu::always_inline]] inline void InvertedResidualKernel<T>::compute(const Band& band) const {
+template <class Isa>
+PLEAT_INLINE inline void InvertedResidualKernel<T>::compute(const Band& band) const {
   const auto [kernel, stride, pad, has_bias] = block_.depthwise;
   const Nhwc &x = block_.between, &y = block_.y;
   const int64_t first = band.row * stride - pad.top, seen = (band.rows - 1) * stride + kernel;
@@ -186,8 +186,8 @@ template <int kBytes>
       expanded = needed;
       const fused_depthwise::Plane plane{rows, y.w, width * count, count};
       const T* const seen_rows = band.expanded + row * stride * width * count;
-      const auto filter_by = [&](auto kernel_, auto stride_) __attribute__((always_inline)) {
-        fused_depthwise::filter<kBytes, decltype(kernel_)::value, decltype(stride_)::value>(
+      const auto filter_by = [&](auto kernel_, auto stride_) PLEAT_INLINE {
+        fused_depthwise::filter<Isa, decltype(kernel_)::value, decltype(stride_)::value>(
             band.filtered + row * y.w * count, seen_rows, count, depthwise_.data() + c, all, depthwise_bias_.data() + c,
             block_.acts[1], plane);
       };
@@ -228,8 +228,8 @@ struct Finish {
   Activation act;
 };
 
-template <class V, class T>
-[[gnu::always_inline]] inline void finish_vector(const Finish<T>& f, int64_t pixel, int64_t channel) {
+template <class Isa, class V, class T>
+PLEAT_INLINE inline void finish_vector(const Finish<T>& f, int64_t pixel, int64_t channel) {
   V v, other;
   const int64_t at = pixel * f.channels + channel;
   const float* sum = f.sums + pixel * f.sum_width + channel;
@@ -239,21 +239,21 @@ template <class V, class T>
     v += other;
   }
   if (f.residual != nullptr) {
-    load(other, f.residual + at);
+    load<Isa>(other, f.residual + at);
     v += other;
   }
   activate(v, f.act);
-  store(f.y + at, v);
+  store<Isa>(f.y + at, v);
 }
 
-template <int kBytes, class T>
-[[gnu::always_inline]] inline void finish_pixels(const Finish<T>& f) {
-  using V = Vec<float, kBytes / sizeof(float)>;
+template <class Isa, class T>
+PLEAT_INLINE inline void finish_pixels(const Finish<T>& f) {
+  using V = Vec<float, Isa::kBytes / sizeof(float)>;
   for (int64_t p = 0; p < f.pixels; ++p) {
     int64_t c = 0;
-    for (; c + kWidthOf<V> <= f.channels; c += kWidthOf<V>) finish_vector<V>(f, p, c);
-    for (; c + 8 <= f.channels; c += 8) finish_vector<Vec<float, 8>>(f, p, c);
-    for (; c < f.channels; ++c) finish_vector<Vec<float, 1>>(f, p, c);
+    for (; c + kWidthOf<V> <= f.channels; c += kWidthOf<V>) finish_vector<Isa, V>(f, p, c);
+    for (; c + 8 <= f.channels; c += 8) finish_vector<Isa, Vec<float, 8>>(f, p, c);
+    for (; c < f.channels; ++c) finish_vector<Isa, Vec<float, 1>>(f, p, c);
   }
 }
 
@@ -278,7 +278,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                       buffers.sums_size,
                       cut.splits,
                       block_.acts[2]};
-    with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { finish_pixels<bytes>(f); });
+    dispatch_tiles<T>([&]<class Isa>(Isa) PLEAT_INLINE { finish_pixels<Isa>(f); });
   };
   const bool direct =
       cut.splits == 1 && residual.empty() && out.c % (packing_.tail ? kPanelWidth / 2 : kPanelWidth) == 0;
@@ -298,7 +298,7 @@ void InvertedResidualKernel<T>::operator()(std::span<T> y, std::span<const T> x,
                 buffers.filtered + thread * buffers.thread_size * kLaneWeights<T>,
                 buffers.sums + (cut.splits > 1 ? i : thread) * buffers.sums_size,
                 direct ? y.data() + (item / bands * out.h + item % bands * cut.rows) * out.w * out.c : nullptr};
-      with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) { compute<bytes>(band); });
+      dispatch_tiles<T>([&]<class Isa>(Isa) PLEAT_INLINE { compute<Isa>(band); });
       if (cut.splits == 1 && !direct) finish(item, band.sums, 0, band.rows * out.w);
     }
   });

@@ -12,6 +12,7 @@
 #include "core/graph.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/bf16.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "core/tensor.hpp"
 #include "fold/engine/picture_lines.hpp"
 #include "ops/conv/gemm/tile_product.hpp"
@@ -30,12 +31,12 @@ struct InvertedResidual {
   /// True if x is expanded line by line (fold/engine/picture_lines.hpp), not as it is.
   bool reads_lines() const { return expand && !is_pointwise(*expand); }
 
-  /// Depthwise kernels of 3 or 5 with stride 1 or 2; an even number of channels in x unless it reads lines; a CPU with
-  /// AVX2.
-  bool is_supported() const {
+  /// Depthwise kernels of 3 or 5 with stride 1 or 2; an even number of channels in x unless it reads lines; an
+  /// instruction set that has tile kernels for activations of this type.
+  bool is_supported(Dtype dtype) const {
     const auto [kernel, stride, pad, bias] = depthwise;
     return (kernel == 3 || kernel == 5) && (stride == 1 || stride == 2) && (x.c % 2 == 0 || reads_lines()) &&
-           has_avx2();
+           has_tile_kernels(dtype);
   }
 };
 
@@ -60,7 +61,8 @@ std::vector<BlockCut> block_cuts(const InvertedResidual& block);
 template <class T>
 class InvertedResidualKernel {
  public:
-  /// Packs the weights (not needed afterwards). Throws std::invalid_argument unless block.is_supported().
+  /// Packs the weights (not needed afterwards). Throws std::invalid_argument unless
+  /// block.is_supported(kDtypeOf<T>).
   InvertedResidualKernel(const InvertedResidual& block, const InvertedResidualWeights& weights);
 
   /// Floats of scratch memory that a call needs.
@@ -86,7 +88,7 @@ class InvertedResidualKernel {
   }
   int64_t line_pitch() const;
   void expand(const Band& band, const Range& rows, int64_t c, int64_t count, T* to, int64_t width) const;
-  template <int kBytes>
+  template <class Isa>
   void compute(const Band& band) const;
 
   InvertedResidual block_;

@@ -59,7 +59,7 @@ ProductConvKernel<T>::ProductConvKernel(const ProductConv& conv, std::span<const
       depth_(int64_t{conv.op.kernel} * conv.op.kernel * conv.x.c),
       packing_(packing<T>(conv.y.c, conv.x.c)),
       bias_(bias.begin(), bias.end()) {
-  PLEAT_CHECK(conv.is_supported(), "convolution as a product: ", conv.x.c, " to ", conv.y.c,
+  PLEAT_CHECK(conv.is_supported(kDtypeOf<T>), "convolution as a product: ", conv.x.c, " to ", conv.y.c,
               " channels; expected multiples of 2 and 16, or of 4 and 8 but not 8, and a CPU with AVX2");
   bias_.resize(panels_of(conv.y.c) * kPanelWidth);
   const AlignedVector<float> lines = weights_by_line(weight, conv.op, conv.x.c, conv.op.kernel * conv.x.c);

@@ -12,6 +12,7 @@
 #include "core/graph.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/bf16.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv/gemm/tile_product.hpp"
 
@@ -23,9 +24,10 @@ struct ProductConv {
   Conv2d op;
   Activation act;
 
-  /// Channels a multiple of 2 in x and of 16 in y, or of 4 and 8 (but not 8 alone in y); a CPU with AVX2.
-  bool is_supported() const {
-    return has_avx2() && ((x.c % 2 == 0 && y.c % 16 == 0) || (x.c % 4 == 0 && y.c % 8 == 0 && y.c > 8));
+  /// Channels a multiple of 2 in x and of 16 in y, or of 4 and 8 (but not 8 alone in y); an instruction
+  /// set that has tile kernels for activations of this type.
+  bool is_supported(Dtype dtype) const {
+    return has_tile_kernels(dtype) && ((x.c % 2 == 0 && y.c % 16 == 0) || (x.c % 4 == 0 && y.c % 8 == 0 && y.c > 8));
   }
 };
 
@@ -44,7 +46,7 @@ template <class T>
 class ProductConvKernel {
  public:
   /// Packs OIHW weights (not needed afterwards); a missing bias is empty. Throws std::invalid_argument unless
-  /// conv.is_supported().
+  /// conv.is_supported(kDtypeOf<T>).
   ProductConvKernel(const ProductConv& conv, std::span<const float> weight, std::span<const float> bias);
 
   /// Elements of scratch memory that a call needs.

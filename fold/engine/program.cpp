@@ -7,6 +7,7 @@
 #include "core/check.hpp"
 #include "core/onednn.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "fold/engine/choose_engine_kernel.hpp"
 #include "fold/merge.hpp"
 #include "ops/spec.hpp"
@@ -15,6 +16,7 @@ namespace pleat {
 namespace {
 
 EngineNetwork prepare(const Model& model, const EngineOptions& options) {
+  instruction_set();  // throws if PLEAT_ISA names none that can be
   PLEAT_CHECK(options.batch >= 1, "engine: batch is ", options.batch, ", expected at least 1");
   PLEAT_CHECK(options.dtype == Dtype::f32 || cpu_has_bf16(),
               "engine: bf16 needs a CPU with AVX512-BF16, which this one lacks\nhint: f32 runs everywhere");

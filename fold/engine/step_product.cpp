@@ -32,7 +32,7 @@ bool is_product(const EngineNetwork& network, const Task& task) {
   const Op& op = network.graph.nodes[task.op].op;
   return std::holds_alternative<Conv2d>(op) && std::get<Conv2d>(op).groups == 1 && task.residual < 0 &&
          network.types[task.result] == network.types[0] &&
-         product_conv(network, without_activation(task)).is_supported();
+         product_conv(network, without_activation(task)).is_supported(network.types[0]);
 }
 
 ProductConv product_conv(const EngineNetwork& network, const Task& task) {

@@ -5,7 +5,6 @@
 
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
-#include "core/simd/target_clones.hpp"
 #include "ops/conv/convolution.hpp"
 #include "ops/conv/window.hpp"
 
@@ -41,8 +40,8 @@ constexpr int64_t kPixels = 4;  // that are summed at once, so that a weight rea
 // sum[p][o] += sum over k of x[p * x_step + k] * w[k][o] for kCount pixels p and kLanes outputs o; rows of w are `ld`
 // apart.
 template <class T, int64_t kCount>
-PLEAT_SIMD void add_products(compute_t<T>* sum, const T* x, int64_t x_step, const compute_t<T>* w, int64_t k,
-                             int64_t ld) {
+PLEAT_INLINE inline void add_products(compute_t<T>* sum, const T* x, int64_t x_step, const compute_t<T>* w, int64_t k,
+                                      int64_t ld) {
   using V = Vec<compute_t<T>, kLanes / 2>;
   V low[kCount], high[kCount], w_low, w_high;
   PLEAT_UNROLLED(p, kCount) load(low[p], sum + p * kLanes), load(high[p], sum + p * kLanes + kLanes / 2);
@@ -62,17 +61,18 @@ PLEAT_SIMD void add_products(compute_t<T>* sum, const T* x, int64_t x_step, cons
 template <class T>
 void add_products(compute_t<T>* sum, const T* x, int64_t x_step, const compute_t<T>* w, int64_t k, int64_t ld,
                   int64_t count, int64_t lanes) {
-  if (lanes == kLanes && count == kPixels) return add_products<T, kPixels>(sum, x, x_step, w, k, ld);
+  if (lanes == kLanes && count == kPixels)
+    return dispatch([&](auto) PLEAT_INLINE { add_products<T, kPixels>(sum, x, x_step, w, k, ld); });
   for (int64_t p = 0; p < count; ++p, x += x_step, sum += kLanes)
     if (lanes == kLanes)
-      add_products<T, 1>(sum, x, x_step, w, k, ld);
+      dispatch([&](auto) PLEAT_INLINE { add_products<T, 1>(sum, x, x_step, w, k, ld); });
     else
       for (int64_t i = 0; i < k; ++i)
         for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] += compute_t<T>(x[i]) * w[i * ld + lane];
 }
 
 template <class V>
-[[gnu::always_inline]] inline auto sum_of(const V& v) {
+PLEAT_INLINE inline auto sum_of(const V& v) {
   std::remove_cvref_t<decltype(v[0])> lane[kWidthOf<V>];
   store(lane, v);
   static_assert(kWidthOf<V> == 8);
@@ -84,13 +84,13 @@ template <class T>
 struct Pictures {
   T* first;
   int64_t step;
-  T* operator[](int64_t p) const { return first + p * step; }
+  PLEAT_INLINE T* operator[](int64_t p) const { return first + p * step; }
 };
 
 // dx[p][k] += sum over o of w[k][o] * dy[p][o].
-template <class T, int64_t kCount>
-PLEAT_SIMD void add_transposed(Pictures<T> dx, const compute_t<T>* w, Pictures<const T> dy, int64_t k, int64_t n,
-                               int64_t ld) {
+template <class Isa, int64_t kCount, class T>
+PLEAT_INLINE inline void add_transposed(Pictures<T> dx, const compute_t<T>* w, Pictures<const T> dy, int64_t k,
+                                        int64_t n, int64_t ld) {
   using V = Vec<compute_t<T>, kLanes / 2>;
   const int64_t whole = n / kWidthOf<V> * kWidthOf<V>;
   for (int64_t i = 0; i < k; ++i, w += ld) {
@@ -98,7 +98,7 @@ PLEAT_SIMD void add_transposed(Pictures<T> dx, const compute_t<T>* w, Pictures<c
     for (int64_t o = 0; o < whole; o += kWidthOf<V>) {
       load(a, w + o);
       PLEAT_UNROLLED(p, kCount) {
-        load(b, dy[p] + o);
+        load<Isa>(b, dy[p] + o);
         sum[p] += a * b;
       }
     }
@@ -111,14 +111,14 @@ PLEAT_SIMD void add_transposed(Pictures<T> dx, const compute_t<T>* w, Pictures<c
 }
 
 // dw[k][o] += sum over p of x[p][k] * dy[p][o].
-template <class T, int64_t kCount>
-PLEAT_SIMD void add_outer(compute_t<T>* dw, Pictures<const T> x, Pictures<const T> dy, int64_t k, int64_t n,
-                          int64_t ld) {
+template <class Isa, int64_t kCount, class T>
+PLEAT_INLINE inline void add_outer(compute_t<T>* dw, Pictures<const T> x, Pictures<const T> dy, int64_t k, int64_t n,
+                                   int64_t ld) {
   using V = Vec<compute_t<T>, kLanes / 2>;
   const int64_t whole = n / kWidthOf<V> * kWidthOf<V>;
   for (int64_t o = 0; o < whole; o += kWidthOf<V>) {
     V from[kCount], sum;
-    PLEAT_UNROLLED(p, kCount) load(from[p], dy[p] + o);
+    PLEAT_UNROLLED(p, kCount) load<Isa>(from[p], dy[p] + o);
     for (int64_t i = 0; i < k; ++i) {
       load(sum, dw + i * ld + o);
       PLEAT_UNROLLED(p, kCount) sum += compute_t<T>(x[p][i]) * from[p];
@@ -132,7 +132,7 @@ PLEAT_SIMD void add_outer(compute_t<T>* dw, Pictures<const T> x, Pictures<const 
 
 // sum[o] += x[o] for `count` pixels x, `ld` apart.
 template <class T>
-PLEAT_SIMD void add_pixels(compute_t<T>* __restrict sum, const T* x, int64_t count, int64_t n, int64_t ld) {
+PLEAT_INLINE inline void add_pixels(compute_t<T>* __restrict sum, const T* x, int64_t count, int64_t n, int64_t ld) {
   for (; count > 0; --count, x += ld)
     for (int64_t o = 0; o < n; ++o) sum[o] += compute_t<T>(x[o]);
 }
@@ -309,10 +309,12 @@ void border_conv2d_backward_data(std::span<T> dx, std::span<const T> dy, std::sp
       for_each_tap(g, pixel, [&](int64_t tap, int64_t to) {
         for_pictures(begin, end, [&](int64_t n, auto count) {
           for (int64_t group = 0; group < op.groups; ++group)
-            add_transposed<T, count>({dx.data() + n * x_picture + to + group * in, x_picture},
-                                     weight.data() + tap * in * op.out + group * out,
-                                     {dy.data() + (n * pixels + pixel) * op.out + group * out, pixels * op.out}, in,
-                                     out, op.out);
+            dispatch<T>([&]<class Isa>(Isa) PLEAT_INLINE {
+              add_transposed<Isa, decltype(count)::value, T>(
+                  {dx.data() + n * x_picture + to + group * in, x_picture},
+                  weight.data() + tap * in * op.out + group * out,
+                  {dy.data() + (n * pixels + pixel) * op.out + group * out, pixels * op.out}, in, out, op.out);
+            });
         });
       });
   });
@@ -331,8 +333,9 @@ void border_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<c
     for (int64_t row = 0; row < g.y.n * g.y.h; ++row)
       for (int64_t c = 0, run; c < g.y.w; c += run) {
         run = c >= g.ring.left && c < g.y.w - g.ring.right ? g.y.w - g.ring.right - c : 1;  // of one class
-        add_pixels<T>(dbias.data() + g.bias_class(row % g.y.h, c) * op.out + begin,
-                      dy.data() + (row * g.y.w + c) * op.out + begin, run, end - begin, op.out);
+        compute_t<T>* const sum = dbias.data() + g.bias_class(row % g.y.h, c) * op.out + begin;
+        const T* const from = dy.data() + (row * g.y.w + c) * op.out + begin;
+        dispatch([&](auto) PLEAT_INLINE { add_pixels<T>(sum, from, run, end - begin, op.out); });
       }
     for (int64_t pixel = 0; pixel < pixels; ++pixel)
       for_each_tap(g, pixel, [&](int64_t tap, int64_t at) {
@@ -340,9 +343,11 @@ void border_conv2d_backward_weights(std::span<compute_t<T>> dweight, std::span<c
           const int64_t group = o / out;
           last = std::min(end, (group + 1) * out);
           for_pictures(0, g.y.n, [&](int64_t n, auto count) {
-            add_outer<T, count>(dweight.data() + tap * in * op.out + o,
-                                {x.data() + n * x_picture + at + group * in, x_picture},
-                                {dy.data() + (n * pixels + pixel) * op.out + o, pixels * op.out}, in, last - o, op.out);
+            dispatch<T>([&]<class Isa>(Isa) PLEAT_INLINE {
+              add_outer<Isa, decltype(count)::value, T>(
+                  dweight.data() + tap * in * op.out + o, {x.data() + n * x_picture + at + group * in, x_picture},
+                  {dy.data() + (n * pixels + pixel) * op.out + o, pixels * op.out}, in, last - o, op.out);
+            });
           });
         }
       });

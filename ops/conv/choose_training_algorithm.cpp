@@ -18,7 +18,7 @@ std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<N
     const int input = step.inputs[0];
     Nhwc x_shape = shapes[input];
     x_shape.n = plan.pieces[step.group];
-    if (algorithms_for(x_shape, std::get<Conv2d>(op)).size() == 1) continue;
+    if (algorithms_for(x_shape, std::get<Conv2d>(op), plan.bf16[input]).size() == 1) continue;
     convs.push_back({.node = step.node,
                      .op = std::get<Conv2d>(op),
                      .x_shape = x_shape,
@@ -29,10 +29,13 @@ std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<N
   return convs;
 }
 
-std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op) {
-  if (WinogradPass<float>::is_supported(op)) return {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4};
-  if (PointwiseConv2d<float>::is_supported(x_shape, op)) return {Algorithm::direct, Algorithm::product};
-  return {Algorithm::direct};
+std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op, bool bf16) {
+  const auto algorithms_with = [&]<class T>(T) -> std::vector<Algorithm> {
+    if (WinogradPass<T>::is_supported(op)) return {Algorithm::direct, Algorithm::winograd2, Algorithm::winograd4};
+    if (PointwiseConv2d<T>::is_supported(x_shape, op)) return {Algorithm::direct, Algorithm::product};
+    return {Algorithm::direct};
+  };
+  return bf16 ? algorithms_with(Bf16()) : algorithms_with(float());
 }
 
 ConvAlgorithms usual_algorithms(const TrainingConv& conv) {
@@ -61,7 +64,7 @@ std::vector<ConvAlgorithms> parse_algorithms(std::string_view text, const std::v
     const auto letter = [&](std::size_t pass) {
       const auto algorithm = static_cast<Algorithm>(text[i + pass]);
       const TrainingConv& conv = convs[i / 3];
-      const std::vector<Algorithm> known = algorithms_for(conv.x_shape, conv.op);
+      const std::vector<Algorithm> known = algorithms_for(conv.x_shape, conv.op, conv.bf16);
       PLEAT_CHECK(std::ranges::find(known, algorithm) != known.end(), "algorithms '", text, "': letter ", i + pass + 1,
                   " is '", text[i + pass], "', expected ", conv.op.kernel == 3 ? "d, 2 or 4" : "d or p");
       return algorithm;

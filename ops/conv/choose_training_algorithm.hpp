@@ -28,8 +28,8 @@ struct TrainingConv {
 std::vector<TrainingConv> training_convs(const Graph& graph, const std::vector<Nhwc>& shapes, const ExecPlan& plan,
                                          int64_t batch);
 
-/// What can compute a convolution: one algorithm if it has no choice.
-std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op);
+/// What can compute a convolution of activations in bf16 or else f32: one algorithm if it has no choice.
+std::vector<Algorithm> algorithms_for(const Nhwc& x_shape, const Conv2d& op, bool bf16);
 
 /// What is fastest by a rule from measurements on several processors: Winograd where there are enough channels,
 /// products for 1x1.

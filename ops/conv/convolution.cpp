@@ -1,7 +1,7 @@
 #include "ops/conv/convolution.hpp"
 
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 
 namespace pleat {
 
@@ -14,10 +14,19 @@ void check_sizes(const char* op, const ConvolutionSizes& got, const ConvolutionS
               expected.workspace, " with ", num_threads(), " threads");
 }
 
+namespace {
+
 template <class T>
-PLEAT_SIMD void add_rows(compute_t<T>* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
+PLEAT_INLINE inline void add(compute_t<T>* __restrict sum, const T* __restrict values, int64_t rows, int64_t n) {
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t i = 0; i < n; ++i) sum[i] += values[row * n + i];
+}
+
+}  // namespace
+
+template <class T>
+void add_rows(compute_t<T>* sum, const T* values, int64_t rows, int64_t n) {
+  dispatch([&](auto) PLEAT_INLINE { add(sum, values, rows, n); });
 }
 
 template void add_rows(float*, const float*, int64_t, int64_t);

@@ -12,7 +12,6 @@
 
 #include "core/parallel.hpp"
 #include "core/simd/simd.hpp"
-#include "core/simd/target_clones.hpp"
 #include "ops/conv/convolution.hpp"
 #include "ops/conv/depthwise_tiles.hpp"
 #include "ops/conv/window.hpp"
@@ -35,8 +34,13 @@ Correlation backward_of(const Nhwc& x, const DepthwiseConv2d& op) {
 // --- what is not unrolled: a pixel and a tap at a time, all channels ---
 
 template <class A, class B>
-PLEAT_SIMD void multiply_add(compute_t<B>* __restrict sum, const A* __restrict a, const B* __restrict b, int64_t n) {
+PLEAT_INLINE inline void multiply_add_part(compute_t<B>* __restrict sum, const A* __restrict a, const B* __restrict b,
+                                           int64_t n) {
   for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<compute_t<A>>(a[i]) * static_cast<compute_t<B>>(b[i]);
+}
+template <class A, class B>
+void multiply_add(compute_t<B>* sum, const A* a, const B* b, int64_t n) {
+  dispatch([&](auto) PLEAT_INLINE { multiply_add_part(sum, a, b, n); });
 }
 
 // Calls body(tap, input pixel) for those that the output pixel sees.
@@ -111,7 +115,13 @@ Code<T> tiles(const Correlation& g, const Slots& slots, int64_t phase) {
 
 template <class T>
 Code<T> code_for(const Correlation& g) {
-  const Slots slots{g.in.c, register_bytes<T>() / int64_t{sizeof(T)}, Registers<T, 32>::kParts};
+  struct Shape {
+    int64_t count, parts;
+  };
+  const Shape registers = visit_instruction_set<T>([]<class Isa>(Isa) {
+    return Shape{Registers<T, Isa>::kCount, Registers<T, Isa>::kParts};
+  });
+  const Slots slots{g.in.c, registers.count, registers.parts};
   // How far past an input pixel the first tap of output pixel 0 is.
   const auto phase = [&](int64_t pad) { return ((-pad) % g.up + g.up) % g.up; };
   if (g.in.c >= slots.block && g.stride <= 2 && g.up <= 2 && phase(g.top) == phase(g.left)) {

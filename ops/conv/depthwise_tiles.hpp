@@ -79,8 +79,8 @@ struct TilePixels {
   int64_t shift = 0;   // from there
   T* below = nullptr;  // what only the tile below will touch begins here
 
-  [[gnu::always_inline]] T* pixel(int64_t i, int64_t j) const { return at[i][j] + shift; }
-  [[gnu::always_inline]] void move(const Nhwc& shape, T* picture, int64_t iy, int64_t ix, T* outside) {
+  PLEAT_INLINE T* pixel(int64_t i, int64_t j) const { return at[i][j] + shift; }
+  PLEAT_INLINE void move(const Nhwc& shape, T* picture, int64_t iy, int64_t ix, T* outside) {
     below = picture + ((iy + kHeight) * shape.w + ix + kWidth - kAcross) * shape.c;
     const bool inside = iy >= 0 && iy + kHeight <= shape.h && ix >= 0 && ix + kWidth <= shape.w;
     if (inside && x >= 0) {
@@ -96,7 +96,7 @@ struct TilePixels {
     x = inside ? ix : -1;
   }
   // Of kDown rows of kAcross pixels, the share of the block at `slot`.
-  [[gnu::always_inline]] void prefetch_below(const Nhwc& shape, int64_t slot, int64_t block) const {
+  PLEAT_INLINE void prefetch_below(const Nhwc& shape, int64_t slot, int64_t block) const {
     PLEAT_UNROLLED(i, kDown)
     PLEAT_UNROLLED(j, kAcross) __builtin_prefetch(below + i * shape.w * shape.c + slot * kAcross + j * block, 0, 2);
   }
@@ -104,10 +104,10 @@ struct TilePixels {
 
 // Calls body(the input's pixels, the output's pixels, slot, channel) for each block of each tile in rows [begin, end)
 // of them. kPhase: how far past an input pixel, before the division by kUp, the first tap of output pixel 0 is.
-template <int kBytes, int kKernel, int kStride, int kUp, int kPhase, class T, class Out, class Body>
-[[gnu::always_inline]] inline void for_blocks(const Correlation& g, const T* in, const T* zeros, Out* out, Out* outside,
-                                              int64_t begin, int64_t end, const Body& body) {
-  constexpr int64_t kBlock = Registers<T, kBytes>::kCount;
+template <class Isa, int kKernel, int kStride, int kUp, int kPhase, class T, class Out, class Body>
+PLEAT_INLINE inline void for_blocks(const Correlation& g, const T* in, const T* zeros, Out* out, Out* outside,
+                                    int64_t begin, int64_t end, const Body& body) {
+  constexpr int64_t kBlock = Registers<T, Isa>::kCount;
   constexpr int64_t kHeight = ((kRows - 1) * kStride + kKernel - 1 + kPhase) / kUp + 1;
   constexpr int64_t kWidth = ((kCols - 1) * kStride + kKernel - 1 + kPhase) / kUp + 1;
   const bool far = g.in.size() + g.out.size() > kFar / int64_t{sizeof(T)};
@@ -133,11 +133,10 @@ template <int kBytes, int kKernel, int kStride, int kUp, int kPhase, class T, cl
 }
 
 // A block of a tile of the output. `bias` and `weight` begin at its slot.
-template <class T, int kBytes, int kKernel, int kStride, int kUp, int kPhase, class Seen, class Tile>
-[[gnu::always_inline]] inline void correlate_block(const Seen& seen, const Tile& tile, int64_t c,
-                                                   const compute_t<T>* bias, const compute_t<T>* weight,
-                                                   int64_t slots) {
-  using R = Registers<T, kBytes>;
+template <class T, class Isa, int kKernel, int kStride, int kUp, int kPhase, class Seen, class Tile>
+PLEAT_INLINE inline void correlate_block(const Seen& seen, const Tile& tile, int64_t c, const compute_t<T>* bias,
+                                         const compute_t<T>* weight, int64_t slots) {
+  using R = Registers<T, Isa>;
   constexpr int64_t kHeight = ((kRows - 1) * kStride + kKernel - 1 + kPhase) / kUp + 1;
   constexpr int64_t kWidth = ((kCols - 1) * kStride + kKernel - 1 + kPhase) / kUp + 1;
   R sum[kRows][kCols];
@@ -164,10 +163,10 @@ template <class T, int kBytes, int kKernel, int kStride, int kUp, int kPhase, cl
 }
 
 // What a block of a tile of dy adds to the gradient of the weights. `dweight` begins at its slot.
-template <class T, int kBytes, int kKernel, int kStride, class Seen, class Tile>
-[[gnu::always_inline]] inline void weights_block(compute_t<T>* dweight, int64_t slots, const Seen& seen,
-                                                 const Tile& tile, int64_t c) {
-  using R = Registers<T, kBytes>;
+template <class T, class Isa, int kKernel, int kStride, class Seen, class Tile>
+PLEAT_INLINE inline void weights_block(compute_t<T>* dweight, int64_t slots, const Seen& seen, const Tile& tile,
+                                       int64_t c) {
+  using R = Registers<T, Isa>;
   constexpr int64_t kHeight = (kRows - 1) * kStride + kKernel, kWidth = (kCols - 1) * kStride + kKernel;
   PLEAT_UNROLLED(part, R::kParts) {
     typename R::V dy[kRows][kCols], sum[kKernel][kKernel] = {}, x;
@@ -200,11 +199,11 @@ void correlate_tiles(T* out, const T* in, const Correlation& g, const Workspace<
   const int64_t slots = workspace.slots.count();
   const T* zeros = reinterpret_cast<const T*>(workspace.zeros);
   T* unread = reinterpret_cast<T*>(workspace.thread(thread));  // takes what falls outside the picture
-  with_registers<T>([&](auto bytes) __attribute__((always_inline)) {
-    const auto block = [&](const auto& seen, const auto& tile, int64_t slot, int64_t c) __attribute__((always_inline)) {
-      correlate_block<T, bytes, kKernel, kStride, kUp, kPhase>(seen, tile, c, bias + slot, weight + slot, slots);
+  dispatch<T>([&]<class Isa>(Isa) PLEAT_INLINE {
+    const auto block = [&](const auto& seen, const auto& tile, int64_t slot, int64_t c) PLEAT_INLINE {
+      correlate_block<T, Isa, kKernel, kStride, kUp, kPhase>(seen, tile, c, bias + slot, weight + slot, slots);
     };
-    for_blocks<bytes, kKernel, kStride, kUp, kPhase>(g, in, zeros, out, unread, begin, end, block);
+    for_blocks<Isa, kKernel, kStride, kUp, kPhase>(g, in, zeros, out, unread, begin, end, block);
   });
 }
 
@@ -215,11 +214,11 @@ void weights_tiles(const T* dy, const T* x, const Correlation& g, const Workspac
   compute_t<T>* dweight = workspace.thread(thread);
   const int64_t slots = workspace.slots.count();
   const T* zeros = reinterpret_cast<const T*>(workspace.zeros);
-  with_registers<T>([&](auto bytes) __attribute__((always_inline)) {
-    const auto block = [&](const auto& seen, const auto& tile, int64_t slot, int64_t c) __attribute__((always_inline)) {
-      weights_block<T, bytes, kKernel, kStride>(dweight + slot, slots, seen, tile, c);
+  dispatch<T>([&]<class Isa>(Isa) PLEAT_INLINE {
+    const auto block = [&](const auto& seen, const auto& tile, int64_t slot, int64_t c) PLEAT_INLINE {
+      weights_block<T, Isa, kKernel, kStride>(dweight + slot, slots, seen, tile, c);
     };
-    for_blocks<bytes, kKernel, kStride, 1, 0>(g, x, zeros, dy, zeros, begin, end, block);
+    for_blocks<Isa, kKernel, kStride, 1, 0>(g, x, zeros, dy, zeros, begin, end, block);
   });
 }
 

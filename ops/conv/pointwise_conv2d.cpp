@@ -5,6 +5,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/conv/convolution.hpp"
 #include "ops/conv/gemm/outer_product.hpp"
 #include "ops/conv/window.hpp"
@@ -24,7 +25,7 @@ template <class T>
 bool PointwiseConv2d<T>::is_supported(const Nhwc& x, const Conv2d& op) {
   const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels > 8; };
   return is_pointwise(op) && !op.bias && fits(x.c) && fits(op.out) &&
-         (x.c % kPanelWidth == 0 || op.out % kPanelWidth == 0) && has_avx2();
+         (x.c % kPanelWidth == 0 || op.out % kPanelWidth == 0) && has_tile_kernels<T>();
 }
 
 template <class T>

@@ -16,6 +16,7 @@
 #include "core/file.hpp"
 #include "core/machine.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/conv/kernel_hash.hpp"
 
 namespace pleat {
@@ -150,7 +151,8 @@ TuneCache::TuneCache() : path_(cache_path()) {
   const Machine machine = read_machine();
   key_ = machine.cpu;
   for (const std::string& feature : machine.features) key_ += ' ' + feature;
-  key_ += concat(", ", num_threads(), " threads, oneDNN ", machine.onednn, ", kernels ", kKernelHash);
+  key_ += concat(", kernels in ", instruction_set().name, ", ", num_threads(), " threads, oneDNN ", machine.onednn,
+                 ", kernels ", kKernelHash);
   Tables tables = read_tables(path_);
   known_ = std::move(tables[key_]);
 }

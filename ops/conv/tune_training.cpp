@@ -92,7 +92,7 @@ constexpr TimedPass<T> kBackwardWeights{
 template <class T>
 Algorithm tune_pass(Tuner& tuner, const TrainingConv& c, const TimedPass<T>& pass, Algorithm usual,
                     ConvBuffers<T>& buffers) {
-  std::vector<Algorithm> algorithms = algorithms_for(c.x_shape, c.op);
+  std::vector<Algorithm> algorithms = algorithms_for(c.x_shape, c.op, c.bf16);
   std::ranges::swap(algorithms.front(), *std::ranges::find(algorithms, usual));
   std::vector<TuneCandidate> candidates;
   for (const Algorithm a : algorithms)

@@ -5,6 +5,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/exec/recorder.hpp"
 #include "ops/spec.hpp"
 
@@ -17,6 +18,7 @@ bool all_finite(std::span<const T> values) {
 }
 
 std::vector<Nhwc> checked_shapes(const Graph& graph, const Tensors& tensors, int64_t batch) {
+  instruction_set();  // throws if PLEAT_ISA names none that can be
   PLEAT_CHECK(batch >= 1, "exec: batch is ", batch, ", expected at least 1");
   verify(graph, tensors);
   return infer_shapes(graph, batch);

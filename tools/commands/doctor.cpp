@@ -10,6 +10,7 @@
 #include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "data/dataset.hpp"
 #include "fold/engine/engine.hpp"
 #include "ops/conv/gemm/gemm.hpp"
@@ -82,9 +83,12 @@ int doctor_command(int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   std::ostream& out = cli.out();
   const Machine machine = read_machine();
+  const InstructionSetInUse isa = instruction_set();
   out << "pleat      " << kVersion << ", compiled by GCC " << __VERSION__ << "\ncpu        " << machine.cpu
-      << "\nfeatures   " << join(machine.features) << "\ncores      " << physical_cores() << " physical, "
-      << num_threads() << " threads used\noneDNN     " << machine.onednn << "\nBLAS       " << blas_version() << '\n';
+      << "\nfeatures   " << join(machine.features) << "\nkernels    in " << isa.name
+      << (isa.is_overridden ? concat(" by PLEAT_ISA; the best here is ", isa.best) : ", the best here")
+      << "\ncores      " << physical_cores() << " physical, " << num_threads() << " threads used\noneDNN     "
+      << machine.onednn << "\nBLAS       " << blas_version() << '\n';
 
   nlohmann::ordered_json datasets;
   for (const std::string& name : dataset_names()) {
@@ -103,6 +107,12 @@ int doctor_command(int argc, char** argv) {
       << ")\nspeed      " << std::llround(test.gflops) << " GFLOP/s of the engine with ResNet-20\n";
   cli.finish({{"cpu", machine.cpu},
               {"features", machine.features},
+              {"instruction_set",
+               {{"in_use", isa.name},
+                {"best", isa.best},
+                {"overridden", isa.is_overridden},
+                {"choices", isa.choices},
+                {"missing", isa.missing}}},
               {"physical_cores", physical_cores()},
               {"compiler", __VERSION__},
               {"onednn", machine.onednn},

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/spec.hpp"
 
 namespace pleat {
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kBlock = 4096;  // elements; fewer are not worth waking another thread for
 
-PLEAT_SIMD void mix(float* average, const float* value, int64_t n, float part) {
+PLEAT_INLINE inline void mix(float* average, const float* value, int64_t n, float part) {
   for (int64_t i = 0; i < n; ++i) average[i] += part * (value[i] - average[i]);
 }
 
@@ -35,7 +35,7 @@ void Average::update(int64_t step) {
     }
     parallel_for((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
       const int64_t begin = first * kBlock, end = std::min(last * kBlock, size);
-      mix(average + begin, value + begin, end - begin, part);
+      dispatch([=](auto) PLEAT_INLINE { mix(average + begin, value + begin, end - begin, part); });
     });
   }
 }

@@ -6,7 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 #include "ops/conv/gemm/gemm.hpp"
 
 namespace pleat {
@@ -16,16 +16,20 @@ constexpr int kIterations = 5;
 constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
 constexpr double kEps = 1e-7;  // added to the norm, so that a gradient of 0 is not divided by 0
 
-PLEAT_SIMD void add_momentum(float* d, float* velocity, const float* grad, int64_t n, float momentum, bool nesterov) {
+void add_momentum(float* d, float* velocity, const float* grad, int64_t n, float momentum, bool nesterov) {
   const float grad_factor = nesterov ? 1.0f : 0.0f, velocity_factor = nesterov ? momentum : 1.0f;
-  for (int64_t i = 0; i < n; ++i) {
-    velocity[i] = momentum * velocity[i] + grad[i];
-    d[i] = grad_factor * grad[i] + velocity_factor * velocity[i];
-  }
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t i = 0; i < n; ++i) {
+      velocity[i] = momentum * velocity[i] + grad[i];
+      d[i] = grad_factor * grad[i] + velocity_factor * velocity[i];
+    }
+  });
 }
 
-PLEAT_SIMD void combine(float* to, float to_factor, const float* from, float from_factor, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = to_factor * to[i] + from_factor * from[i];
+void combine(float* to, float to_factor, const float* from, float from_factor, int64_t n) {
+  dispatch([=](auto) PLEAT_INLINE {
+    for (int64_t i = 0; i < n; ++i) to[i] = to_factor * to[i] + from_factor * from[i];
+  });
 }
 
 }  // namespace

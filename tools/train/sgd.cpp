@@ -4,15 +4,15 @@
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
-#include "core/simd/target_clones.hpp"
+#include "core/simd/instruction_set.hpp"
 
 namespace pleat {
 namespace {
 
 constexpr int64_t kBlock = 4096;  // elements; fewer are not worth waking another thread for
 
-PLEAT_SIMD void update(float* param, const float* grad, float* velocity, int64_t n, float lr, float weight_decay,
-                       float momentum, bool nesterov) {
+PLEAT_INLINE inline void update(float* param, const float* grad, float* velocity, int64_t n, float lr,
+                                float weight_decay, float momentum, bool nesterov) {
   // Nesterov's step is d + momentum * velocity, the plain one velocity. Written with factors, the loop has no branch.
   const float gradient_factor = nesterov ? 1.0f : 0.0f, velocity_factor = nesterov ? momentum : 1.0f;
   for (int64_t i = 0; i < n; ++i) {
@@ -31,8 +31,10 @@ void sgd_step(std::span<float> param, std::span<const float> grad, std::span<flo
   const int64_t size = std::ssize(param);
   parallel_for((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
     const int64_t begin = first * kBlock, end = std::min(last * kBlock, size);
-    update(param.data() + begin, grad.data() + begin, velocity.data() + begin, end - begin, static_cast<float>(lr),
-           static_cast<float>(weight_decay), static_cast<float>(options.momentum), options.nesterov);
+    dispatch([&](auto) PLEAT_INLINE {
+      update(param.data() + begin, grad.data() + begin, velocity.data() + begin, end - begin, static_cast<float>(lr),
+             static_cast<float>(weight_decay), static_cast<float>(options.momentum), options.nesterov);
+    });
   });
 }
 

@@ -20,7 +20,7 @@ struct RegisterTile {
 // One tile of kRows rows and kPanels panels, summed in registers of type V. kRow and kColumn are the distances in `a`
 // from row to row and from column to column.
 template <class V, int kRows, int kPanels, int kRow, int kColumn>
-[[gnu::always_inline]] inline void multiply_tile(RegisterTile s) {
+PLEAT_INLINE inline void multiply_tile(RegisterTile s) {
   constexpr int kWidth = kWidthOf<V>, kVectors = kPanels * kPanel / kWidth;
   const auto panel = [](int vector) { return vector * kWidth / kPanel; };
   const auto column = [](int vector) { return vector * kWidth % kPanel; };
@@ -53,7 +53,7 @@ template <class V, int kRows, int kPanels, int kRow, int kColumn>
 
 // All m rows of kPanels panels of c.
 template <class V, int kRows, int kPanels>
-[[gnu::always_inline]] inline void multiply_strip(RegisterTile s, Transpose ta, int64_t m) {
+PLEAT_INLINE inline void multiply_strip(RegisterTile s, Transpose ta, int64_t m) {
   const float* a = s.a;
   for (int64_t row = 0; row < m; row += kRows, s.c += kRows * kPanel) {
     if (ta == Transpose::no) {
@@ -68,7 +68,7 @@ template <class V, int kRows, int kPanels>
 
 // As many strips of kPanels panels as there are; leaves the rest.
 template <class V, int kRows, int kPanels>
-[[gnu::always_inline]] inline void multiply_strips(RegisterTile& s, Transpose ta, int64_t m, int64_t& panels) {
+PLEAT_INLINE inline void multiply_strips(RegisterTile& s, Transpose ta, int64_t m, int64_t& panels) {
   for (; panels >= kPanels; panels -= kPanels, s.b += kPanels * s.b_panel, s.c += kPanels * s.c_panel)
     multiply_strip<V, kRows, kPanels>(s, ta, m);
 }
@@ -78,12 +78,12 @@ template <class V, int kRows, int kPanels>
 void panel_gemm(float* c, const float* a, Transpose ta, const float* b, int64_t m, int64_t panels, int64_t k,
                 bool accumulate) {
   const RegisterTile first{c, a, b, k, (ta == Transpose::no ? m : kPanel) * kPanel, k * kPanel, m * kPanel, accumulate};
-  with_wide_registers<float>([&](auto bytes) __attribute__((always_inline)) {
-    using V = Vec<float, bytes / sizeof(float)>;
+  dispatch_tiles<float>([&]<class Isa>(Isa) PLEAT_INLINE {
+    using V = Vec<float, Isa::kBytes / sizeof(float)>;
     RegisterTile s = first;
     int64_t left = panels;
-    // Sixteen sums fit the registers of AVX-512 and hide the latency of its FMAs.
-    if constexpr (bytes == 64) {
+    // Sixteen sums fit 32 registers and hide the latency of their multiply-adds.
+    if constexpr (Isa::kRegisters >= 32) {
       multiply_strips<V, 4, 4>(s, ta, m, left);
       multiply_strips<V, 8, 2>(s, ta, m, left);
       multiply_strips<V, 16, 1>(s, ta, m, left);

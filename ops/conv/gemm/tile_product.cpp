@@ -16,7 +16,7 @@ namespace {
 
 // Two lanes' factors in turn.
 template <class V, class T>
-[[gnu::always_inline]] inline auto spread_two(const T* from) {
+PLEAT_INLINE inline auto spread_two(const T* from) {
   using Lane = std::conditional_t<std::is_same_v<T, Bf16>, uint32_t, float>;
   uint64_t two;
   std::memcpy(&two, from, sizeof two);
@@ -28,18 +28,18 @@ template <class V, class T>
 
 // The most pixels of a tile of so many panels, or for 0 of the tail, such that sums, weights and one factor fit the
 // registers; of two panels in bfloat16 as many as are fastest.
-template <int kBytes, int kPanels, class T>
+template <class Isa, int kPanels, class T>
 constexpr int tile_pixels() {
-  if (kBytes < 64) return kPanels == 0 ? 2 : 6;
+  if (Isa::kRegisters < 32) return kPanels == 0 ? 2 : 6;
   return kPanels == 1 || (kPanels == 2 && std::is_same_v<T, float>) ? 14 : 7;
 }
 
 // The product of kRows pixels `of` some, at `a`, with kPanels panels of b. Meanwhile asks for a panel that is wanted
 // soon, as much of it at each step as the step reads.
-template <int kBytes, int kRows, int kPanels, class T>
-[[gnu::always_inline]] inline void multiply_tile(const T* a, const Pixels<T>& of, const T* b, int64_t panel, int64_t k,
-                                                 const Sums sums, const T* soon) {
-  using V = Vec<float, kBytes / sizeof(float)>;
+template <class Isa, int kRows, int kPanels, class T>
+PLEAT_INLINE inline void multiply_tile(const T* a, const Pixels<T>& of, const T* b, int64_t panel, int64_t k,
+                                       const Sums sums, const T* soon) {
+  using V = Vec<float, Isa::kBytes / sizeof(float)>;
   constexpr int64_t kWidth = kWidthOf<V>, kVectors = kPanels * kPanelWidth / kWidth;
   constexpr int64_t kStep = kLaneWeights<T>;
   V sum[kRows * kVectors];
@@ -50,19 +50,17 @@ template <int kBytes, int kRows, int kPanels, class T>
       V w[kVectors];
       PLEAT_UNROLLED(v, kVectors) {
         const int64_t column = v * kWidth;
-        std::memcpy(&w[v], b + column / kPanelWidth * panel + column % kPanelWidth * kStep, kBytes);
+        std::memcpy(&w[v], b + column / kPanelWidth * panel + column % kPanelWidth * kStep, Isa::kBytes);
       }
       __builtin_prefetch(soon, 0, 2);
       PLEAT_UNROLLED(r, kRows) {
         const auto factor = spread<V>(a + r * of.pixel + i);
-        PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
+        PLEAT_UNROLLED(v, kVectors) multiply_add<Isa>(sum[r * kVectors + v], factor, w[v]);
       }
     }
-  const auto store_at = [&](auto* to) __attribute__((always_inline)) {
-    store_activated<kVectors>(
-        sum, sums.act, [&](int64_t i) __attribute__((always_inline)) {
-          return to + i / kVectors * sums.pixel + i % kVectors * kWidth;
-        });
+  const auto store_at = [&](auto* to) PLEAT_INLINE {
+    store_activated<kVectors, Isa>(
+        sum, sums.act, [&](int64_t i) PLEAT_INLINE { return to + i / kVectors * sums.pixel + i % kVectors * kWidth; });
   };
   if constexpr (std::is_same_v<T, Bf16>)
     if (sums.rounded != nullptr) return store_at(sums.rounded);
@@ -70,22 +68,22 @@ template <int kBytes, int kRows, int kPanels, class T>
 }
 
 // The same with a tail: lanes of even and of odd place hold sums over every other k.
-template <int kBytes, int kRows, class T>
-[[gnu::always_inline]] inline void multiply_tail(const T* a, const Pixels<T>& of, const T* b, int64_t k,
-                                                 const Sums sums, const T* soon) {
+template <class Isa, int kRows, class T>
+PLEAT_INLINE inline void multiply_tail(const T* a, const Pixels<T>& of, const T* b, int64_t k, const Sums sums,
+                                       const T* soon) {
   constexpr int64_t kThird = kTailWidth / 3, kStep = 2 * kLaneWeights<T>;
-  using V = Vec<float, kBytes / sizeof(float)>;
+  using V = Vec<float, Isa::kBytes / sizeof(float)>;
   using Third = Vec<float, kThird>;
-  constexpr int64_t kParts = 2 * kThird / kWidthOf<V>, kVectors = 3 * kParts, kWidth = kBytes / int64_t{sizeof(T)};
+  constexpr int64_t kParts = 2 * kThird / kWidthOf<V>, kVectors = 3 * kParts, kWidth = Isa::kBytes / int64_t{sizeof(T)};
   V sum[kRows * kVectors] = {};
   for (int64_t run = 0; run < of.runs; ++run, a += of.run)
     for (int64_t i = 0; i < k; i += kStep, b += kTailWidth * kStep, soon += kTailWidth * kStep) {
       V w[kVectors];
-      PLEAT_UNROLLED(v, kVectors) std::memcpy(&w[v], b + v * kWidth, kBytes);
+      PLEAT_UNROLLED(v, kVectors) std::memcpy(&w[v], b + v * kWidth, Isa::kBytes);
       __builtin_prefetch(soon, 0, 2);
       PLEAT_UNROLLED(r, kRows) {
         const auto factor = spread_two<V>(a + r * of.pixel + i);
-        PLEAT_UNROLLED(v, kVectors) multiply_add(sum[r * kVectors + v], factor, w[v]);
+        PLEAT_UNROLLED(v, kVectors) multiply_add<Isa>(sum[r * kVectors + v], factor, w[v]);
       }
     }
   Third whole[kRows * 3], start;
@@ -97,10 +95,9 @@ template <int kBytes, int kRows, class T>
     whole[r * 3 + t] = start + __builtin_shufflevector(first, last, 0, 2, 4, 6, 8, 10, 12, 14) +
                        __builtin_shufflevector(first, last, 1, 3, 5, 7, 9, 11, 13, 15);
   }
-  const auto store_at = [&](auto* to) __attribute__((always_inline)) {
-    store_activated<3, std::is_same_v<T, Bf16>>(
-        whole,
-        sums.act, [&](int64_t i) __attribute__((always_inline)) { return to + i / 3 * sums.pixel + i % 3 * kThird; });
+  const auto store_at = [&](auto* to) PLEAT_INLINE {
+    store_activated<3, Isa>(whole, sums.act,
+                            [&](int64_t i) PLEAT_INLINE { return to + i / 3 * sums.pixel + i % 3 * kThird; });
   };
   if constexpr (std::is_same_v<T, Bf16>)
     if (sums.rounded != nullptr) return store_at(sums.rounded);
@@ -110,16 +107,16 @@ template <int kBytes, int kRows, class T>
 // All pixels with the first kPanels of b, or for 0 with its tail. Each tile asks for one of the panels after those; if
 // there is only one, which reads the weights as they come from memory, for what lies a bit further: a whole panel ahead
 // would fill the cache.
-template <int kBytes, int kPanels, class T>
-[[gnu::always_inline]] inline void multiply_panels(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums,
-                                                   const Panels<T>& next) {
-  constexpr int kMost = tile_pixels<kBytes, kPanels, T>(), kSquare = 16;  // 4x4
+template <class Isa, int kPanels, class T>
+PLEAT_INLINE inline void multiply_panels(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums,
+                                         const Panels<T>& next) {
+  constexpr int kMost = tile_pixels<Isa, kPanels, T>(), kSquare = 16;  // 4x4
   constexpr int64_t kAhead = (16 << 10) / sizeof(T);
   const bool is_one_tile = kPanels == 1 && a.lines * a.pixels <= kSquare;
   int64_t soon = kPanels;
   for (int64_t line = 0; line < a.lines; ++line) {
     int64_t first = 0;
-    const auto some = [&](auto count) __attribute__((always_inline)) {
+    const auto some = [&](auto count) PLEAT_INLINE {
       const Sums of = sums.at((line * a.pixels + first) * sums.start_pixel, line * sums.line + first * sums.pixel);
       const T* wanted = is_one_tile ? b.data + kAhead
                         : soon < b.count
@@ -127,13 +124,13 @@ template <int kBytes, int kPanels, class T>
                             : next.data + std::max<int64_t>(0, std::min(soon - b.count, next.count - 1)) * next.panel;
       const T* from = a.data + line * a.line + first * a.pixel;
       if constexpr (kPanels == 0)
-        multiply_tail<kBytes, count>(from, a, b.tail, k, of, wanted);
+        multiply_tail<Isa, count>(from, a, b.tail, k, of, wanted);
       else
-        multiply_tile<kBytes, count, kPanels>(from, a, b.data, b.panel, k, of, wanted);
+        multiply_tile<Isa, count, kPanels>(from, a, b.data, b.panel, k, of, wanted);
       ++soon;
       first += count;
     };
-    if constexpr (kBytes == 64 && kPanels == 1)
+    if constexpr (Isa::kRegisters >= 32 && kPanels == 1)
       if (a.pixels == kSquare) some(std::integral_constant<int, kSquare>());
     while (first + kMost <= a.pixels) some(std::integral_constant<int, kMost>());
     if constexpr (kMost > 7)
@@ -148,11 +145,11 @@ template <int kBytes, int kPanels, class T>
 
 template <class T>
 void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sums, const Panels<T>& next) {
-  with_wide_registers<T>([&](auto bytes) __attribute__((always_inline)) {
+  dispatch_tiles<T>([&]<class Isa>(Isa) PLEAT_INLINE {
     Panels<T> rest = b;
     Sums of = sums;
-    const auto some = [&](auto count) __attribute__((always_inline)) {
-      multiply_panels<bytes, count>(a, rest, k, of, next);
+    const auto some = [&](auto count) PLEAT_INLINE {
+      multiply_panels<Isa, count>(a, rest, k, of, next);
       rest.data += count * rest.panel;
       rest.count -= count;
       of = of.at(count * kPanelWidth, count * kPanelWidth);
@@ -161,7 +158,7 @@ void multiply(const Pixels<T>& a, const Panels<T>& b, int64_t k, const Sums& sum
     using Two = std::integral_constant<int, 2>;
     using Three = std::integral_constant<int, 3>;
     while (rest.count > 0) {
-      if constexpr (bytes == 64)
+      if constexpr (Isa::kRegisters >= 32)
         rest.count >= 5 || rest.count == 3 ? some(Three()) : rest.count >= 2 ? some(Two()) : some(One());
       else
         some(One());

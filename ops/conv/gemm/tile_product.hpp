@@ -52,7 +52,7 @@ struct Sums {
   void send(Bf16* there) { rounded = there; }
 
   /// Those of other pixels and channels, so far from these.
-  [[gnu::always_inline]] Sums at(int64_t from_start, int64_t from_to) const {
+  PLEAT_INLINE Sums at(int64_t from_start, int64_t from_to) const {
     Sums other = *this;
     other.start += from_start;
     if (rounded != nullptr)

@@ -8,26 +8,26 @@ namespace pleat {
 struct F2x2 {
   static constexpr int kOutputs = 2, kInputs = 4, kPoints = 4, kBorder = 0;
   template <class V>
-  [[gnu::always_inline]] static void input(V (&v)[4], const V (&d)[4]) {
+  PLEAT_INLINE static void input(V (&v)[4], const V (&d)[4]) {
     v[0] = d[0] - d[2];
     v[1] = d[2] + d[1];
     v[2] = d[2] - d[1];
     v[3] = d[3] - d[1];
   }
   template <class V>
-  [[gnu::always_inline]] static void output(V (&y)[2], const V (&m)[4]) {
+  PLEAT_INLINE static void output(V (&y)[2], const V (&m)[4]) {
     y[0] = m[0] + (m[1] + m[2]);
     y[1] = m[3] + (m[1] - m[2]);
   }
   template <class V>
-  [[gnu::always_inline]] static void gradient(V (&v)[4], const V (&y)[2]) {
+  PLEAT_INLINE static void gradient(V (&v)[4], const V (&y)[2]) {
     v[0] = y[0];
     v[1] = y[0] + y[1];
     v[2] = y[0] - y[1];
     v[3] = y[1];
   }
   template <class V>
-  [[gnu::always_inline]] static void weight(V (&u)[4], const V (&g)[3]) {
+  PLEAT_INLINE static void weight(V (&u)[4], const V (&g)[3]) {
     const V even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
     u[0] = g[0];
     u[1] = even + odd;
@@ -35,7 +35,7 @@ struct F2x2 {
     u[3] = g[2];
   }
   template <class V>
-  [[gnu::always_inline]] static void weight_gradient(V (&g)[3], const V (&u)[4]) {
+  PLEAT_INLINE static void weight_gradient(V (&g)[3], const V (&u)[4]) {
     const V even = 0.5f * (u[1] + u[2]);
     g[0] = u[0] + even;
     g[1] = 0.5f * (u[1] - u[2]);
@@ -46,8 +46,7 @@ struct F2x2 {
 // Applies `map`, from kFrom to kTo values, to columns and then to rows: fetch(value, row, column) gets each value,
 // put(row, column, value) takes the results.
 template <int kTo, int kFrom, class V, class Fetch, class Put>
-[[gnu::always_inline]] inline void map_tile(void (*map)(V (&)[kTo], const V (&)[kFrom]), const Fetch& fetch,
-                                            const Put& put) {
+PLEAT_INLINE inline void map_tile(void (*map)(V (&)[kTo], const V (&)[kFrom]), const Fetch& fetch, const Put& put) {
   V half[kTo][kFrom];
   for (int column = 0; column < kFrom; ++column) {
     V from[kFrom], to[kTo];

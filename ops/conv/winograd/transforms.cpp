@@ -12,8 +12,6 @@
 #include "ops/conv/gemm/panel_gemm.hpp"
 #include "ops/conv/winograd/maps.hpp"
 
-#define PLEAT_INLINE __attribute__((always_inline))
-
 namespace pleat {
 namespace {
 
@@ -122,13 +120,13 @@ PLEAT_INLINE inline float* at(const TilePoints& points, int64_t channel) {
 }
 
 // B^T or A from pixels to points.
-template <int kTo, int kFrom, class T>
+template <class Isa, int kTo, int kFrom, class T>
 PLEAT_INLINE inline void to_points(void (*map)(Values<kTo>&, const Values<kFrom>&), const TilePoints& points,
                                    const T* const* pixels, int64_t channels) {
   for_channels(channels, [&](int64_t c, int64_t n) PLEAT_INLINE {
     float* to = at(points, c);
     const auto fetch = [&](Channels& value, int row, int column)
-                           PLEAT_INLINE { load(value, pixels[row * kFrom + column] + c, n); };
+                           PLEAT_INLINE { load<Isa>(value, pixels[row * kFrom + column] + c, n); };
     const auto put = [&](int row, int column, const Channels& value)
                          PLEAT_INLINE { store(to + (row * kTo + column) * points.point, value); };
     map_tile<kTo, kFrom, Channels>(map, fetch, put);
@@ -136,7 +134,7 @@ PLEAT_INLINE inline void to_points(void (*map)(Values<kTo>&, const Values<kFrom>
 }
 
 // A^T from points to pixels.
-template <class F, class T>
+template <class Isa, class F, class T>
 PLEAT_INLINE inline void to_pixels(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels) {
   for_channels(channels, [&](int64_t c, int64_t n) PLEAT_INLINE {
     const float* from = at(m, c);
@@ -150,31 +148,32 @@ PLEAT_INLINE inline void to_pixels(T* const* pixels, const TilePoints& m, const 
       Channels sum = value + offset;
       if (epilogue.adds) {
         Channels before;
-        load(before, to + c, n);
+        load<Isa>(before, to + c, n);
         sum += before;
       }
       activate(sum, epilogue.act);
-      store<true>(to + c, sum, n);
+      store<Isa>(to + c, sum, n);
     };
     map_tile<F::kOutputs, F::kPoints, Channels>(F::output, fetch, put);
   });
 }
 
-// The maps of whole tiles, in AVX-512's and in AVX2's instructions.
+// The maps of whole tiles, compiled for every instruction set that has tile kernels.
 template <class F, class T>
 void input(const TilePoints& v, const T* const* pixels, int64_t channels) {
-  with_wide_registers<T>([&](auto) PLEAT_INLINE { to_points<F::kPoints, F::kInputs>(F::input, v, pixels, channels); });
+  dispatch_tiles<T>([&]<class Isa>(Isa)
+                        PLEAT_INLINE { to_points<Isa, F::kPoints, F::kInputs>(F::input, v, pixels, channels); });
 }
 
 template <class F, class T>
 void gradient(const TilePoints& v, const T* const* pixels, int64_t channels) {
-  with_wide_registers<T>([&](auto)
-                             PLEAT_INLINE { to_points<F::kPoints, F::kOutputs>(F::gradient, v, pixels, channels); });
+  dispatch_tiles<T>([&]<class Isa>(Isa)
+                        PLEAT_INLINE { to_points<Isa, F::kPoints, F::kOutputs>(F::gradient, v, pixels, channels); });
 }
 
 template <class F, class T>
 void output(T* const* pixels, const TilePoints& m, const Epilogue& epilogue, int64_t channels) {
-  with_wide_registers<T>([&](auto) PLEAT_INLINE { to_pixels<F>(pixels, m, epilogue, channels); });
+  dispatch_tiles<T>([&]<class Isa>(Isa) PLEAT_INLINE { to_pixels<Isa, F>(pixels, m, epilogue, channels); });
 }
 
 template <class F>
@@ -182,7 +181,7 @@ void weight(float* u, int64_t point, const Filters<const float>& filters, bool r
   float taps[9][kPanel] = {};
   for (int64_t l = 0; l < filters.count; ++l)
     for (int t = 0; t < 9; ++t) taps[t][l] = filters.data[l * filters.filter + (rotated ? 8 - t : t)];
-  with_wide_registers<float>([&](auto) PLEAT_INLINE {
+  dispatch_tiles<float>([&](auto) PLEAT_INLINE {
     for (int64_t l = 0; l < kPanel; l += kWidth) {
       const auto fetch = [&](Channels& value, int row, int column)
                              PLEAT_INLINE { load(value, taps[row * 3 + column] + l); };
@@ -196,7 +195,7 @@ void weight(float* u, int64_t point, const Filters<const float>& filters, bool r
 template <class F>
 void weight_gradient(const Filters<float>& filters, const float* du, int64_t point) {
   float taps[9][kPanel];
-  with_wide_registers<float>([&](auto) PLEAT_INLINE {
+  dispatch_tiles<float>([&](auto) PLEAT_INLINE {
     for (int64_t l = 0; l < kPanel; l += kWidth) {
       const auto fetch = [&](Channels& value, int row, int column)
                              PLEAT_INLINE { load(value, du + (row * F::kPoints + column) * point + l); };

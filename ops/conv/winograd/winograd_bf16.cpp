@@ -15,8 +15,6 @@
 #include "ops/conv/window.hpp"
 #include "ops/conv/winograd/maps.hpp"
 
-#define PLEAT_INLINE __attribute__((always_inline))
-
 namespace pleat {
 namespace {
 
@@ -57,13 +55,14 @@ PLEAT_INLINE inline void for_each_run(const Tiling& tiling, const Range& tiles, 
 
 // A panel of the inputs of neighbouring tiles, from `column` of four lines on, becomes points. Columns that a tile has
 // in common with the next are transformed once.
+template <class Isa>
 PLEAT_INLINE inline void to_points(Bf16* to, int64_t pair, const Bf16* const (&lines)[kEdge], const Bf16* outside,
                                    const Nhwc& shape, int64_t column, int64_t tiles) {
   V half[kEdge][kEdge];  // [column][row]
   const auto next_column = [&](V(&rows)[kEdge]) PLEAT_INLINE {
     const bool is_inside = column >= 0 && column < shape.w;
     V d[kEdge];
-    PLEAT_UNROLLED(r, kEdge) load(d[r], is_inside ? lines[r] + column * shape.c : outside);
+    PLEAT_UNROLLED(r, kEdge) load<Isa>(d[r], is_inside ? lines[r] + column * shape.c : outside);
     F2x2::input(rows, d);
     ++column;
   };
@@ -77,8 +76,8 @@ PLEAT_INLINE inline void to_points(Bf16* to, int64_t pair, const Bf16* const (&l
       const V d[kEdge] = {half[0][r], half[1][r], half[2][r], half[3][r]};
       V v[kEdge];
       F2x2::input(v, d);
-      store_two(row, v[0], v[1]);
-      store_two(row + pair, v[2], v[3]);
+      store_two<Isa>(row, v[0], v[1]);
+      store_two<Isa>(row + pair, v[2], v[3]);
       row += 2 * pair;
       keep(row);
       half[0][r] = half[2][r];
@@ -88,7 +87,7 @@ PLEAT_INLINE inline void to_points(Bf16* to, int64_t pair, const Bf16* const (&l
 }
 
 // As `multiply` for kDepth channels, so few that a panel's weights all stay in registers, and pixels that start alike.
-template <int kDepth>
+template <class Isa, int kDepth>
 PLEAT_INLINE inline void multiply_shallow(const Pixels<Bf16>& a, const Panels<Bf16>& b, const Sums& sums) {
   constexpr int64_t kSteps = kPanel / 2;  // of a run
   for (int64_t panel = 0; panel < b.count; ++panel) {
@@ -109,7 +108,7 @@ PLEAT_INLINE inline void multiply_shallow(const Pixels<Bf16>& a, const Panels<Bf
         const Bf16* at = from;
         PLEAT_UNROLLED(run, kDepth / kPanel) {
           PLEAT_UNROLLED(i, kSteps)
-          PLEAT_UNROLLED(p, kCount) multiply_add(sum[p], at + p * kPair + 2 * i, w[run * kSteps + i]);
+          PLEAT_UNROLLED(p, kCount) multiply_add<Isa>(sum[p], at + p * kPair + 2 * i, w[run * kSteps + i]);
           at += a.run;
           keep(at);
         }
@@ -127,6 +126,7 @@ PLEAT_INLINE inline void multiply_shallow(const Pixels<Bf16>& a, const Panels<Bf
 }
 
 // A panel of the sums of neighbouring tiles becomes pixels, of which `rows` and `columns` are in the picture.
+template <class Isa>
 PLEAT_INLINE inline void to_pixels(Bf16* to, const Nhwc& shape, int64_t rows, int64_t columns, const float* from,
                                    int64_t point, int64_t tiles, bool adds, const Activation act) {
   for (int64_t tile = 0; tile < tiles; ++tile, from += shape.c, to += kOutputs * shape.c, columns -= kOutputs) {
@@ -145,11 +145,11 @@ PLEAT_INLINE inline void to_pixels(Bf16* to, const Nhwc& shape, int64_t rows, in
     if (adds)
       for_each_pixel([](V& value, const Bf16* pixel) PLEAT_INLINE {
         V before;
-        load(before, pixel);
+        load<Isa>(before, pixel);
         value += before;
       });
     activate(y, act);
-    for_each_pixel([](const V& value, Bf16* pixel) PLEAT_INLINE { store(pixel, value); });
+    for_each_pixel([](const V& value, Bf16* pixel) PLEAT_INLINE { store<Isa>(pixel, value); });
   }
 }
 
@@ -157,7 +157,7 @@ PLEAT_INLINE inline void to_pixels(Bf16* to, const Nhwc& shape, int64_t rows, in
 
 bool WinogradBf16::is_supported(const Nhwc& x_shape, const Conv2d& op) {
   return op.kernel == 3 && op.stride == 1 && op.groups == 1 && x_shape.c % kPanel == 0 && op.out % kPanel == 0 &&
-         register_bytes<Bf16>() == 64;
+         has_tile_kernels<Bf16>();
 }
 
 WinogradBf16::WinogradBf16(const Nhwc& x_shape, const Conv2d& op)
@@ -198,7 +198,7 @@ void WinogradBf16::pack(std::span<Bf16> packed, std::span<const float> weight) c
 
 void WinogradBf16::transform_inputs(const Block& block, const Range& tiles, const Bf16* from) const {
   const Nhwc& x = tiling_.in;
-  with_wide_registers<Bf16>([&](auto) PLEAT_INLINE {
+  dispatch_tiles<Bf16>([&]<class Isa>(Isa) PLEAT_INLINE {
     for_each_run(tiling_, tiles, [&](int64_t tile, const Pixel& at, int64_t count) PLEAT_INLINE {
       Bf16* points = block.inputs + (tile - block.first) * kPair;
       for (int64_t c = 0; c < x.c; c += kPanel, points += input_panel()) {
@@ -207,7 +207,7 @@ void WinogradBf16::transform_inputs(const Block& block, const Range& tiles, cons
           const int64_t row = at.row - tiling_.top + r;
           lines[r] = row >= 0 && row < x.h ? from + (at.picture * x.h + row) * x.w * x.c + c : outside_.data();
         }
-        to_points(points, input_pair(), lines, outside_.data(), x, at.column - tiling_.left, count);
+        to_points<Isa>(points, input_pair(), lines, outside_.data(), x, at.column - tiling_.left, count);
       }
     });
   });
@@ -227,9 +227,9 @@ void WinogradBf16::multiply_points(const Block& block, const Range& points, cons
               Sums{p == kBiasPoint ? bias : zeros_.data(), 0, block.sums + p * sums_point(), 0, out, {}});
   };
   const auto shallow = [&](auto depth) PLEAT_INLINE {
-    with_wide_registers<Bf16>([&](auto) PLEAT_INLINE {
+    dispatch_tiles<Bf16>([&]<class Isa>(Isa) PLEAT_INLINE {
       for_each_point([&](int64_t p, const Pixels<Bf16>& inputs, const Sums& sums)
-                         PLEAT_INLINE { multiply_shallow<decltype(depth)::value>(inputs, weights(p), sums); });
+                         PLEAT_INLINE { multiply_shallow<Isa, decltype(depth)::value>(inputs, weights(p), sums); });
     });
   };
   if (in == kPanel)
@@ -244,12 +244,12 @@ void WinogradBf16::multiply_points(const Block& block, const Range& points, cons
 
 void WinogradBf16::transform_sums(const Block& block, const Range& tiles, Bf16* to, const Epilogue& epilogue) const {
   const Nhwc& y = tiling_.out;
-  with_wide_registers<Bf16>([&](auto) PLEAT_INLINE {
+  dispatch_tiles<Bf16>([&]<class Isa>(Isa) PLEAT_INLINE {
     for_each_run(tiling_, tiles, [&](int64_t tile, const Pixel& at, int64_t count) PLEAT_INLINE {
       Bf16* const pixel = to + ((at.picture * y.h + at.row) * y.w + at.column) * y.c;
       for (int64_t c = 0; c < y.c; c += kPanel)
-        to_pixels(pixel + c, y, y.h - at.row, y.w - at.column, block.sums + (tile - block.first) * y.c + c,
-                  sums_point(), count, epilogue.adds, epilogue.act);
+        to_pixels<Isa>(pixel + c, y, y.h - at.row, y.w - at.column, block.sums + (tile - block.first) * y.c + c,
+                       sums_point(), count, epilogue.adds, epilogue.act);
     });
   });
 }

@@ -52,8 +52,7 @@ Blocks choose_blocks(const Tiling& tiling, int64_t tile_bytes, bool are_weights_
 
 template <class T>
 bool WinogradPass<T>::is_supported(const Conv2d& op) {
-  return op.kernel == 3 && op.stride == 1 && op.groups == 1 &&
-         (std::is_same_v<T, Bf16> ? register_bytes<T>() == 64 : has_avx2());
+  return op.kernel == 3 && op.stride == 1 && op.groups == 1 && has_tile_kernels<T>();
 }
 
 template <class T>
