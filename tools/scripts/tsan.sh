@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs tests/race_test.cpp under ThreadSanitizer, after a race that it must find (tests/tsan/planted.cpp). Exits with 1 if
-# that one is not reported, or if anything else is.
+# Runs tests/race_test.cpp under ThreadSanitizer, after a race that it must find (tests/tsan/planted.cpp). Exits with 1
+# if that one is not reported, or if anything else is.
 # usage: tsan.sh BUILD
 set -uo pipefail
 program=$1/pleat-race
@@ -9,7 +9,7 @@ program=$1/pleat-race
 # all reports of it would be false.
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=66"
 OMP_TOOL_LIBRARIES=$(clang -print-resource-dir)/../../libarcher.so
-[ -e "$OMP_TOOL_LIBRARIES" ] || { echo "tsan: there is no $OMP_TOOL_LIBRARIES, which libomp-dev should bring" >&2; exit 1; }
+[ -e "$OMP_TOOL_LIBRARIES" ] || { echo "tsan: $OMP_TOOL_LIBRARIES, a part of libomp-dev, is missing" >&2; exit 1; }
 export OMP_TOOL_LIBRARIES
 
 planted=$("$program" --no-skip --test-case='planted*' 2>&1)
