@@ -1,6 +1,7 @@
 // What computes here.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,14 @@ struct Machine {
   std::string onednn;                 ///< Version of the library that runs.
 };
 Machine read_machine();
+
+/// Of all threads of this process, since it was started.
+struct CpuUse {
+  double seconds = 0;  ///< That they have computed, added up.
+  int64_t preemptions =
+      0;  ///< How often one has lost its core while it computed: seldom, unless others want the cores.
+};
+CpuUse cpu_use();
 
 /// The most memory that this process has had, in bytes.
 double peak_memory();
