@@ -140,6 +140,11 @@ bench-train: setup  ## compare the training of three networks with PyTorch, in t
 	@$(MAKE) all
 	@tools/scripts/bench_train.sh $(BUILD)
 
+bench-busy: setup  ## what training and the engine keep of their speed beside busy loops, with PyTorch, and of a quota
+	@tools/scripts/setup.sh peers
+	@$(MAKE) all
+	@tools/scripts/bench_busy.sh $(BUILD)
+
 ROUNDS ?= 5
 CASES ?=
 bench-infer: setup  ## compare inference with PyTorch, ONNX Runtime, OpenVINO and ncnn, in turn (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
@@ -225,5 +230,5 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-infer bench-data lint asan fuzz soak \
+.PHONY: all setup test demo check-networks check-onnx bench bench-ops bench-train bench-busy bench-infer bench-data lint asan fuzz soak \
         format compile_commands.json install dist check-dist check-install clean help
