@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/graph.hpp"
+#include "core/split.hpp"
 #include "core/tensor.hpp"
 
 namespace pleat::onednn {
@@ -36,6 +37,15 @@ using Type = dnnl::memory::data_type;
 /// A tensor; oneDNN counts dimensions as N, C, H, W whatever the layout in memory.
 inline Desc desc(const Dims& dims, Tag tag, Type type = Type::f32) {
   return {dims, type, tag};
+}
+
+/// The type of a descriptor's values.
+inline Type type_of(const Desc& desc) {
+#if DNNL_VERSION_MAJOR >= 3
+  return desc.get_data_type();
+#else
+  return desc.data_type();
+#endif
 }
 
 /// An activation, channels last (Pleat's layout) or as the primitive likes.

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <ostream>
 
 #include "core/check.hpp"
 #include "core/clock.hpp"
+#include "core/cores.hpp"
 #include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
@@ -82,9 +84,12 @@ int doctor_command(int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   std::ostream& out = cli.out();
   const Machine machine = read_machine();
+  const std::size_t cores = allowed_cores().size();
+  const std::optional<double> quota = cpu_quota();
   out << "pleat      " << kVersion << ", compiled by GCC " << __VERSION__ << "\ncpu        " << machine.cpu
-      << "\nfeatures   " << join(machine.features) << "\ncores      " << physical_cores() << " physical, "
-      << num_threads() << " threads used\noneDNN     " << machine.onednn << "\nBLAS       " << blas_version() << '\n';
+      << "\nfeatures   " << join(machine.features) << "\ncores      " << cores << " physical ones allowed, "
+      << (quota ? concat("time limited to ", *quota, " of them") : "time not limited") << ", " << num_threads()
+      << " threads used\noneDNN     " << machine.onednn << "\nBLAS       " << blas_version() << '\n';
 
   nlohmann::ordered_json datasets;
   for (const std::string& name : dataset_names()) {
@@ -103,7 +108,8 @@ int doctor_command(int argc, char** argv) {
       << ")\nspeed      " << std::llround(test.gflops) << " GFLOP/s of the engine with ResNet-20\n";
   cli.finish({{"cpu", machine.cpu},
               {"features", machine.features},
-              {"physical_cores", physical_cores()},
+              {"physical_cores", cores},
+              {"cpu_quota", quota ? nlohmann::ordered_json(*quota) : nlohmann::ordered_json()},
               {"compiler", __VERSION__},
               {"onednn", machine.onednn},
               {"blas", blas_version()},
