@@ -1,6 +1,5 @@
 // `pleat bench MODEL...` measures the latency of the engine for several models and precisions in turn, or the speed of
 // training.
-// `pleat bench MODEL...`: latency of the engine, several models and precisions interleaved; or speed of training.
 #include <numeric>
 #include <ostream>
 #include <vector>
