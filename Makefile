@@ -36,7 +36,10 @@ TOOLS = $(filter-out tools/commands/% tools/train/%,$(call sources_below,tools))
 COMMANDS = $(wildcard tools/commands/*.cpp)
 TESTS = $(wildcard tests/*.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
-SOURCES = $(LIBRARY) $(TOOLS) $(COMMANDS) $(TESTS) $(FUZZERS)
+# What `make tsan` compiles: the tests of what threads do at once, and the part of the library that they call.
+RACES = tests/main.cpp tests/race_test.cpp tests/tsan/planted.cpp $(call sources_below,core ops models data fold/engine) \
+        $(addprefix fold/,border_correction.cpp groups.cpp linear_map.cpp merge.cpp rewrite.cpp) tools/train/sgd.cpp
+SOURCES = $(sort $(LIBRARY) $(TOOLS) $(COMMANDS) $(TESTS) $(FUZZERS) $(RACES))
 
 # Kernels are compiled for speed, everything else for size: it runs rarely, or has its loops unrolled by hand. (The more
 # specific of two pattern rules wins.)
@@ -75,6 +78,8 @@ $(BUILD)/pleat: $(call objects,$(filter-out %/pleat_run.cpp,$(COMMANDS))) $(ARCH
 	$(Q)$(link) $(ALL_LIBS)
 $(BUILD)/pleat-tests: $(call objects,$(TESTS)) $(ARCHIVES)
 	$(Q)$(link) $(ALL_LIBS)
+$(BUILD)/pleat-race: $(call objects,$(RACES))
+	$(Q)$(link) -lopenblas $(DNNL_LIBS) -ljpeg -lz
 $(BUILD)/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libpleat.a
 	$(Q)$(link) $(DNNL_LIBS) -ljpeg -lz
 # Copied to a bare machine, pleat-run needs oneDNN and the C++ and OpenMP runtimes alone: it holds the decoders of
@@ -187,6 +192,11 @@ asan: setup  ## run the tests under the address and undefined-behaviour sanitize
 	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" TEST_CXXFLAGS="$(ASAN_TESTS)" all $(BUILD)/asan/pleat-tests
 	@tools/scripts/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
 
+TSAN = -O1 -g1 -fsanitize=thread
+tsan: setup  ## look for data races in parallel regions, the engine, training steps and the loader (ThreadSanitizer)
+	@$(MAKE) BUILD=$(BUILD)/tsan WERROR= CXXFLAGS="$(TSAN)" $(BUILD)/tsan/pleat-race
+	@tools/scripts/tsan.sh $(BUILD)/tsan
+
 FUZZ_SECONDS ?= 60
 # memcpy of no bytes to nowhere, which stb_image does, harms nobody and is allowed from C2y on.
 SANITIZED = -O1 -g1 -fsanitize=address,undefined -fno-sanitize=nonnull-attribute -fno-sanitize-recover=all
@@ -254,4 +264,5 @@ help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all setup test test-isa demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
-        bench-infer bench-data lint asan fuzz soak format compile_commands.json install dist check-dist check-install clean help
+        bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
+        check-install clean help

@@ -105,13 +105,13 @@ TEST_CASE("races: training steps") {
 
 TEST_CASE("races: the loader, read to the end and given up on the way") {
   constexpr int kImages = 100;
-  Dataset set{"numbered", 8, 6, 3, {}, {}, std::vector<std::string>(kImages, "")};
+  Dataset set{"numbered", 64, 48, 3, {}, {}, std::vector<std::string>(kImages, "")};
   set.images.resize(kImages * set.image_size(), 100);
   set.labels.resize(kImages);
   const PictureFormat format{set.height, set.width, set.channels, {0.5f, 0.5f, 0.5f}, {0.2f, 0.2f, 0.2f}};
   Loader loader(set, format,
                 {.batch = 8, .augment = Augment{}, .shuffle = true, .drop_last = true, .seed = 7, .threads = kThreads});
-  for (int64_t epoch = 0; epoch < 6; ++epoch) {
+  for (int64_t epoch = 0; epoch < 20; ++epoch) {
     loader.start_epoch(epoch);
     int64_t batches = 0;
     float sum = 0;

@@ -32,10 +32,7 @@ class Recorder {
   explicit Recorder(const ExecParts& parts) : parts_(parts), values_(parts), norms_(values_) {
     if (training() && parts_.options.kernels == Kernels::onednn) choose_algorithms();
     // Kernels come first, because which work batch norms are left with depends on which hooks the kernels take.
-    for (const PlannedStep& step : values_.steps())
-      if (step.batch_norm < 0)
-        visit_op(Overloaded{[&](const IsConvolution auto& op) { build(op, step); }, [](const auto&) {}},
-                 parts_.graph.nodes[step.node].op);
+    build_kernels();
   }
 
   void record(Tape& tape) {
@@ -109,12 +106,19 @@ class Recorder {
   using KernelByStep = std::map<int, std::shared_ptr<ConvKernel<T>>>;
 
   template <class ConvOp>
-  void build(const ConvOp& op, const PlannedStep& step) {
+  void build_kernel(const ConvOp& op, const PlannedStep& step) {
     values_.typed(step.inputs[0], [&]<class T>(T) {
       std::shared_ptr<ConvKernel<T>> kernel = make_conv_kernel<T>(values_.x_shape(step), op, conv_options(step));
       if (training()) norms_.share_work<T>(step, *kernel);
       std::get<KernelByStep<T>>(kernels_)[step.index] = std::move(kernel);
     });
+  }
+  // Below build_kernel(), which clang 14 would call here but not compile if it came later.
+  void build_kernels() {
+    for (const PlannedStep& step : values_.steps())
+      if (step.batch_norm < 0)
+        visit_op(Overloaded{[&](const IsConvolution auto& op) { build_kernel(op, step); }, [](const auto&) {}},
+                 parts_.graph.nodes[step.node].op);
   }
 
   template <class ConvOp>
