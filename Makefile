@@ -47,8 +47,9 @@ OPTIMISATION = -Os
 $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
 $(BUILD)/ops/%.o $(BUILD)/data/%.o $(BUILD)/tools/train/%.o: OPTIMISATION = -O3
-# What finds data sets runs once; in pleat-run every kilobyte counts.
-$(BUILD)/data/dataset.o $(BUILD)/data/dataset_for.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
+# What finds data sets, reads models and remembers the tuner's choices runs once; in pleat-run every kilobyte counts.
+RUNS_ONCE = data/dataset data/dataset_for data/image_folder data/idx data/cifar ops/spec ops/model_file ops/conv/tune_cache
+$(RUNS_ONCE:%=$(BUILD)/%.o): OPTIMISATION = -Os
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 $(BUILD)/tests/%.o: TEST_FLAGS = $(TEST_CXXFLAGS)
