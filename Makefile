@@ -9,12 +9,13 @@ DNNL ?= /usr
 WARNINGS = -Wall -Wextra -Wpedantic $(WERROR)  # make WERROR=-Werror: as the project's own checks build
 # Each function and variable has a section of its own, so that the linker can leave out what a program never calls. All
 # code is position-independent, because the same objects become libpleat.so.
-FIXED_CXXFLAGS = -std=c++20 -fopenmp -fno-math-errno -fno-trapping-math -ffunction-sections -fdata-sections -fPIC \
+FIXED_CXXFLAGS = -std=c++20 -pthread -fno-math-errno -fno-trapping-math -ffunction-sections -fdata-sections -fPIC \
                  -fno-semantic-interposition $(WARNINGS) -I. -I$(BUILD)/generated $(DNNL_INCLUDE) -isystem /usr/include/stb $(ONNX)
 ALL_CXXFLAGS = $(FIXED_CXXFLAGS) $(OPTIMISATION) $(CXXFLAGS) $(TEST_FLAGS)
 # /usr/include is searched anyway; naming it before the C++ library's headers breaks their #include_next.
 DNNL_INCLUDE = $(if $(filter-out /usr,$(DNNL)),-isystem $(DNNL)/include)
-DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl)
+# With the OpenMP runtime that oneDNN uses, which Pleat tells to start no threads (core/parallel.hpp).
+DNNL_LIBS = $(if $(filter /usr,$(DNNL)),-ldnnl,-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(abspath $(DNNL))/lib -ldnnl) -lgomp
 # How the distributions build the ONNX library, which its headers must be told.
 ONNX = -DONNX_ML -DONNX_NAMESPACE=onnx
 ONNX_LIBS = -lonnx -lonnx_proto -lprotobuf
@@ -46,11 +47,14 @@ OPTIMISATION = -Os
 $(BUILD)/fold/%.o: OPTIMISATION = -O2
 $(BUILD)/fold/engine/%.o: OPTIMISATION = -Os
 $(BUILD)/ops/%.o $(BUILD)/data/%.o $(BUILD)/tools/train/%.o: OPTIMISATION = -O3
-# What finds data sets runs once; in pleat-run every kilobyte counts.
-$(BUILD)/data/dataset.o $(BUILD)/data/dataset_for.o $(BUILD)/data/image_folder.o $(BUILD)/data/idx.o $(BUILD)/data/cifar.o: OPTIMISATION = -Os
+# What finds data sets, reads models and remembers the tuner's choices runs once; in pleat-run every kilobyte counts.
+RUNS_ONCE = data/dataset data/dataset_for data/image_folder data/idx data/cifar ops/spec ops/model_file ops/conv/tune_cache
+$(RUNS_ONCE:%=$(BUILD)/%.o): OPTIMISATION = -Os
 # Tests are compiled more often than run: asserts are calls, not code of their own.
 $(BUILD)/tests/%.o: OPTIMISATION = -O1 -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS
 $(BUILD)/tests/%.o: TEST_FLAGS = $(TEST_CXXFLAGS)
+# The program around the C API that has OpenMP threads of its own.
+$(BUILD)/tests/c_api_test.o: FIXED_CXXFLAGS += -fopenmp
 
 # The library that C programs link, libpleat.a with the C API's symbols alone. Its number changes when programs built
 # against an earlier one would break.
@@ -100,7 +104,8 @@ $(BUILD)/%.o: %.cpp
 # The version of the kernels, under which choices made by timing are remembered (ops/conv/tune_cache.hpp): a hash over
 # their sources and the flags given. The header keeps its time of change when the hash stays the same, and one object
 # alone includes it, so nothing is compiled again without need.
-KERNELS = $(sort $(wildcard core/parallel.* core/simd/*) core/onednn.hpp ops/activation.hpp $(shell find ops/conv fold/engine -name '*.?pp'))
+KERNELS = $(sort $(wildcard core/parallel.* core/thread_team.* core/onednn*.hpp core/simd/*) core/split.hpp ops/activation.hpp \
+            $(shell find ops/conv fold/engine -name '*.?pp'))
 KERNEL_HASH = $(BUILD)/generated/ops/conv/kernel_hash.hpp
 $(BUILD)/ops/conv/tune_cache.o: $(KERNEL_HASH)
 $(KERNEL_HASH): $(KERNELS)
@@ -157,6 +162,11 @@ bench-train: setup  ## compare the training of three networks with PyTorch, in t
 	@$(MAKE) all
 	@tools/scripts/bench_train.sh $(BUILD)
 
+bench-busy: setup  ## what training and the engine keep of their speed beside busy loops, with PyTorch, and of a quota
+	@tools/scripts/setup.sh peers
+	@$(MAKE) all
+	@tools/scripts/bench_busy.sh $(BUILD)
+
 ROUNDS ?= 5
 CASES ?=
 bench-infer: setup  ## compare inference with PyTorch, ONNX Runtime, OpenVINO and ncnn, in turn (ROUNDS=, CASES="NETWORK:BATCH[:FILE...] ...")
@@ -183,11 +193,9 @@ asan: setup  ## run the tests under the address and undefined-behaviour sanitize
 	@$(MAKE) BUILD=$(BUILD)/asan CXXFLAGS="$(ASAN)" TEST_CXXFLAGS="$(ASAN_TESTS)" all $(BUILD)/asan/pleat-tests
 	@tools/scripts/run_tests.sh $(BUILD)/asan --test-suite-exclude=slow
 
-# What several threads do at once, with clang's OpenMP runtime: GCC's does not tell ThreadSanitizer of its barriers.
 TSAN = -O1 -g1 -fsanitize=thread
 tsan: setup  ## look for data races in parallel regions, the engine, training steps and the loader (ThreadSanitizer)
-	@tools/scripts/setup.sh tsan
-	@$(MAKE) BUILD=$(BUILD)/tsan WERROR= CXX=clang++ CXXFLAGS="$(TSAN)" $(BUILD)/tsan/pleat-race
+	@$(MAKE) BUILD=$(BUILD)/tsan WERROR= CXXFLAGS="$(TSAN)" $(BUILD)/tsan/pleat-race
 	@tools/scripts/tsan.sh $(BUILD)/tsan
 
 FUZZ_SECONDS ?= 60
@@ -256,5 +264,6 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test test-isa demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-infer bench-data lint asan tsan fuzz soak \
-        format compile_commands.json install dist check-dist check-install clean help
+.PHONY: all setup test test-isa demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
+        bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
+        check-install clean help

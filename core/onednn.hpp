@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/graph.hpp"
+#include "core/split.hpp"
 #include "core/tensor.hpp"
 
 namespace pleat::onednn {
@@ -39,6 +40,15 @@ using Type = dnnl::memory::data_type;
 /// The description of a tensor. oneDNN counts dimensions in the order N, C, H, W, whatever the layout in memory.
 inline Desc desc(const Dims& dims, Tag tag, Type type = Type::f32) {
   return {dims, type, tag};
+}
+
+/// The type of a descriptor's values.
+inline Type type_of(const Desc& desc) {
+#if DNNL_VERSION_MAJOR >= 3
+  return desc.get_data_type();
+#else
+  return desc.data_type();
+#endif
 }
 
 /// The description of a value: NHWC, which is Pleat's layout, or the layout `tag`.

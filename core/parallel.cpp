@@ -1,15 +1,18 @@
 #include "core/parallel.hpp"
 
+#include <omp.h>
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
-#include <set>
-#include <string>
-#include <thread>
+#include <memory>
+#include <vector>
 
 #include "core/check.hpp"
+#include "core/cores.hpp"
+#include "core/onednn.hpp"
+#include "core/thread_team.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -18,130 +21,141 @@
 namespace pleat {
 namespace {
 
-std::atomic<int> threads_in_use = 0;
+std::atomic<int> threads_of_process = 0;
+std::atomic<bool> pinned = false;
+
+// The calling thread's own count, or 0: that of its ThreadScope, or of the region whose part it runs.
 thread_local int threads_of_scope = 0;
+thread_local bool in_part = false;
 
 void check_threads(int n) {
   PLEAT_CHECK(n >= 1 && n <= 1024, "threads: got ", n, ", expected 1 to 1024");
 }
 
-void set_openmp_threads(int n) {
-  omp_set_dynamic(0);
-  omp_set_num_threads(n);
+void pin(int thread) {
+  static const std::vector<int> cores = allowed_cores();  // before any thread was pinned
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cores[static_cast<std::size_t>(thread) % cores.size()], &one);
+  pthread_setaffinity_np(pthread_self(), sizeof one, &one);
 }
 
-/// The calling thread as one of those that work `together`.
-struct Member {
-  const int asked, thread, threads;  // `threads` of `asked` were granted
-  std::atomic<int64_t>& arrived;
-  int64_t waits = 0;
+void prepare_worker(int thread) {
+  prepare_thread();
+  onednn::stream();  // allocates memory at its first call, which later parts must not
+  if (pinned) pin(thread);
+}
 
-  /// Returns once all threads have called it as many times.
-  void wait() {
-    constexpr int kSpins = 1 << 14;  // longer than any part by far; others may need the core
-    const int64_t all = ++waits * threads;
-    arrived.fetch_add(1, std::memory_order_acq_rel);
-    for (int spins = 0; arrived.load(std::memory_order_acquire) < all; ++spins)
-      if (spins >= kSpins) std::this_thread::yield();
+// Counts the forks between the first process and this one. A child has the memory of its parent's teams without their
+// threads, and must start threads of its own.
+std::atomic<int> forks = 0;
+void count_forks() {
+  [[maybe_unused]] static const int once = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+}
+
+// The calling thread's team, if it has needed one.
+class OwnTeam {
+ public:
+  ~OwnTeam() { leave_if_lost(); }
+
+  ThreadTeam& of(int threads) {
+    leave_if_lost();
+    if (!team_ || team_->threads() < threads) {
+      count_forks();
+      team_.reset();
+      team_ = std::make_unique<ThreadTeam>(threads, prepare_worker);
+      forks_ = forks;
+    }
+    return *team_;
   }
+
+ private:
+  // In a child of fork() the team's threads do not exist, so they cannot be waited for, and the team's destructor must
+  // not run.
+  void leave_if_lost() {
+    if (team_ && forks_ != forks) [[maybe_unused]]
+      ThreadTeam* const lost = team_.release();
+  }
+
+  std::unique_ptr<ThreadTeam> team_;
+  int forks_ = 0;
 };
+thread_local OwnTeam own_team;
 
-/// None outside of `together`, and within a parallel_for.
-thread_local Member* member = nullptr;
+// While a thread runs a part.
+class InPart {
+ public:
+  explicit InPart(int threads) : outer_(threads_of_scope), was_in_part_(in_part) {
+    threads_of_scope = threads;
+    in_part = true;
+  }
+  ~InPart() {
+    threads_of_scope = outer_;
+    in_part = was_in_part_;
+  }
+  InPart(const InPart&) = delete;
+  InPart& operator=(const InPart&) = delete;
 
-/// On the calling thread, and on those that it starts.
-void flush_denormals_here() {
-#if defined(__x86_64__)
-  _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
-  _mm_setcsr(_mm_getcsr() | 0x0040);  // denormals are zero
-#endif
-}
+ private:
+  int outer_;
+  bool was_in_part_;
+};
 
 }  // namespace
 
-int physical_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return omp_get_num_procs();
-  std::set<std::string> cores;  // the first hyper-thread sibling names the core
-  int logical = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    ++logical;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::string siblings;
-    if (std::getline(file, siblings)) cores.insert(siblings);
-  }
-  return cores.empty() ? (logical > 0 ? logical : 1) : static_cast<int>(cores.size());
-}
-
 int num_threads() {
-  if (member != nullptr) return member->asked;
   if (threads_of_scope > 0) return threads_of_scope;
-  if (threads_in_use == 0) set_num_threads(physical_cores());
-  return threads_in_use;
+  if (threads_of_process == 0) set_num_threads(default_threads());
+  return threads_of_process;
 }
 
 void set_num_threads(int n) {
   check_threads(n);
-  threads_in_use = n;
-  set_openmp_threads(n);
+  threads_of_process = n;
+}
+
+void pin_threads() {
+  const std::vector<int> cores = allowed_cores();
+  PLEAT_CHECK(std::ssize(cores) >= num_threads(), "pin: ", num_threads(), " threads, but this process may use ",
+              cores.size(), " cores\nhint: ask for fewer threads");
+  pin(0);
+  pinned = true;
+}
+
+void prepare_thread() {
+#if defined(__x86_64__)
+  _MM_SET_FLUSH_ZERO_MODE(_MM_FLUSH_ZERO_ON);
+  _mm_setcsr(_mm_getcsr() | 0x0040);  // denormals are zero
+#endif
+  omp_set_num_threads(1);
 }
 
 void parallel_for(int64_t n, FunctionRef<int64_t, int64_t, int> body) {
-  const int parts = static_cast<int>(std::min<int64_t>(n, num_threads()));
-  const auto run = [&](int thread, int threads) {
-    for (int part = thread; part < parts; part += threads) {
-      const Range range = split(n, part, parts);
-      body(range.begin, range.end, part);
-    }
+  const int threads = num_threads(), parts = static_cast<int>(std::min<int64_t>(n, threads));
+  const auto run = [&](int part) {
+    const Range range = split(n, part, parts);
+    body(range.begin, range.end, part);
   };
-  if (Member* const here = member) {
-    member = nullptr;
-    run(here->thread, here->threads);
-    member = here;
-    here->wait();
-  } else if (parts <= 1) {
-    run(0, 1);
-  } else {
-#pragma omp parallel num_threads(parts)
-    run(omp_get_thread_num(), omp_get_num_threads());
+  if (parts <= 1 || in_part) {
+    for (int part = 0; part < parts; ++part) run(part);
+    return;
   }
+  own_team.of(parts).run(parts, [&](int part) {
+    const InPart here(threads);
+    run(part);
+  });
 }
 
-void together(FunctionRef<int> body) {
-  if (member != nullptr) return body(member->thread);
-  const int asked = num_threads();
-  if (asked == 1) return body(0);
-  std::atomic<int64_t> arrived = 0;
-#pragma omp parallel num_threads(asked)
-  {
-    Member here{asked, omp_get_thread_num(), omp_get_num_threads(), arrived};
-    member = &here;
-    body(here.thread);
-    member = nullptr;
-  }
-}
-
-void flush_denormals() {
-#pragma omp parallel num_threads(num_threads())
-  flush_denormals_here();
-}
-
-ThreadScope::ThreadScope(int n) : outer_(threads_of_scope) {
+ThreadScope::ThreadScope(int n) : outer_(threads_of_scope), openmp_threads_(omp_get_max_threads()) {
   check_threads(n);
-  PLEAT_CHECK(n == 1 || !omp_in_parallel(), "threads: got ", n,
-              " inside an OpenMP parallel region, expected 1 there\nhint: call from outside, or ask for one thread");
   std::fegetenv(&environment_);
   threads_of_scope = n;
-  set_openmp_threads(n);
-  flush_denormals_here();
+  prepare_thread();
 }
 
 ThreadScope::~ThreadScope() {
   std::fesetenv(&environment_);
-  omp_set_num_threads(threads_);
-  omp_set_dynamic(dynamic_);
+  omp_set_num_threads(openmp_threads_);
   threads_of_scope = outer_;
 }
 

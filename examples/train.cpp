@@ -2,8 +2,8 @@
 // prefold, fold and finetune do, as a C++ program. Usage: train DATA EPOCHS FOLDER, for example `train cifar10 10 run`.
 //
 // After `make install` (into /usr/local, or into the PREFIX you gave):
-//   g++ -std=c++20 -fopenmp -O2 -I $PREFIX/include/pleat examples/train.cpp $PREFIX/lib/libpleat.a $LIBS -o train
-// with LIBS="-lopenblas -ldnnl -ljpeg -lz"; in the source tree, after `make`, with -I . and build/libpleat.a instead.
+//   g++ -std=c++20 -O2 -I $PREFIX/include/pleat examples/train.cpp $PREFIX/lib/libpleat.a $LIBS -o train
+// with LIBS="-lopenblas -ldnnl -lgomp -ljpeg -lz"; in the source tree, after `make`, with -I . and build/libpleat.a instead.
 #include <cstdio>
 #include <exception>
 #include <string>

@@ -10,8 +10,9 @@
 
 namespace pleat::testing {
 
-/// Restores the number of threads at the end of a test.
+/// Sets the number of threads, if one is given, and restores it at the end of a test.
 struct Threads {
+  explicit Threads(int n = num_threads()) { set_num_threads(n); }
   ~Threads() { set_num_threads(before); }
   const int before = num_threads();
 };

@@ -1,11 +1,9 @@
-// Random numbers, the arena, threads, tensors and the graph's text.
+// Random numbers, the arena, tensors and the graph's text.
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -14,7 +12,6 @@
 #include "core/arena.hpp"
 #include "core/check.hpp"
 #include "core/graph.hpp"
-#include "core/parallel.hpp"
 #include "core/rng.hpp"
 #include "core/tensor.hpp"
 #include "tests/error_of.hpp"
@@ -22,16 +19,6 @@
 using namespace pleat;
 
 namespace {
-
-// Sets the thread count for one test.
-class Threads {
- public:
-  explicit Threads(int n) : before_(num_threads()) { set_num_threads(n); }
-  ~Threads() { set_num_threads(before_); }
-
- private:
-  int before_;
-};
 
 // One node of each kind, with attributes away from their defaults.
 Graph every_op() {
@@ -188,103 +175,6 @@ TEST_CASE("arena: buffers that never meet share bytes") {
   CHECK(plan_arena({{64, 0, 1}, {32, 1, 2}, {32, 2, 3}, {32, 0, 0}}).total == 96);
   CHECK(plan_arena({}).total == 0);
 }
-
-TEST_CASE("parallel: the parts cover everything once and are even") {
-  for (int64_t n : {0, 1, 5, 16, 1000003})
-    for (int parts : {1, 2, 3, 7, 16}) {
-      int64_t end = 0;
-      for (int part = 0; part < parts; ++part) {
-        const Range range = split(n, part, parts);
-        CHECK(range.begin == end);
-        CHECK(range.end - range.begin >= n / parts);
-        CHECK(range.end - range.begin <= (n + parts - 1) / parts);
-        end = range.end;
-      }
-      CHECK(end == n);
-    }
-}
-
-TEST_CASE("parallel: parallel_for runs each part once, nested too") {
-  const Threads threads(3);
-  for (int64_t n : {0, 1, 2, 3, 100}) {
-    std::vector<int> touched(n);
-    std::array<std::atomic<int>, 3> parts{};
-    parallel_for(n, [&](int64_t begin, int64_t end, int part) {
-      ++parts[part];
-      for (int64_t i = begin; i < end; ++i) ++touched[i];
-    });
-    CHECK(std::count(touched.begin(), touched.end(), 1) == n);
-    for (int part = 0; part < 3; ++part) CHECK(parts[part] == (part < n ? 1 : 0));
-  }
-  // Inside a region OpenMP grants one thread only; no part may be lost.
-  std::array<std::atomic<int>, 9> touched{};
-  parallel_for(3, [&](int64_t, int64_t, int outer) {
-    parallel_for(3, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) ++touched[outer * 3 + i];
-    });
-  });
-  for (const auto& count : touched) CHECK(count == 1);
-}
-
-// Loops that read what the ones before them wrote, of all threads; false if one missed something or the thread count is
-// not `threads`.
-bool work_together(int threads) {
-  constexpr int64_t kSize = 40, kRounds = 300;
-  std::vector<int64_t> values(kSize, 0), sums(kRounds, 0);
-  std::atomic<int> calls = 0, wrong = 0;
-  together([&](int thread) {
-    ++calls;
-    wrong += num_threads() != threads;
-    together([&](int same) { wrong += same != thread; });
-    for (int64_t round = 0; round < kRounds; ++round) {
-      parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; ++i) ++values[i];
-      });
-      parallel_for(1, [&](int64_t, int64_t, int) {
-        for (const int64_t v : values) sums[round] += v;
-      });
-      parallel_for(2, [&](int64_t first, int64_t last, int) {
-        parallel_for(3 * (last - first), [&](int64_t begin, int64_t end, int) {
-          for (int64_t i = begin; i < end; ++i) ++values[first * 3 + i];
-        });
-      });
-    }
-  });
-  for (int64_t round = 0; round < kRounds; ++round) wrong += sums[round] != kSize * (round + 1) + 6 * round;
-  return wrong == 0 && calls >= 1 && calls <= threads;
-}
-
-TEST_CASE("parallel: together, loops share their work and wait for each other") {
-  for (const int threads : {1, 2, 3}) {
-    const Threads count(threads);
-    CHECK(work_together(threads));
-    const ThreadScope scope(threads + 2);  // of the calling thread, not of those that help it
-    CHECK(work_together(threads + 2));
-  }
-  const Threads count(3);
-  std::atomic<int> right = 0;
-#pragma omp parallel num_threads(2)
-  right += work_together(3);  // on one thread each, where OpenMP grants no more
-  CHECK(right == 2);
-}
-
-TEST_CASE("parallel: thread counts") {
-  CHECK(physical_cores() >= 1);
-  CHECK(error_of<std::invalid_argument>([] { set_num_threads(0); }).find("threads: got 0") != std::string::npos);
-  const Threads threads(2);
-  CHECK(num_threads() == 2);
-}
-
-#if defined(__x86_64__)
-TEST_CASE("parallel: denormals are off on every thread") {
-  const Threads threads(3);
-  flush_denormals();
-  std::array<float, 3> halves{1, 1, 1};
-  volatile float smallest = std::numeric_limits<float>::min();
-  parallel_for(3, [&](int64_t, int64_t, int part) { halves[part] = smallest * 0.5f; });
-  for (float half : halves) CHECK(half == 0);
-}
-#endif
 
 TEST_CASE("tensor: elements, alignment, text") {
   const Tensor tensor({2, 3, 1}, 1.5f);

@@ -1,4 +1,4 @@
-// What several threads do at once: parallel loops, shared regions, the engine, training steps and the loader.
+// What several threads do at once: parallel loops, the engine, training steps and the loader.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ void fill(std::span<float> x, uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("races: parallel loops and shared regions") {
+TEST_CASE("races: parallel loops, each after the one before") {
   const Threads restore;
   set_num_threads(kThreads);
   constexpr int64_t kSize = 1000;
@@ -40,16 +40,14 @@ TEST_CASE("races: parallel loops and shared regions") {
       for (int64_t i = begin; i < end; ++i) values[i] = i + round;
     });
     // Each loop reads what other threads have written in the one before.
-    together([&](int) {
-      for (int step = 0; step < 10; ++step) {
-        parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
-          for (int64_t i = begin; i < end; ++i) sums[i] = values[kSize - 1 - i];
-        });
-        parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
-          for (int64_t i = begin; i < end; ++i) values[i] = sums[kSize - 1 - i] + 1;
-        });
-      }
-    });
+    for (int step = 0; step < 10; ++step) {
+      parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) sums[i] = values[kSize - 1 - i];
+      });
+      parallel_for(kSize, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) values[i] = sums[kSize - 1 - i] + 1;
+      });
+    }
     for (int64_t i = 0; i < kSize; ++i) CHECK(values[i] == i + round + 10);
   }
   CHECK(parallel_sum(kSize, [&](int64_t begin, int64_t end) {

@@ -18,6 +18,7 @@
 #include <sstream>
 
 #include "core/check.hpp"
+#include "core/cores.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/instruction_set.hpp"
 
@@ -117,12 +118,13 @@ std::string Cli::usage() const {
 
 bool Cli::parse(int argc, char** argv) {
   const std::size_t own = options_.size();
-  option("threads", "N", "number of threads to compute with", std::to_string(physical_cores()));
+  option("threads", "N", "number of threads to compute with", std::to_string(default_threads()));
   option("seed", "N", "seed of all random numbers", "1");
   option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32",
          accepts_dtypes_ ? "precision, or a comma-separated list of several" : "precision", "f32");
   option("kernels", "native|onednn",
          "convolutions by the plain reference kernels (native) or by the fastest kernels (onednn)", "onednn");
+  flag("pin", "bind each thread to a core of its own: steadier on a quiet machine, slower on a busy one");
   flag("quiet", "print no progress");
   flag("json", "print one JSON object as the last line of standard output, and all other text on standard error");
 
@@ -162,7 +164,8 @@ bool Cli::parse(int argc, char** argv) {
   choice("kernels", {"native", "onednn"});
   seed();
   set_num_threads(static_cast<int>(integer("threads", 1, 1024)));
-  flush_denormals();
+  if (has("pin")) pin_threads();
+  prepare_thread();
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "core/check.hpp"
+#include "core/cores.hpp"
 #include "core/finite.hpp"
 #include "core/parallel.hpp"
 #include "core/version.hpp"
@@ -63,7 +64,7 @@ pleat_options complete(const pleat_options* asked) {
   }
   if (options.batch == 0) options.batch = 1;
   if (options.dtype == nullptr) options.dtype = "f32";
-  if (options.threads == 0) options.threads = physical_cores();
+  if (options.threads == 0) options.threads = default_threads();
   PLEAT_CHECK(options.batch >= 1 && options.batch <= 65536, "batch is ", options.batch, ", expected 1 to 65536");
   PLEAT_CHECK(options.untuned == 0 || options.untuned == 1, "untuned is ", options.untuned, ", expected 0 or 1");
   return options;

@@ -12,19 +12,6 @@
 #include "ops/spec.hpp"
 
 namespace pleat {
-namespace {
-
-/// The thread count and the denormal mode belong to the calling thread and its pool: set once for each caller.
-void prepare_thread() {
-  thread_local int prepared_for = 0;
-  if (prepared_for == num_threads()) return;
-  prepared_for = num_threads();
-  omp_set_dynamic(0);
-  omp_set_num_threads(prepared_for);
-  flush_denormals();
-}
-
-}  // namespace
 
 class Engine::Impl {
  public:
@@ -35,7 +22,6 @@ class Engine::Impl {
     for (const int64_t offset : program_->offsets)
       memory.values.push_back(offset < 0 ? nullptr : arena_.data() + offset);
     const int last = net.graph.output();
-    constexpr bool kShared = true;
     const auto narrow = [&](int node, std::span<float>& wide, AlignedVector<float>& buffer) {
       const int64_t size = net.shapes[node].size();
       if (net.types[node] == Dtype::f32) {
@@ -47,11 +33,11 @@ class Engine::Impl {
       return true;
     };
     if (narrow(0, input, input_))
-      add({net.graph.nodes[0].name, "input", "pleat", 0}, kShared,
+      add({net.graph.nodes[0].name, "input", "pleat", 0},
           [this, to = memory.span<Bf16>(0, std::ssize(input))] { convert<Bf16, float>(to, input); });
-    for (const EngineStep& step : program_->steps) add(describe(step), step.shared, step.bind(memory));
+    for (const EngineStep& step : program_->steps) add(describe(step), step.bind(memory));
     if (narrow(last, output, output_))
-      add({net.graph.nodes[last].name, "output", "pleat", 0}, kShared,
+      add({net.graph.nodes[last].name, "output", "pleat", 0},
           [this, from = memory.span<Bf16>(last, std::ssize(output))] { convert<float, Bf16>(output, from); });
   }
 
@@ -60,19 +46,9 @@ class Engine::Impl {
     PLEAT_CHECK(num_threads() == program_->threads, "engine: built for ", program_->threads, " threads, run with ",
                 num_threads());
     prepare_thread();
-    for (std::size_t begin = 0, end; begin < work_.size(); begin = end) {
-      const bool shared = work_[begin].shared;
-      for (end = begin + 1; end < work_.size() && shared && work_[end].shared;) ++end;
-      const auto work = [&](int thread) {
-        for (std::size_t i = begin; i < end; ++i) {
-          work_[i].work();
-          if (thread == 0) after_step(i);
-        }
-      };
-      if (shared)
-        together(work);
-      else
-        work(0);
+    for (std::size_t i = 0; i < work_.size(); ++i) {
+      work_[i]();
+      after_step(i);
     }
   }
 
@@ -82,9 +58,9 @@ class Engine::Impl {
   std::vector<StepInfo> steps;
 
  private:
-  void add(StepInfo info, bool shared, Work work) {
+  void add(StepInfo info, Work work) {
     steps.push_back(std::move(info));
-    work_.push_back({std::move(work), shared});
+    work_.push_back(std::move(work));
   }
 
   StepInfo describe(const EngineStep& step) const {
@@ -100,11 +76,7 @@ class Engine::Impl {
   std::shared_ptr<const Program> program_;
   AlignedVector<std::byte> arena_, scratch_;
   AlignedVector<float> input_, output_;  // where the network's own are bfloat16
-  struct SharedWork {
-    Work work;
-    bool shared;  // as EngineStep has it
-  };
-  std::vector<SharedWork> work_;
+  std::vector<Work> work_;
 };
 
 Engine::Engine(const Model& model, const EngineOptions& options) {

@@ -7,8 +7,9 @@
  * Errors   Functions that can fail return NULL or -1 and leave a text for pleat_error(); a NULL or a number that makes
  *          no sense is such an error. Nothing is thrown, printed or aborted.
  * Threads  One handle is one thread's at a time; different handles, shared weights or not, may be used on different
- *          threads at once. Each calling thread has an OpenMP team of its own, as large as its handle asks. A caller's
- *          floating-point mode and OpenMP settings are as before after each call.
+ *          threads at once. Each calling thread has a team of Pleat's own threads, as large as its handle asks, which
+ *          ends with it. If one cannot be started, that is an error. A caller's floating-point mode and OpenMP settings
+ *          are as before after each call, and a process made by fork() may go on calling.
  * Link     cc program.c $(pkg-config --cflags --libs pleat)
  */
 #ifndef PLEAT_H

@@ -27,12 +27,8 @@ EngineStep make(const EngineNetwork& network, const Task& task, const BlockCut& 
     const std::span<float> scratch(reinterpret_cast<float*>(m.scratch), kernel->scratch_size(cut));
     return [=] { (*kernel)(y, x, other, scratch, cut); };
   };
-  return {task,
-          kind,
-          concat("pleat ", cut.rows, " rows, ", cut.chunk, " channels, ", cut.splits, " splits"),
-          sizeof(float) * static_cast<std::size_t>(kernel->scratch_size(cut)),
-          bind,
-          true};
+  return {task, kind, concat("pleat ", cut.rows, " rows, ", cut.chunk, " channels, ", cut.splits, " splits"),
+          sizeof(float) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind};
 }
 
 }  // namespace

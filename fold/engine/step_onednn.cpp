@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <optional>
 #include <stdexcept>
@@ -6,6 +7,7 @@
 
 #include "core/check.hpp"
 #include "core/onednn.hpp"
+#include "core/onednn_slices.hpp"
 #include "core/op_traits.hpp"
 #include "core/parallel.hpp"
 #include "fold/engine/steps.hpp"
@@ -35,8 +37,26 @@ dnnl::memory constant(std::span<const float> values, const onednn::Desc& from, c
   return target;
 }
 
+/// A primitive for one slice of the work, ready for memory.
+struct SlicePrimitive {
+  dnnl::primitive primitive;
+  onednn::Desc x = {}, y = {}, scratchpad = {};
+  int64_t x_offset = 0, y_offset = 0;  // bytes
+  std::size_t scratch_offset = 0;
+  std::vector<std::pair<int, dnnl::memory>> constants = {};
+
+  template <class Descriptor>
+  void describe(const Descriptor& descriptor, const onednn::Slice& slice) {
+    x = descriptor.src_desc();
+    y = descriptor.dst_desc();
+    scratchpad = descriptor.scratchpad_desc();
+    x_offset = slice.x_offset * static_cast<int64_t>(dnnl::memory::data_type_size(onednn::type_of(x)));
+    y_offset = slice.y_offset * static_cast<int64_t>(dnnl::memory::data_type_size(onednn::type_of(y)));
+  }
+};
+
 /// A primitive with its arguments in the form oneDNN's C interface takes: the C++ one builds that at every call.
-struct Primitive {
+struct Call {
   dnnl::primitive primitive;
   std::vector<dnnl::memory> memories;  // own what `args` points at
   std::vector<dnnl_exec_arg_t> args;
@@ -45,12 +65,22 @@ struct Primitive {
     memories.push_back(memory);
     args.push_back({arg, memory.get()});
   }
-  void operator()() const {
-    const auto status =
-        dnnl_primitive_execute(primitive.get(), onednn::stream().get(), static_cast<int>(args.size()), args.data());
-    if (status != dnnl_success) throw std::runtime_error(concat("oneDNN: execution failed with status ", status));
+  dnnl_status_t run() const {
+    return dnnl_primitive_execute(primitive.get(), onednn::stream().get(), static_cast<int>(args.size()), args.data());
   }
 };
+
+/// Runs the calls, each on one thread. Throws std::runtime_error if one fails.
+void run_all(const std::vector<Call>& calls) {
+  std::atomic<dnnl_status_t> failure = dnnl_success;
+  parallel_for(std::ssize(calls), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      if (const dnnl_status_t status = calls[static_cast<std::size_t>(i)].run(); status != dnnl_success)
+        failure = status;
+  });
+  if (failure != dnnl_success)
+    throw std::runtime_error(concat("oneDNN: execution failed with status ", failure.load()));
+}
 
 class Maker {
  public:
@@ -90,13 +120,7 @@ class Maker {
                           plain("flatten",
                                 [x]<class T>(std::span<T> to, std::span<const T> from) { flatten<T>(to, from, x); });
                         },
-                        [&](const Linear& op) {
-                          // A 1x1 convolution of one picture with a pixel an input: as fast as oneDNN's inner product,
-                          // which besides asks the system for memory at every call on some machines.
-                          convolution({{1, 1, x.n, x.c}, {1, 1, y.n, y.c}, 1, 1, {}, 1, op.bias}, parameter(".weight"),
-                                      bias(op.bias));
-                        },
-                        [&](const Add&) { sum(); },
+                        [&](const Linear& op) { linear(op.bias); }, [&](const Add&) { sum(); },
                         [&](const Shortcut& op) {
                           plain("shortcut", [x, op]<class T>(std::span<T> to, std::span<const T> from) {
                             shortcut_forward<T>(to, from, x, op);
@@ -174,18 +198,79 @@ class Maker {
     });
   }
 
-  void convolution(onednn::Convolution sizes, std::span<const float> weight, std::span<const float> bias) {
+  void convolution(const onednn::Convolution& sizes, std::span<const float> weight, std::span<const float> bias) {
+    std::vector<SlicePrimitive> primitives;
+    for (const onednn::Slice& slice :
+         onednn::output_slices(sizes.x, sizes.y, sizes.kernel, sizes.stride, sizes.pad, num_threads())) {
+      onednn::Convolution c = sizes;
+      c.x = slice.x;
+      c.y = slice.y;
+      c.pad = slice.pad;
+      add_convolution(primitives, c, slice, weight, bias);
+    }
+    add_activated(primitives);
+  }
+
+  /// A 1x1 convolution of one picture that has a pixel for each input. It is as fast as oneDNN's inner product, which
+  /// besides asks the system for memory at every call on some machines. Threads share the inputs or, where there are
+  /// fewer inputs than threads, the outputs.
+  void linear(bool has_bias) {
+    const int64_t inputs = net_.shapes[input_].n, in = net_.shapes[input_].c, out = net_.shapes[task_.op].c;
+    const auto weight = parameter(".weight"), biases = bias(has_bias);
+    constexpr int64_t kPanel = 16;  // outputs that oneDNN computes at a time
+    const int threads = num_threads();
+    const bool by_inputs = inputs >= threads;
+    const int64_t panels = (out + kPanel - 1) / kPanel;
+    const int parts = static_cast<int>(by_inputs ? threads : std::min<int64_t>(panels, threads));
+    std::vector<SlicePrimitive> primitives;
+    for (int64_t first = 0; first < (by_inputs ? 1 : inputs); ++first)
+      for (int part = 0; part < parts; ++part) {
+        Range rows = split(inputs, part, parts), outputs{0, out};
+        if (!by_inputs) {
+          rows = {first, first + 1};
+          const Range own = split(panels, part, parts);
+          outputs = {own.begin * kPanel, std::min(own.end * kPanel, out)};
+        }
+        const int64_t n = rows.end - rows.begin, width = outputs.end - outputs.begin;
+        const onednn::Slice slice{
+            {1, 1, n, in}, {1, 1, n, width}, {}, rows.begin * in, rows.begin * out + outputs.begin};
+        add_convolution(primitives, {slice.x, slice.y, 1, 1, {}, 1, has_bias}, slice,
+                        weight.subspan(outputs.begin * in, width * in),
+                        has_bias ? biases.subspan(outputs.begin, width) : biases);
+      }
+    add_activated(primitives);
+  }
+
+  /// Appends the primitive of one slice. Slices that need the same weights in the same order share one packed copy.
+  void add_convolution(std::vector<SlicePrimitive>& primitives, onednn::Convolution sizes, const onednn::Slice& slice,
+                       std::span<const float> weight, std::span<const float> bias) {
     sizes.type = type(input_);
     sizes.y_type = type(task_.result);
     const auto descriptor = onednn::forward(sizes, dnnl::prop_kind::forward_inference, attributes());
-    std::vector<std::pair<int, dnnl::memory>> constants;
-    constants.emplace_back(DNNL_ARG_WEIGHTS, constant(weight, onednn::weights(sizes, onednn::Type::f32, false),
-                                                      descriptor.weights_desc()));
-    if (sizes.bias) constants.emplace_back(DNNL_ARG_BIAS, constant(bias, onednn::bias(sizes), descriptor.bias_desc()));
-    Task primitive = task_;
-    if (!fused_activation()) primitive.activation = -1;
-    add_primitive(with_epilogue(pleat::kind(graph_.nodes[task_.op].op), primitive), descriptor,
-                  dnnl::convolution_forward(descriptor), std::move(constants));
+    SlicePrimitive primitive{.primitive = dnnl::convolution_forward(descriptor)};
+    primitive.describe(descriptor, slice);
+    auto found = std::ranges::find_if(packed_, [&](const Packed& packed) {
+      return packed.from == weight.data() && packed.weights.get_desc() == descriptor.weights_desc();
+    });
+    if (found == packed_.end()) {
+      Packed packed{weight.data(),
+                    constant(weight, onednn::weights(sizes, onednn::Type::f32, false), descriptor.weights_desc()),
+                    {}};
+      if (sizes.bias) packed.bias = constant(bias, onednn::bias(sizes), descriptor.bias_desc());
+      found = packed_.insert(packed_.end(), packed);
+    }
+    const Packed& packed = *found;
+    primitive.constants.emplace_back(DNNL_ARG_WEIGHTS, packed.weights);
+    if (sizes.bias) primitive.constants.emplace_back(DNNL_ARG_BIAS, packed.bias);
+    kernel_name_ = descriptor.impl_info_str();
+    primitives.push_back(std::move(primitive));
+  }
+
+  /// The primitives as a step, and the activation as a step behind it where oneDNN cannot apply it.
+  void add_activated(const std::vector<SlicePrimitive>& primitives) {
+    Task task = task_;
+    if (!fused_activation()) task.activation = -1;
+    add_primitives(with_epilogue(pleat::kind(graph_.nodes[task_.op].op), task), primitives);
     if (task_.activation >= 0 && !fused_activation()) activation(task_.activation, task_.result);
   }
 
@@ -204,24 +289,39 @@ class Maker {
   }
 
   void pooling(dnnl::algorithm algorithm, const onednn::Dims& kernel, const onednn::Dims& stride, const Padding& pad) {
-    const auto descriptor =
-        onednn::pooling(algorithm, net_.shapes[input_], net_.shapes[task_.op], kernel, stride, pad, type(task_.op));
-    add_primitive(pleat::kind(graph_.nodes[task_.op].op), descriptor, dnnl::pooling_forward(descriptor), {});
+    const Nhwc &x = net_.shapes[input_], &y = net_.shapes[task_.op];
+    std::vector<SlicePrimitive> primitives;
+    for (const onednn::Slice& slice :
+         onednn::output_slices(x, y, static_cast<int>(kernel[0]), static_cast<int>(stride[0]), pad, num_threads())) {
+      const auto descriptor = onednn::pooling(algorithm, slice.x, slice.y, kernel, stride, slice.pad, type(task_.op));
+      SlicePrimitive& primitive =
+          primitives.emplace_back(SlicePrimitive{.primitive = dnnl::pooling_forward(descriptor)});
+      primitive.describe(descriptor, slice);
+      kernel_name_ = descriptor.impl_info_str();
+    }
+    add_primitives(pleat::kind(graph_.nodes[task_.op].op), primitives);
   }
 
-  /// The primitive with input, output, constants and scratchpad.
-  template <class Descriptor>
-  void add_primitive(const std::string& kind, const Descriptor& descriptor, const dnnl::primitive& primitive,
-                     std::vector<std::pair<int, dnnl::memory>> constants) {
-    const auto bind = [=, constants = std::move(constants), from = input_, to = task_.result](const Memory& m) -> Work {
-      Primitive work{primitive, {}, {}};
-      work.add(DNNL_ARG_SRC, {descriptor.src_desc(), onednn::engine(), m.values[from]});
-      work.add(DNNL_ARG_DST, {descriptor.dst_desc(), onednn::engine(), m.values[to]});
-      work.add(DNNL_ARG_SCRATCHPAD, {descriptor.scratchpad_desc(), onednn::engine(), m.scratch});
-      for (const auto& [arg, memory] : constants) work.add(arg, memory);
-      return work;
+  /// The primitives as a step. Each has a place of its own in the step's scratch memory.
+  void add_primitives(const std::string& kind, std::vector<SlicePrimitive> primitives) {
+    constexpr std::size_t kLine = 64;
+    std::size_t scratch = 0;
+    for (SlicePrimitive& primitive : primitives) {
+      primitive.scratch_offset = scratch;
+      scratch += (primitive.scratchpad.get_size() + kLine - 1) / kLine * kLine;
+    }
+    const auto bind = [primitives = std::move(primitives), from = input_, to = task_.result](const Memory& m) -> Work {
+      std::vector<Call> calls;
+      for (const SlicePrimitive& primitive : primitives) {
+        Call& call = calls.emplace_back(Call{primitive.primitive, {}, {}});
+        call.add(DNNL_ARG_SRC, {primitive.x, onednn::engine(), m.values[from] + primitive.x_offset});
+        call.add(DNNL_ARG_DST, {primitive.y, onednn::engine(), m.values[to] + primitive.y_offset});
+        call.add(DNNL_ARG_SCRATCHPAD, {primitive.scratchpad, onednn::engine(), m.scratch + primitive.scratch_offset});
+        for (const auto& [arg, memory] : primitive.constants) call.add(arg, memory);
+      }
+      return [calls = std::move(calls)] { run_all(calls); };
     };
-    add(kind, descriptor.impl_info_str(), descriptor.scratchpad_desc().get_size(), bind);
+    add(kind, kernel_name_, scratch, bind);
   }
 
   dnnl::primitive_attr attributes() const {
@@ -253,6 +353,12 @@ class Maker {
   const Graph& graph_;
   const Task& task_;
   const int input_;
+  struct Packed {
+    const float* from;
+    dnnl::memory weights, bias;
+  };
+  std::vector<Packed> packed_;
+  std::string kernel_name_;  // of the primitives made last
   std::vector<EngineStep> steps_;
 };
 

@@ -18,12 +18,8 @@ EngineStep make(const EngineNetwork& network, const Task& task, const ProductCut
     const std::span<T> scratch(reinterpret_cast<T*>(m.scratch), kernel->scratch_size(cut));
     return [=] { (*kernel)(y, x, scratch, cut); };
   };
-  return {task,
-          with_epilogue("conv2d", task),
-          concat("pleat product ", cut.lines, " lines, ", cut.splits, " splits"),
-          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)),
-          bind,
-          true};
+  return {task, with_epilogue("conv2d", task), concat("pleat product ", cut.lines, " lines, ", cut.splits, " splits"),
+          sizeof(T) * static_cast<std::size_t>(kernel->scratch_size(cut)), bind};
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ EngineStep make(const EngineNetwork& network, const Task& task, int tile, const 
       (*pass)(out, in, *weight, {.bias = bias.empty() ? nullptr : bias.data(), .adds = adds, .act = act}, workspace);
     };
   };
-  return {task, kind, concat("pleat winograd ", tile, "x", tile), sizeof(float) * pass->workspace_size(), bind, true};
+  return {task, kind, concat("pleat winograd ", tile, "x", tile), sizeof(float) * pass->workspace_size(), bind};
 }
 
 }  // namespace

@@ -37,7 +37,6 @@ struct EngineStep {
   std::string kernel;                       ///< oneDNN's name of the implementation, or "pleat ...".
   std::size_t scratch = 0;                  ///< Bytes.
   std::function<Work(const Memory&)> bind;  ///< Holds the weights; the work allocates nothing.
-  bool shared = false;  ///< The work is parallel_for's alone, which all threads may call `together`.
 };
 
 /// A network as the engine computes it, and how. Batch norms are folded away, but for those that no convolution

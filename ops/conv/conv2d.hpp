@@ -32,7 +32,7 @@ template <class T>
 void conv2d_backward_weights(std::span<T> dweight, std::span<T> dbias, std::span<const T> dy, std::span<const T> x,
                              const Nhwc& x_shape, const Conv2d& op, std::span<T> workspace);
 
-/// Elements of workspace that any of the three needs, for all threads of the pool as it is now.
+/// Elements of workspace that any of the three needs, for num_threads() threads at this time.
 int64_t conv2d_workspace(const Nhwc& x_shape, const Conv2d& op);
 
 }  // namespace pleat

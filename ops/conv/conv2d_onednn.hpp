@@ -10,6 +10,8 @@
 namespace pleat {
 
 /// Activations NHWC, weights OIHW; weights are packed into oneDNN's order once a pass, and their gradient summed in it.
+/// Each thread calls oneDNN for a slice of the piece (core/onednn_slices.hpp); gradients of the slices are added in
+/// their order.
 template <class T>
 class OnednnConv2d final : public ConvKernel<T> {
  public:
@@ -25,6 +27,7 @@ class OnednnConv2d final : public ConvKernel<T> {
   void end_backward() override;
 
  private:
+  struct SliceCall;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

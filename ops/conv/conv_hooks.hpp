@@ -11,7 +11,7 @@
 namespace pleat {
 
 /// Work on the pixels [begin, end) of a piece, which no other thread works on meanwhile. `thread` is the number of the
-/// calling thread in its parallel region (core/parallel.hpp). An empty function is no hook.
+/// part that the calling thread runs (core/parallel.hpp). An empty function is no hook.
 using PixelHook = std::function<void(const Piece& piece, int64_t begin, int64_t end, int thread)>;
 
 /// A kernel that takes a hook over calls it exactly once for each pixel of a piece.

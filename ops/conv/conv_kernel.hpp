@@ -20,7 +20,7 @@ enum class Kernels { native, onednn };
 
 /// Activations are NHWC of type T (float or Bf16), weights OIHW in float, all for the shape of one piece. Calls on one
 /// object must not overlap. Spans of the wrong size throw std::invalid_argument. All memory is allocated at
-/// construction, for the pool's thread count at that time.
+/// construction, for num_threads() threads at that time.
 template <class T>
 class ConvKernel {
  public:

@@ -48,7 +48,7 @@ void depthwise_conv2d_backward(const DepthwiseGradients<T>& gradients, std::span
                                std::span<const compute_t<T>> weight, const Nhwc& x_shape, const DepthwiseConv2d& op,
                                std::span<compute_t<T>> workspace, const PieceHooks& hooks);
 
-/// Elements of workspace that any of them needs, for all threads of the pool as it is now.
+/// Elements of workspace that any of them needs, for num_threads() threads at this time.
 int64_t depthwise_conv2d_workspace(const Nhwc& x_shape, const DepthwiseConv2d& op);
 
 }  // namespace pleat

@@ -46,7 +46,7 @@ Exec::Exec(const Graph& graph, Tensors& tensors, const ExecOptions& options)
       tape_(options.batch),
       memory_(options.batch, plan_.pieces, steps_in_groups(plan_)),
       buffers_(record_steps({graph_, tensors_, options_, shapes_, plan_, gradients_, memory_}, tape_)) {
-  flush_denormals();
+  prepare_thread();
   memory_.place();
 }
 

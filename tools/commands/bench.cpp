@@ -1,6 +1,8 @@
 // `pleat bench MODEL...` measures the latency of the engine for several models and precisions in turn, or the speed of
 // training.
+#include <numeric>
 #include <ostream>
+#include <vector>
 
 #include "core/machine.hpp"
 #include "tools/cli.hpp"
@@ -30,11 +32,14 @@ Json bench_training(const Cli& cli, int64_t batch, int64_t warmup, int64_t runs)
       models.push_back({{"model", name}, {"profile", std::move(profile)}});
       continue;
     }
-    const double median = quantile(time_training(std::move(model), options, warmup, runs), 0.5);
+    const std::vector<double> seconds = time_training(std::move(model), options, warmup, runs);
+    const double median = quantile(seconds, 0.5);
+    const double mean = std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
     const double rate = static_cast<double>(batch) / median;
     cli.out() << name << ": " << 1e3 * median << " ms per training step, " << rate << " images/s\n";
     models.push_back({{"model", name},
                       {"median_ms", 1e3 * median},
+                      {"mean_ms", 1e3 * mean},
                       {"images_per_second", rate},
                       {"algorithms", options.algorithms},
                       {"peak_memory", peak_memory()}});

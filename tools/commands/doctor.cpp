@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 #include <ostream>
 
 #include "core/check.hpp"
 #include "core/clock.hpp"
+#include "core/cores.hpp"
 #include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/rng.hpp"
@@ -84,11 +86,14 @@ int doctor_command(int argc, char** argv) {
   std::ostream& out = cli.out();
   const Machine machine = read_machine();
   const InstructionSetInUse isa = instruction_set();
+  const std::size_t cores = allowed_cores().size();
+  const std::optional<double> quota = cpu_quota();
   out << "pleat      " << kVersion << ", compiled by GCC " << __VERSION__ << "\ncpu        " << machine.cpu
       << "\nfeatures   " << join(machine.features) << "\nkernels    in " << isa.name
       << (isa.is_overridden ? concat(" by PLEAT_ISA; the best here is ", isa.best) : ", the best here")
-      << "\ncores      " << physical_cores() << " physical, " << num_threads() << " threads used\noneDNN     "
-      << machine.onednn << "\nBLAS       " << blas_version() << '\n';
+      << "\ncores      " << cores << " physical ones allowed, "
+      << (quota ? concat("time limited to ", *quota, " of them") : "time not limited") << ", " << num_threads()
+      << " threads used\noneDNN     " << machine.onednn << "\nBLAS       " << blas_version() << '\n';
 
   nlohmann::ordered_json datasets;
   for (const std::string& name : dataset_names()) {
@@ -113,7 +118,8 @@ int doctor_command(int argc, char** argv) {
                 {"overridden", isa.is_overridden},
                 {"choices", isa.choices},
                 {"missing", isa.missing}}},
-              {"physical_cores", physical_cores()},
+              {"physical_cores", cores},
+              {"cpu_quota", quota ? nlohmann::ordered_json(*quota) : nlohmann::ordered_json()},
               {"compiler", __VERSION__},
               {"onednn", machine.onednn},
               {"blas", blas_version()},

@@ -8,7 +8,6 @@ set -euo pipefail
 build=$1 folder=$2 rounds=${3:-5} workers=${4:-2} batch=32
 python=${PLEAT_PILLOW_PYTHON:-/usr/bin/python3}
 here=$(dirname "$0")
-export OMP_WAIT_POLICY=passive
 
 best() { printf '%s\n' "$@" | sort -g | tail -n 1; }
 

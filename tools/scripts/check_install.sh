@@ -34,8 +34,8 @@ grep -q "cut.safetensors: " "$work/error" || fail "a truncated model: $(cat "$wo
 echo "  ok    a truncated model: $(sed "s|$work/||" "$work/error")"
 
 # The C++ library: train, fold and fine-tune on the few pictures of the fixtures; what comes out is a model.
-g++ -std=c++20 -fopenmp -O2 -Wall -Wextra -Wpedantic -Werror -I "$prefix/include/pleat" examples/train.cpp \
-  "$prefix/lib/libpleat.a" -lopenblas -ldnnl -ljpeg -lz -o "$work/train"
+g++ -std=c++20 -O2 -Wall -Wextra -Wpedantic -Werror -I "$prefix/include/pleat" examples/train.cpp \
+  "$prefix/lib/libpleat.a" -lopenblas -ldnnl -lgomp -ljpeg -lz -o "$work/train"
 PLEAT_DATA=tests/fixtures/data "$work/train" cifar10 2 "$work/run" >"$work/said" 2>"$work/error" ||
   fail "examples/train.cpp: $(cat "$work/error")"
 grep -q '^depth 7 -> 4, convolutions 6 -> ' "$work/said" || fail "examples/train.cpp says: $(cat "$work/said")"

@@ -102,7 +102,7 @@ expect_nothing "pleat-run holds nothing of training" "$(nm -C "$run" | grep -E '
 # checked, other ones after each commit, as clang-tidy takes longer than everything else here together.
 share=${TIDY_SHARE:-1} turn=$(git rev-list --count HEAD)
 tidy=$(grep '\.cpp$' <<<"$sources" | grep -v '^tests/' | awk "(NR + $turn) % $share == 0" | xargs -P "$(nproc)" -n 2 \
-  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -fopenmp -I. -I"$0/generated" -isystem /usr/include/stb -DONNX_ML -DONNX_NAMESPACE=onnx 2>/dev/null' "$1")
+  sh -c 'clang-tidy --quiet "$@" -- -std=c++20 -I. -I"$0/generated" -isystem /usr/include/stb -DONNX_ML -DONNX_NAMESPACE=onnx 2>/dev/null' "$1")
 expect_nothing "clang-tidy$([ "$share" -gt 1 ] && echo " (one file in $share)")" "$(grep -E '(error|warning):' <<<"$tidy" | sort -u)"
 
 wc -l $sources | grep -v ' total$' | sort -n | awk '{ lines[NR] = $1; name[NR] = $2 } END {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Pleat needs and this machine lacks, on Debian and Ubuntu. Says what it installs, and nothing if all is there.
-# usage: setup.sh [build] [demo] [lint] [fuzz] [tsan] [data] [pillow] [peers] [ship]      (default: build)
+# usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [peers] [ship]      (default: build)
 set -euo pipefail
 
 # Installs those of the packages that are missing.
@@ -44,16 +44,16 @@ for group in "${@:-build}"; do
       ;;
     demo) ensure dataset-fashion-mnist gnuplot-nox jq curl ca-certificates ;;
     lint) ensure git clang-format clang-tidy libomp-dev binutils ;;
-    fuzz | tsan)
+    fuzz)
       ensure clang llvm libomp-dev
-      ensure "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" # the sanitizers; named after clang's version
+      ensure "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" # libFuzzer; named after clang's version
       ;;
     data) ensure python3 python3-venv libjxl-tools ;;
     ship) ensure gcc pkg-config binutils ;;
     pillow) ensure python3 python3-pil python3-numpy jq ;;
     peers) ensure python3 python3-venv python3-dev jq gnuplot-nox ca-certificates ;; # torch.compile wants Python's headers
     *)
-      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, tsan, data, pillow, peers or ship" >&2
+      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow, peers or ship" >&2
       exit 2
       ;;
   esac

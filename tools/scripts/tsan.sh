@@ -4,13 +4,9 @@
 # usage: tsan.sh BUILD
 set -uo pipefail
 program=$1/pleat-race
-# Archer, which comes with clang's OpenMP runtime, tells ThreadSanitizer what the runtime's barriers put in order. What
-# clang has not compiled here (oneDNN, the runtime itself) is left out: half of what happens there is unseen, so that
-# all reports of it would be false.
+# What is not compiled here (oneDNN, OpenBLAS) is left out: half of what happens there is unseen, so that all reports of it
+# would be false.
 export TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=66"
-OMP_TOOL_LIBRARIES=$(clang -print-resource-dir)/../../libarcher.so
-[ -e "$OMP_TOOL_LIBRARIES" ] || { echo "tsan: $OMP_TOOL_LIBRARIES, a part of libomp-dev, is missing" >&2; exit 1; }
-export OMP_TOOL_LIBRARIES
 
 planted=$("$program" --no-skip --test-case='planted*' 2>&1)
 if [ $? -ne 66 ] || ! grep -q 'WARNING: ThreadSanitizer: data race' <<<"$planted"; then

@@ -97,7 +97,7 @@ void for_each_setting(Self& recipe, F&& f) {
     "w in loss = (1 - w) * cross entropy + w * distillation");
 }
 
-/// The usual recipe of "train", "prefold" or "finetune", with the threads of the thread pool. Throws
+/// The usual recipe of "train", "prefold" or "finetune", with num_threads() threads. Throws
 /// std::invalid_argument for another command.
 Recipe usual_recipe(const std::string& command);
 
