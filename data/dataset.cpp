@@ -227,4 +227,15 @@ Dataset load_dataset(const std::string& name_or_dir, Split split, const std::vec
   return read_idx(*info, dir, split, info->name == "mnist" ? kDigits : kClothes);
 }
 
+Dataset load_unlabelled(const std::string& name_or_dir) {
+  const bool named = find_info(name_or_dir) != nullptr, is_folder = fs::is_directory(name_or_dir);
+  if (named || !is_folder || detect(name_or_dir) != nullptr || holds_idx(name_or_dir)) {
+    Dataset set = load_dataset(name_or_dir, Split::train);
+    std::ranges::fill(set.labels, 0);
+    return set;
+  }
+  check_no_python_version(name_or_dir);
+  return read_unlabelled(name_or_dir);
+}
+
 }  // namespace pleat

@@ -94,4 +94,9 @@ Statistics measure(const Dataset& set, int64_t pictures);
 /// find_dataset.
 Dataset load_dataset(const std::string& name_or_dir, Split split, const std::vector<std::string>& class_list = {});
 
+/// Reads pictures for what needs no labels; all labels are 0. They are the training split of a known data set, or else
+/// all picture files of a folder and the folders in it, or of its folder `train` if there are splits. Throws as
+/// load_dataset does.
+Dataset load_unlabelled(const std::string& name_or_dir);
+
 }  // namespace pleat

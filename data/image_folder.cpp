@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kDeepest = 8;  // folders within a class folder
+constexpr int kDeepest = 8;  // folders within the one that was asked for
 
 bool is_picture_name(const std::string& name) {
   std::string ending = fs::path(name).extension().string();
@@ -46,7 +46,7 @@ Contents contents_of(const std::string& dir) {
 
 // The same of the folders within, too, as paths below `dir`; their own names are left out.
 Contents everything_below(const std::string& dir, int depth = 0) {
-  PLEAT_CHECK_FILE(depth <= kDeepest, dir, "is a folder within more than ", kDeepest, " others of a class");
+  PLEAT_CHECK_FILE(depth <= kDeepest, dir, "is a folder within more than ", kDeepest, " others");
   Contents all = contents_of(dir);
   for (const std::string& folder : all.folders) {
     const Contents inner = everything_below(dir + '/' + folder, depth + 1);
@@ -77,6 +77,11 @@ std::string split_folder(const std::string& dir, Split split) {
   }
   PLEAT_CHECK_FILE(split == Split::test, dir, "has no training pictures: expected folders train and val in it");
   return dir;
+}
+
+void check_not_empty(const std::string& dir, const Contents& inside) {
+  PLEAT_CHECK_FILE(!inside.pictures.empty(), dir, "holds no JPEG, PNG, BMP, PPM or PGM files",
+                   inside.others.empty() ? "" : concat(", but ", first_few(inside.others)));
 }
 
 std::vector<std::string> class_folders(const std::string& dir) {
@@ -142,6 +147,22 @@ std::vector<std::string> read_class_list(const std::string& path) {
   return names;
 }
 
+Dataset read_unlabelled(const std::string& dir) {
+  Dataset set;
+  set.name = dir;
+  set.channels = 3;
+  set.classes = {"picture"};
+  set.root = has_splits(dir) ? split_folder(dir, Split::train) : dir;
+  const Contents inside = everything_below(set.root);
+  check_not_empty(set.root, inside);
+  for (const std::string& name : inside.pictures) set.files.push_back(stat_file(set.root, name));
+  set.labels.resize(set.files.size());
+  if (!inside.others.empty())
+    set.warning = concat(set.root, ": ", inside.others.size(),
+                         " files are passed over, as no picture by their names: ", first_few(inside.others));
+  return set;
+}
+
 Dataset read_image_folder(const std::string& dir, Split split, const std::vector<std::string>& class_list) {
   const std::string root = split_folder(dir, split);
   Dataset set;
@@ -156,8 +177,7 @@ Dataset read_image_folder(const std::string& dir, Split split, const std::vector
                      set.classes.size(), " classes ",
                      class_list.empty() ? "of the training pictures" : "of the class list");
     const Contents inside = everything_below(root + '/' + folder);
-    PLEAT_CHECK_FILE(!inside.pictures.empty(), root + '/' + folder, "holds no JPEG, PNG, BMP, PPM or PGM files",
-                     inside.others.empty() ? "" : concat(", but ", first_few(inside.others)));
+    check_not_empty(root + '/' + folder, inside);
     for (const std::string& name : inside.pictures) {
       set.files.push_back(stat_file(root, folder + '/' + name));
       set.labels.push_back(static_cast<int32_t>(label));

@@ -27,6 +27,10 @@ std::vector<std::string> read_class_list(const std::string& path);
 /// folder without pictures or one that `class_list` (if any) does not name.
 Dataset read_image_folder(const std::string& dir, Split split, const std::vector<std::string>& class_list);
 
+/// All pictures in the folder and in folders within it, of one class; those of `train` alone where there are splits.
+/// The pictures themselves are not read. Throws std::runtime_error if there are none.
+Dataset read_unlabelled(const std::string& dir);
+
 /// Writes names, sizes and times of all pictures to a text file, so that check_index can tell if they change.
 void write_index(const std::string& path, const std::vector<const Dataset*>& sets);
 

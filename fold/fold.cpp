@@ -1,6 +1,7 @@
 #include "fold/fold.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/check.hpp"
 #include "fold/groups.hpp"
@@ -124,12 +125,67 @@ const char* name(GroupRow::Border border) {
       return "bias";
     case GroupRow::Border::kernels:
       return "kernels";
+    case GroupRow::Border::fitted:
+      return "fitted";
   }
   return "";
 }
 
+namespace {
+
+// A dropped activation that follows a fitted group, or a sum to which the group contributes, belongs to that group.
+void assign_followers(FoldReport& report, const Graph& original, const Graph& dropped,
+                      const std::vector<Region>& groups) {
+  for (ActivationRow& row : report.activations)
+    for (const Node& node : original.nodes) {
+      if (row.kept || row.group >= 0 || alpha_of(node) != row.alpha) continue;
+      const int value = remaining_value(original, node.inputs[0], dropped);
+      const std::vector<int>& terms = dropped.nodes[value].inputs;
+      const bool is_sum = std::holds_alternative<Add>(dropped.nodes[value].op);
+      for (std::size_t g = 0; g < groups.size(); ++g)
+        if (groups[g].to == value || (is_sum && std::ranges::find(terms, groups[g].to) != terms.end()))
+          row.group = static_cast<int>(g);
+    }
+}
+
+// Replaces the groups that dropped activations lie within by fitted convolutions, and merges the rest of the network.
+Folded fold_by_fit(const Model& model, const FoldOptions& options, const std::string& mask) {
+  PLEAT_CHECK(
+      !options.groups && options.merge != Merge::latency,
+      "fold: fitting replaces every group that a dropped activation lies within, expected neither a list of groups nor "
+      "merging by latency");
+  const Model dropped = drop_activations(model, mask);
+  const Refusal none = [](const Region&) { return std::string(); };
+  const std::vector<Region> groups =
+      groups_to_fit(model, dropped, find_groups(dropped.graph, none), options.max_kernel);
+  std::vector<FittedGroup> fits;
+  const Model fitted = fit_groups(model, dropped, groups, options.fit, fits);
+
+  const FoldOptions rest{.mask = std::string(foldable_activations(fitted).size(), '#'),
+                         .merge = options.merge == Merge::none ? Merge::none : Merge::cheaper,
+                         .max_kernel = options.max_kernel,
+                         .borders = Borders::exact};
+  Folded folded = fold(fitted, rest);
+  FoldReport report = describe(model, mask, dropped.graph, groups, none, true);
+  assign_followers(report, model.graph, dropped.graph, groups);
+  for (GroupRow& row : report.groups) row.border = GroupRow::Border::fitted;
+  std::ranges::move(folded.report.groups, std::back_inserter(report.groups));
+  report.fits = std::move(fits);
+  folded.report = std::move(report);
+  folded.model.notes["fold.mask"] = whole_mask(model, mask);
+  if (!groups.empty()) {
+    const auto before = model.notes.find("fold.fit");
+    const std::size_t earlier = before == model.notes.end() ? 0 : std::strtoul(before->second.c_str(), nullptr, 10);
+    folded.model.notes["fold.fit"] = std::to_string(earlier + groups.size());
+  }
+  return folded;
+}
+
+}  // namespace
+
 Folded fold(const Model& model, const FoldOptions& options) {
   const std::string mask = choose_mask(model, options);
+  if (options.fit) return fold_by_fit(model, options, mask);
   const bool drops = mask.find('.') != std::string::npos;
   const Model dropped = drop_activations(model, mask);
   const Graph& graph = dropped.graph;

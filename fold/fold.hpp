@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "fold/fit_groups.hpp"
 #include "fold/groups.hpp"
 #include "fold/merge_candidates.hpp"
 
@@ -32,6 +33,10 @@ struct FoldOptions {
   int max_kernel = 7;                   ///< The largest kernel size that merging may produce.
   std::optional<Borders> borders = {};  ///< Default: exact, but move_padding with Merge::none.
   Stopwatch stopwatch = {};             ///< Needed by Merge::latency.
+  /// If given, the groups that dropped activations lie within are not composed. Each is replaced by the convolution of
+  /// at most `max_kernel` that fits it best on the pictures that this function runs (fold/fit_groups.hpp). The other
+  /// groups are merged where that is cheaper, or with Merge::none not at all. The result is another function.
+  RunNetworks fit = {};
 };
 
 /// What became of a foldable activation of the model before.
@@ -39,7 +44,8 @@ struct ActivationRow {
   std::string alpha;
   double value = 0;
   bool kept = false;
-  int group = -1;    ///< Index of the group that contains it now; -1 if it was kept or if nothing merges across it.
+  int group = -1;    ///< Index of the group that contains it now, or that was fitted with it at its end; -1 if it was
+                     ///< kept or if nothing merges across it.
   std::string stop;  ///< If it was dropped: why its group ends where it does, or why nothing merges across it.
 };
 
@@ -56,6 +62,7 @@ struct GroupRow {
     moved,    ///< The padding was moved, so the result there differs from that of the network before.
     bias,     ///< A border correction with biases only makes it exact.
     kernels,  ///< A border correction with kernels and biases makes it exact.
+    fitted,   ///< The whole group, borders included, is replaced by a fitted convolution.
   } border = Border::same;
   std::string stop;  ///< Why the group ends at `to`.
 };
@@ -65,7 +72,8 @@ struct FoldReport {
   std::string mask;  ///< For the foldable activations of the model before.
   std::vector<ActivationRow> activations;
   std::vector<GroupRow> groups;
-  MergeChoice timed = {};  ///< The measurements of Merge::latency.
+  MergeChoice timed = {};              ///< The measurements of Merge::latency.
+  std::vector<FittedGroup> fits = {};  ///< What each fit of FoldOptions::fit left unexplained.
 };
 
 struct Folded {
@@ -73,13 +81,14 @@ struct Folded {
   FoldReport report;
 };
 
-/// The border's name: "same", "moved", "bias", "kernels".
+/// The border's name: "same", "moved", "bias", "kernels", "fitted".
 const char* name(GroupRow::Border border);
 
 /// Folds the model. With Borders::exact the result computes exactly what the network without its dropped activations
 /// computes. With Borders::move_padding it computes what that network computes after its padding was moved, whether the
 /// groups are merged now or later. The options are recorded in the model's notes under "fold.*"; the note "fold.mask"
-/// is the mask for the network as it was first trained, even if it has been folded several times. Throws
+/// is the mask for the network as it was first trained, even if it has been folded several times. After a fit,
+/// "fold.fit" is the number of convolutions that were fitted. Throws
 /// std::invalid_argument for options that do not fit the model.
 Folded fold(const Model& model, const FoldOptions& options);
 

@@ -30,13 +30,6 @@ std::map<int, LinearMap> group_maps(const Model& model, const Region& group, con
   return maps;
 }
 
-// The padding along one axis with which the merged op gives `outputs` positions from `inputs`.
-AxisPadding axis_padding(const Offsets& offsets, int kernel, int stride, int64_t inputs, int64_t outputs) {
-  const int64_t last =
-      stride * (outputs - 1) + offsets.lo + kernel - 1;  // the last input position that the last output position reads
-  return {-offsets.lo, static_cast<int>(last - (inputs - 1)), stride - 1};
-}
-
 // Adds the op that the group becomes, or two ops and their sum if its borders are corrected. Returns the index of the
 // node that gives the group's output in the new graph.
 int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const std::vector<Nhwc>& shapes,
@@ -70,8 +63,7 @@ int add_merged(Rewrite& rewrite, const Model& model, const Region& group, const 
   const bool diagonal = s.groups > 1 && s.groups == s.in && s.groups == s.out;
   const Op op = diagonal ? Op(DepthwiseConv2d{.kernel = kernel, .stride = s.stride, .pad = {}, .bias = !corrected})
                          : Op(Conv2d{s.out, kernel, s.stride, {}, s.groups, !corrected});
-  const int merged = rewrite.add_padded(name, op, input, s.in, axis_padding(s.rows, kernel, s.stride, x.h, y.h),
-                                        axis_padding(s.columns, kernel, s.stride, x.w, y.w));
+  const int merged = rewrite.add_window(name, op, input, s, x, y);
   if (!corrected) return merged;
   const std::string border = rewrite.unused(name + ".border");
   BorderTensors tensors = border_tensors(model, group, shapes, maps);

@@ -25,7 +25,11 @@ void Proof::add_logits(std::span<const float> a, std::span<const float> b, int64
     max_abs_ = std::max(max_abs_, difference(a[i], b[i]));
     lowest_ = std::min<double>(lowest_, a[i]);
     highest_ = std::max<double>(highest_, a[i]);
+    sum_ += a[i];
+    squares_ += double{a[i]} * a[i];
+    squared_diffs_ += difference(a[i], b[i]) * difference(a[i], b[i]);
   }
+  logits_ += std::ssize(a);
   const auto best = [&](std::span<const float> row) { return std::max_element(row.begin(), row.end()) - row.begin(); };
   for (std::size_t i = 0; i < a.size(); i += classes) {
     same_ += best(a.subspan(i, classes)) == best(b.subspan(i, classes));
@@ -54,6 +58,12 @@ void Proof::add_maps(std::span<const float> a, std::span<const float> b, const N
 double Proof::max_rel_diff() const {
   const double range = highest_ - lowest_;
   return max_abs_ == 0 ? 0 : max_abs_ / range;
+}
+
+double Proof::rms_rel_diff() const {
+  if (squared_diffs_ == 0) return 0;
+  const double n = static_cast<double>(logits_), mean = sum_ / n;
+  return std::sqrt(squared_diffs_ / n) / std::sqrt(squares_ / n - mean * mean);
 }
 
 double Proof::same_top1() const {

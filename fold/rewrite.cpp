@@ -32,6 +32,13 @@ bool carry(Op& op, const Padding& pad) {
                   op);
 }
 
+// The padding along one axis with which an op of this kernel gives `outputs` positions from `inputs`.
+AxisPadding axis_padding(const Offsets& offsets, int kernel, int stride, int64_t inputs, int64_t outputs) {
+  const int64_t last =
+      stride * (outputs - 1) + offsets.lo + kernel - 1;  // the last input position that the last output position reads
+  return {-offsets.lo, static_cast<int>(last - (inputs - 1)), stride - 1};
+}
+
 }  // namespace
 
 Rewrite::Rewrite(const Model& from) : from_(from), index_(from.graph.nodes.size(), -1) {}
@@ -66,6 +73,12 @@ int Rewrite::add_padded(std::string name, Op op, int input, int channels, const 
   return add(std::move(name), std::move(op), {input});
 }
 
+int Rewrite::add_window(std::string name, Op op, int input, const MapShape& map, const Nhwc& x, const Nhwc& y) {
+  const int kernel = map.kernel();
+  return add_padded(std::move(name), std::move(op), input, map.in, axis_padding(map.rows, kernel, map.stride, x.h, y.h),
+                    axis_padding(map.columns, kernel, map.stride, x.w, y.w));
+}
+
 Model Rewrite::finish() {
   // The names of the Shortcuts that pad must be unique, but only now is it known which of the old names are still in
   // use.
@@ -98,6 +111,19 @@ Model rewrite_groups(const Model& model, const std::vector<Region>& groups,
       replace(rewrite, *group_of[i]);
   }
   return rewrite.finish();
+}
+
+Model cut_after(const Model& model, int last) {
+  std::vector<bool> needed(model.graph.nodes.size());
+  needed.at(last) = true;
+  Rewrite rewrite(model);
+  for (int i = last; i >= 0; --i)
+    for (const int input : model.graph.nodes[i].inputs) needed[input] = needed[input] || needed[i];
+  for (int i = 0; i <= last; ++i)
+    if (needed[i]) rewrite.copy(i);
+  Model part = rewrite.finish();
+  part.classes.clear();
+  return part;
 }
 
 }  // namespace pleat

@@ -44,6 +44,10 @@ class Rewrite {
   /// Shortcut in front of it does.
   int add_padded(std::string name, Op op, int input, int channels, const AxisPadding& rows, const AxisPadding& columns);
 
+  /// Adds an op of square kernel that gives `map` (its lowest offset is the kernel's first tap) of an input of shape
+  /// `x`, so padded that its output has the shape `y`.
+  int add_window(std::string name, Op op, int input, const MapShape& map, const Nhwc& x, const Nhwc& y);
+
   /// Gives parameter `name` of the new network its value; the others keep that of the old one.
   void set(const std::string& name, Tensor value) { fresh_[name] = std::move(value); }
 
@@ -62,5 +66,8 @@ class Rewrite {
 /// say which new node takes the place of the group's output (Rewrite::stand_for).
 Model rewrite_groups(const Model& model, const std::vector<Region>& groups,
                      const std::function<void(Rewrite&, const Region&)>& replace);
+
+/// The part of the network that computes node `last`, which becomes its output.
+Model cut_after(const Model& model, int last);
 
 }  // namespace pleat

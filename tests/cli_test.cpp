@@ -104,6 +104,10 @@ TEST_CASE("wrong usage exits with 2, says what is wrong and points to the help")
       {"fold resnet20 --out f.safetensors --point 1", "expected --plan"},
       {"fold resnet20 --out f.safetensors --plan p.json --mask '#'", "neither --mask nor --threshold"},
       {"fold resnet20 --out f.safetensors --plan p.json --merge latency", "--merge all"},
+      {"fold resnet20 --out f.safetensors --plan p.json --fit .", "--mask, --depth or --threshold"},
+      {"fold resnet20 --out f.safetensors --fit . --merge latency", "all, cheaper or none"},
+      {"fold resnet20 --out f.safetensors --fit . --borders exact", "no --borders"},
+      {"fold resnet20 --out f.safetensors --pictures 5", "expected --fit"},
       {"plan resnet20", "--out"},
       {"plan resnet20 --out p.json --max-drop 1 --min-speedup 2", "expected at most one"},
       {"plan resnet20 --out p.json --importance chance", "auto, alphas, pictures"},
@@ -145,6 +149,7 @@ TEST_CASE("a failure exits with 1 and says which file or name caused it and why"
       {"eval resnet20 --data nowhere", {"nowhere"}},
       {"train resnet20 --data cifar10 --out o", {"cifar10", "pleat data fetch"}},
       {"fold resnet20 --plan text --out o", {"text: "}},
+      {"fold resnet20 --fit nowhere --out o", {"nowhere"}},
       {"plan resnet20 --importance alphas --out o", {"all alphas are 0", "pleat prefold"}},
       {"predict absent.safetensors text", {"absent.safetensors"}},
       {"data info bird", {"bird"}},
@@ -321,6 +326,31 @@ TEST_CASE("a plan is applied before and after fine-tuning; a fold by latency wor
   CHECK(file["loss"]["by"] == "alphas");
   CHECK(file["candidates"][0]["loss"] == 0.25);
   CHECK(file["points"][file["chosen"].get<int>()]["loss"].get<double>() <= 0.5);
+}
+
+TEST_CASE("fold --fit makes a smaller network of pictures without labels, and verify says that it differs") {
+  const TempDir dir;
+  write_dataset(dir);
+  save_model(dir.path("m.safetensors"), named_model("resnet20", dataset_info("mnist"), 7));
+  const std::string fit = "PLEAT_DATA=. \"$PLEAT\" fold m.safetensors --mask '#.#..#############' --fit mnist --json ";
+  const Result r = shell(dir, fit + "--out f.safetensors");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  const Json json = r.json();
+  CHECK(json["depth_after"] == 17);
+  CHECK(json["max_kernel"] == 3);
+  CHECK(json["merge"] == "cheaper");
+  CHECK(json["convs_after"] < json["convs_before"]);
+  CHECK(json["macs_after"] < json["macs_before"]);
+  CHECK(json["plan"]["fits"].size() == 3);
+  CHECK(json["plan"]["activations"][1]["group"] == "layer1.0.conv2");
+  for (const Json& group : json["plan"]["fits"]) CHECK(group["unexplained"].get<double>() < 0.5);
+  const Result verify = pleat_command(dir, "verify m.safetensors f.safetensors --random 5 --json");
+  CHECK(verify.json()["fitted"] == Json::array({nullptr, "3"}));
+  CHECK(verify.json()["rms_rel_diff"].get<double>() > 0);
+  CHECK(verify.err.find("not the same function") != std::string::npos);
+  // What is left is merged only where that is cheaper, unless more is asked for.
+  CHECK(pleat_command(dir, "fold f.safetensors --out g.safetensors --json").json()["merge"] == "cheaper");
 }
 
 TEST_CASE("train, prefold, finetune and eval on a small set, from the command line") {

@@ -128,6 +128,18 @@ TEST_CASE("image folders: inner folders belong to their class, other files are c
       holds(set.warning, "b/inside0.webp, b/inside1.webp, b/inside2.webp, b/inside3.webp, b/inside4.webp and 2 more"));
 }
 
+TEST_CASE("image folders: without labels, pictures may lie anywhere") {
+  const Dataset train = load_unlabelled(kFolders), all = load_unlabelled(kFolders + "/val");
+  CHECK(train.size() == 6);
+  CHECK(train.files[0].path == "n01/0.JPEG");
+  CHECK(all.labels == std::vector<int32_t>(4, 0));
+  CHECK(holds(all.warning, "/val: 1 files are passed over, as no picture by their names: n02/notes.txt"));
+  CHECK(load_unlabelled(kFolders + "/val/n01").size() == 2);
+  CHECK_THROWS_AS(load_unlabelled("nowhere"), std::invalid_argument);
+  const TempDir dir;
+  CHECK(holds(error_of<std::runtime_error>([&] { load_unlabelled(dir.path()); }), "holds no JPEG"));
+}
+
 TEST_CASE("image folders: the test pictures may be called validation, valid or test; CIFAR for Python is named") {
   for (const char* name : {"validation", "valid", "test"}) {
     const TempDir dir;

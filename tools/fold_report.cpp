@@ -1,6 +1,5 @@
 #include "tools/fold_report.hpp"
 
-#include <array>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 
@@ -18,7 +17,22 @@ std::string kernel_text(const GroupRow& group) {
   return concat(text, " -> ", group.kernel);
 }
 
-constexpr std::array kBorderText = {"", "; padding moved", "; border biases", "; border kernels"};
+// What became of a group's borders, to be read behind the reason why the group ends.
+const char* border_text(GroupRow::Border border) {
+  switch (border) {
+    case GroupRow::Border::same:
+      return "";
+    case GroupRow::Border::moved:
+      return "; padding moved";
+    case GroupRow::Border::bias:
+      return "; border biases";
+    case GroupRow::Border::kernels:
+      return "; border kernels";
+    case GroupRow::Border::fitted:
+      return "; fitted";
+  }
+  return "";
+}
 
 // The widths of the columns that hold text.
 struct Columns {
@@ -48,6 +62,13 @@ void print_timed(std::ostream& out, const MergeChoice& timed) {
   }
 }
 
+void print_fits(std::ostream& out, const std::vector<FittedGroup>& fits) {
+  out << "\nunexplained  by the fitted convolution, of its output's variance\n";
+  for (const FittedGroup& fit : fits)
+    out << std::right << std::setw(10) << std::fixed << std::setprecision(2) << 100 * fit.unexplained << "%  " << fit.op
+        << '\n';
+}
+
 }  // namespace
 
 void print_fold_report(std::ostream& out, const FoldReport& report) {
@@ -65,7 +86,7 @@ void print_fold_report(std::ostream& out, const FoldReport& report) {
       out << "none: " << row.stop << '\n';
     } else {
       const GroupRow& group = report.groups[row.group];
-      print_group(out, columns, group, group.stop + kBorderText[static_cast<int>(group.border)]);
+      print_group(out, columns, group, group.stop + border_text(group.border));
       shown[row.group] = true;
     }
   }
@@ -78,11 +99,12 @@ void print_fold_report(std::ostream& out, const FoldReport& report) {
     print_group(out, columns, report.groups[g], "");
   }
   if (!report.timed.groups.empty()) print_timed(out, report.timed);
+  if (!report.fits.empty()) print_fits(out, report.fits);
   out.unsetf(std::ios::fixed);
 }
 
 Json to_json(const FoldReport& report) {
-  Json activations = Json::array(), groups = Json::array(), timed = Json::array();
+  Json activations = Json::array(), groups = Json::array(), timed = Json::array(), fits = Json::array();
   for (const ActivationRow& row : report.activations)
     activations.push_back({{"alpha", row.alpha},
                            {"value", row.value},
@@ -102,7 +124,8 @@ Json to_json(const FoldReport& report) {
   for (const TimedGroup& group : report.timed.groups)
     timed.push_back(
         {{"ops", group.ops}, {"kernel", group.kernel}, {"added_ms", 1e3 * group.seconds}, {"merged", group.merged}});
-  return {{"activations", activations}, {"groups", groups}, {"timed", timed}};
+  for (const FittedGroup& fit : report.fits) fits.push_back({{"op", fit.op}, {"unexplained", fit.unexplained}});
+  return {{"activations", activations}, {"groups", groups}, {"timed", timed}, {"fits", fits}};
 }
 
 }  // namespace pleat

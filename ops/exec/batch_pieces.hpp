@@ -1,5 +1,5 @@
 // Where a batch is cut into pieces: how many pictures of it run through a group of steps together, so that what one
-// step writes is still in the cache when the next one reads it. Part of ops/exec/plan.cpp.
+// step writes is still in the cache when the next one reads it. Part of ops/exec/plan.cpp; ops/exec/tape.hpp runs them.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
+#include "tools/fit_pictures.hpp"
 #include "tools/fold_report.hpp"
 #include "tools/measure/stopwatch.hpp"
 #include "tools/network_options.hpp"
@@ -19,7 +20,8 @@
 namespace pleat {
 namespace {
 
-constexpr double kThreshold = 0.9;  // as in the paper
+constexpr double kThreshold = 0.9;               // as in the paper
+constexpr int kMergeKernel = 7, kFitKernel = 3;  // the largest kernel sizes without --max-kernel
 
 void declare_options(Cli& cli) {
   cli.argument("MODEL", "a name from `pleat list` or a model file");
@@ -32,23 +34,42 @@ void declare_options(Cli& cli) {
   cli.option("plan", "FILE",
              "drop and merge as a file of `pleat plan` says: its chosen point, or the best point for --depth");
   cli.option("point", "N", "use this point of the plan");
-  cli.option("merge", "HOW",
-             "which groups to merge: all, cheaper (those whose MACs do not grow), latency (those that make this CPU "
-             "faster, as measured) or none (to fine-tune before merging)",
-             "all");
+  cli.option(
+      "merge", "HOW",
+      "which groups to merge: all, cheaper (those whose MACs do not grow), latency (those that make this CPU "
+      "faster, as measured) or none (to fine-tune before merging); default: all, or cheaper with --fit and for what "
+      "it made");
   cli.option("borders", "HOW",
              "how to merge at the borders: exact (the network computes the same as before) or reorder (the padding "
              "moves to the first convolution of each group: this costs nothing, but needs fine-tuning); default: "
              "reorder with --merge none, otherwise exact");
-  cli.option("max-kernel", "N", "largest kernel size that merging may produce", "7");
+  cli.option("fit", "NAME|DIR",
+             "replace each group that a dropped activation lies within by the convolution that fits it best on these "
+             "pictures, which need no labels: a smaller kernel than merging needs, but another function, to be "
+             "fine-tuned");
+  cli.option("pictures", "N", "with --fit: number of these pictures", "1000");
+  cli.option("max-kernel", "N", "largest kernel size that may be produced (default: 7 by merging, 3 by --fit)");
   declare_stopwatch(cli, "20");
   declare_network_options(cli);
+}
+
+// Refuses what --fit does not go with.
+void check_fit(const Cli& cli) {
+  if (!cli.has("fit")) {
+    if (cli.given("pictures")) cli.usage_error("--pictures says how many to fit on, expected --fit with it");
+    return;
+  }
+  if (cli.has("plan")) cli.usage_error("--plan says what to merge, expected --mask, --depth or --threshold with --fit");
+  if (cli.has("borders")) cli.usage_error("--fit includes the borders, expected no --borders with it");
+  if (cli.has("merge") && cli.text("merge") == "latency")
+    cli.usage_error("--merge latency with --fit, expected all, cheaper or none");
 }
 
 FoldOptions read_options(const Cli& cli, const Model& model) {
   FoldOptions options;
   if (cli.has("mask") + cli.has("depth") + cli.has("threshold") > 1)
     cli.usage_error("more than one of --mask, --depth and --threshold was given, expected at most one");
+  check_fit(cli);
   if (cli.has("mask"))
     options.mask = cli.text("mask");
   else if (cli.has("depth") && !cli.has("plan"))
@@ -57,7 +78,10 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
     options.threshold = cli.number("threshold", 0, 1);
   else if (!model.notes.contains("fold.mask") && !cli.has("plan"))
     options.threshold = kThreshold;
-  const std::string& merge = cli.choice("merge", {"all", "cheaper", "latency", "none"});
+  const bool fitted = cli.has("fit") || (model.notes.contains("fold.fit") && !cli.has("plan"));
+  const std::string merge = cli.has("merge") ? cli.choice("merge", {"all", "cheaper", "latency", "none"})
+                            : fitted         ? "cheaper"
+                                             : "all";
   options.merge = merge == "all"       ? FoldOptions::Merge::all
                   : merge == "cheaper" ? FoldOptions::Merge::cheaper
                   : merge == "latency" ? FoldOptions::Merge::latency
@@ -65,7 +89,11 @@ FoldOptions read_options(const Cli& cli, const Model& model) {
   options.stopwatch = make_stopwatch(cli);
   if (cli.has("borders"))
     options.borders = cli.choice("borders", {"reorder", "exact"}) == "exact" ? Borders::exact : Borders::move_padding;
-  options.max_kernel = static_cast<int>(cli.integer("max-kernel", 1, 99));
+  options.max_kernel = cli.has("max-kernel") ? static_cast<int>(cli.integer("max-kernel", 1, 99))
+                       : cli.has("fit")      ? kFitKernel
+                                             : kMergeKernel;
+  if (cli.has("fit"))
+    options.fit = run_on_pictures(model, cli.text("fit"), cli.integer("pictures", 1), cli.seed(), cli.quiet());
   return options;
 }
 
@@ -108,11 +136,13 @@ int fold_command(int argc, char** argv) {
   Cli cli(
       "pleat fold",
       "Drops activations and merges each linear group that arises into one convolution. The result is exact, borders "
-      "included. With --merge none it only prepares the network for fine-tuning.",
+      "included. With --merge none it only prepares the network for fine-tuning. With --fit the groups are fitted "
+      "instead of merged.",
       "pleat fold prefold.safetensors --merge none --out folded.safetensors   # then fine-tune it\n"
       "pleat fold finetuned.safetensors --out merged.safetensors              # computes exactly the same\n"
       "pleat fold prefold.safetensors --borders exact --out merged.safetensors  # exact without fine-tuning\n"
       "pleat fold net.safetensors --plan plan.json --merge none --out folded.safetensors   # as `pleat plan` chose\n"
+      "pleat fold net.safetensors --mask '#.#.####' --fit PICTURES --out fitted.safetensors   # then fine-tune it\n"
       "pleat fold resnet20 --mask '#..#.#.#.#..#..#.#.' --out merged.safetensors");
   declare_options(cli);
   if (!cli.parse(argc, argv)) return 0;
@@ -142,6 +172,8 @@ int fold_command(int argc, char** argv) {
               {"params_before", parameter_count(before.graph)},
               {"params_after", parameter_count(after.graph)},
               {"mask", report.mask},
+              {"merge", after.notes.at("fold.merge")},
+              {"max_kernel", std::stoi(after.notes.at("fold.max_kernel"))},
               {"plan", to_json(report)}});
   return 0;
 }

@@ -15,7 +15,7 @@
 #include "ops/spec.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
-#include "tools/fit_state.hpp"
+#include "tools/load_state_dict.hpp"
 #include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
 
@@ -187,7 +187,7 @@ int import_command(int argc, char** argv) {
   if (!mean.empty()) model.mean = mean;
   if (!std.empty()) model.std = std;
   if (cli.has("class-names")) model.classes = read_lines(cli.text("class-names"));
-  const Fit fit = fit_state(model, state, path, name, read_list(cli, "ignore"));
+  const LoadedStateDict loaded = load_state_dict(model, state, path, name, read_list(cli, "ignore"));
   model.notes = {{"command", "import"},
                  {"model", name},
                  {"source", std::filesystem::path(path).filename().string()},
@@ -195,7 +195,7 @@ int import_command(int argc, char** argv) {
                  {"pleat", kVersion}};
   save_model(out, model);
 
-  const std::size_t found = state.names.size() - fit.unused.size();
+  const std::size_t found = state.names.size() - loaded.unused.size();
   const std::string padding = cli.has("padding")                 ? cli.text("padding")
                               : name.starts_with("efficientnet") ? "same"
                                                                  : "torch";
@@ -206,12 +206,12 @@ int import_command(int argc, char** argv) {
   prose << ", padding " << padding << ", eps " << eps << ", input normalised as " << normalisation << ", scaled "
         << to_string(model.interpolation) << ", crop " << model.crop << '\n';
   if (!state.source.alternative.empty()) prose << "if that is wrong: " << state.source.alternative << '\n';
-  if (fit.has_alphas) prose << "its alphas are taken as those of folding\n";
-  for (const std::string& tensor : fit.unused) prose << "ignored: " << tensor << '\n';
+  if (loaded.has_alphas) prose << "its alphas are taken as those of folding\n";
+  for (const std::string& tensor : loaded.unused) prose << "ignored: " << tensor << '\n';
   if (!state.copies.empty())
     prose << state.copies.size() << " counters and copies left out: " << first_few(state.copies) << '\n';
   cli.finish({{"tensors", found},
-              {"unused", fit.unused},
+              {"unused", loaded.unused},
               {"copies", state.copies},
               {"missing", nlohmann::ordered_json::array()},
               {"names", state.source.name},

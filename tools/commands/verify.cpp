@@ -20,10 +20,18 @@ namespace {
 
 constexpr int64_t kMaxBatch = 100;
 
-// How the model was folded at its borders, "reorder" or "exact"; null if it was not folded.
+// A note on where the model comes from; null if there is none.
+nlohmann::ordered_json note(const Model& model, const char* key) {
+  const auto found = model.notes.find(key);
+  return found == model.notes.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(found->second);
+}
+
+// What fold said: the handling of borders, "reorder" or "exact", and the number of fitted convolutions.
 nlohmann::ordered_json borders(const Model& model) {
-  const auto note = model.notes.find("fold.borders");
-  return note == model.notes.end() ? nlohmann::ordered_json() : nlohmann::ordered_json(note->second);
+  return note(model, "fold.borders");
+}
+nlohmann::ordered_json fitted(const Model& model) {
+  return note(model, "fold.fit");
 }
 
 // Compares on `count` pictures of standard normal pixels.
@@ -81,14 +89,20 @@ int verify_command(int argc, char** argv) {
   if (comparison.compares_maps())
     cli.out() << "last value with borders: the greatest difference is " << proof.max_abs_diff_map() << ", "
               << proof.max_abs_diff_interior() << " without the outermost pixels\n";
+  if (fitted(a) != fitted(b))
+    cli.out() << "they are not the same function: convolutions of one of them were fitted, not merged (fold --fit). "
+              << "The root mean square difference is " << 100 * proof.rms_rel_diff()
+              << "% of the logits' standard deviation\n";
   if ((borders(a) == "reorder") != (borders(b) == "reorder"))
     cli.out() << "the padding of one of them was moved (fold --borders reorder), so they may differ at the borders\n";
   cli.finish({{"max_abs_diff", proof.max_abs_diff()},
               {"max_rel_diff", proof.max_rel_diff()},
               {"max_abs_diff_map", proof.max_abs_diff_map()},
               {"max_abs_diff_interior", proof.max_abs_diff_interior()},
+              {"rms_rel_diff", proof.rms_rel_diff()},
               {"same_top1", proof.same_top1()},
               {"borders", {borders(a), borders(b)}},
+              {"fitted", {fitted(a), fitted(b)}},
               {"images", proof.images()}});
   return 0;
 }

@@ -7,6 +7,10 @@
 
 #include "core/check.hpp"
 
+// LAPACK's Cholesky solver; OpenBLAS has it, but its header does not declare it. Column-major.
+extern "C" void dposv_(const char* uplo, const int* n, const int* nrhs, double* a, const int* lda, double* b,
+                       const int* ldb, int* info);
+
 namespace pleat {
 namespace {
 
@@ -14,7 +18,7 @@ CBLAS_TRANSPOSE flag(Transpose t) {
   return t == Transpose::yes ? CblasTrans : CblasNoTrans;
 }
 
-// OpenBLAS has threads of its own; inside parallel_for they would fight with OpenMP's for the cores.
+// OpenBLAS has threads of its own, which would fight with those of parallel_for for the cores.
 void use_one_blas_thread() {
   static const bool done = (openblas_set_num_threads(1), true);
   static_cast<void>(done);
@@ -38,6 +42,18 @@ void gemm(T* c, int64_t ldc, const Factor<T>& a, const Factor<T>& b, int64_t m, 
 
 template void gemm(float*, int64_t, const Factor<float>&, const Factor<float>&, int64_t, int64_t, int64_t, float);
 template void gemm(double*, int64_t, const Factor<double>&, const Factor<double>&, int64_t, int64_t, int64_t, double);
+
+void solve_positive_definite(double* a, double* b, int64_t n, int64_t count) {
+  PLEAT_CHECK(std::max(n, count) <= std::numeric_limits<int>::max(), "solve: size ", std::max(n, count),
+              " does not fit an int");
+  const int size = static_cast<int>(n), sides = static_cast<int>(count);
+  int info = 0;
+  // Rows of b are what LAPACK takes for columns; a is its own transpose.
+  dposv_("U", &size, &sides, a, &size, b, &size, &info);
+  if (info != 0)
+    throw std::runtime_error(
+        concat("solve: the matrix of ", n, " rows is not positive definite (leading minor ", info, ")"));
+}
 
 std::string blas_version() {
   return openblas_get_config();

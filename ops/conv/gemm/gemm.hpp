@@ -22,6 +22,11 @@ struct Factor {
 template <class T>
 void gemm(T* c, int64_t ldc, const Factor<T>& a, const Factor<T>& b, int64_t m, int64_t n, int64_t k, T beta);
 
+/// Solves a x = b for a symmetric positive definite `a` [n,n], for `count` right sides at once: row r of `b` [count,n]
+/// is one right side, and becomes its solution. `a` is overwritten by its Cholesky factor. Throws std::runtime_error if
+/// `a` is not positive definite, std::invalid_argument if a size does not fit an int.
+void solve_positive_definite(double* a, double* b, int64_t n, int64_t count);
+
 /// The library's name, version and how it was built.
 std::string blas_version();
 

@@ -1,4 +1,4 @@
-#include "tools/fit_state.hpp"
+#include "tools/load_state_dict.hpp"
 
 #include <fnmatch.h>
 
@@ -52,13 +52,13 @@ void move_biases_to_means(const Graph& graph, Tensors& given, const std::string&
   }
 }
 
-class Fitter {
+class StateDictLoader {
  public:
-  Fitter(Model& model, StateDict& state, const std::string& path, const std::string& model_name)
+  StateDictLoader(Model& model, StateDict& state, const std::string& path, const std::string& model_name)
       : model_(model), state_(state), path_(path), model_name_(model_name) {}
 
-  Fit fit(const std::vector<std::string>& ignore) {
-    Fit fit;
+  LoadedStateDict load(const std::vector<std::string>& ignore) {
+    LoadedStateDict loaded;
     int found = 0, alphas_found = 0;
     std::vector<std::string> missing, missing_alphas;
     for (const Parameter& p : parameters(model_.graph)) {
@@ -76,29 +76,29 @@ class Fitter {
         missing.push_back(p.name);
       }
     }
-    fit.has_alphas = alphas_found > 0;
+    loaded.has_alphas = alphas_found > 0;
     std::vector<std::string> unknown;
     for (const auto& [name, tensor] : state_.tensors) {
       const std::string& own = state_.names.at(name);
       const bool is_ignored = std::any_of(ignore.begin(), ignore.end(), [&](const std::string& pattern) {
         return fnmatch(pattern.c_str(), own.c_str(), 0) == 0;
       });
-      (is_ignored ? fit.unused : unknown).push_back(own);
+      (is_ignored ? loaded.unused : unknown).push_back(own);
     }
-    for (const auto& [name, type] : state_.types) fit.unused.push_back(state_.names.at(name));
-    PLEAT_CHECK_FILE(found > 0, path_, "none of its ", unknown.size() + fit.unused.size(), " tensors is one of ",
+    for (const auto& [name, type] : state_.types) loaded.unused.push_back(state_.names.at(name));
+    PLEAT_CHECK_FILE(found > 0, path_, "none of its ", unknown.size() + loaded.unused.size(), " tensors is one of ",
                      model_name_, "'s: it has ", first_few(unknown), "\nhint: see `pleat inspect ", model_name_,
                      "` for the names, and --prefix and --rename to change the file's");
     PLEAT_CHECK_FILE(missing.empty(), path_, missing.size(), " tensors that ", model_name_,
                      " needs are missing: ", first_few(missing),
                      unknown.empty() ? "" : concat("; ", unknown.size(), " are unused: ", first_few(unknown)),
                      "\nhint: is --model right? See `pleat inspect ", model_name_, "`, and --rename");
-    PLEAT_CHECK_FILE(missing_alphas.empty() || !fit.has_alphas, path_, "has only ", alphas_found, " of ", model_name_,
-                     "'s ", alphas_found + missing_alphas.size(), " alphas: ", first_few(missing_alphas),
+    PLEAT_CHECK_FILE(missing_alphas.empty() || !loaded.has_alphas, path_, "has only ", alphas_found, " of ",
+                     model_name_, "'s ", alphas_found + missing_alphas.size(), " alphas: ", first_few(missing_alphas),
                      " are missing");
     PLEAT_CHECK_FILE(unknown.empty(), path_, unknown.size(), " tensors are no part of ", model_name_, ": ",
                      first_few(unknown), "\nhint: --ignore PATTERN leaves out what the network does not need");
-    return fit;
+    return loaded;
   }
 
  private:
@@ -140,11 +140,11 @@ class Fitter {
 
 }  // namespace
 
-Fit fit_state(Model& model, StateDict& state, const std::string& path, const std::string& model_name,
-              const std::vector<std::string>& ignore) {
+LoadedStateDict load_state_dict(Model& model, StateDict& state, const std::string& path, const std::string& model_name,
+                                const std::vector<std::string>& ignore) {
   unfold_batch_norms(model.graph, state.tensors);
   move_biases_to_means(model.graph, state.tensors, path);
-  return Fitter(model, state, path, model_name).fit(ignore);
+  return StateDictLoader(model, state, path, model_name).load(ignore);
 }
 
 }  // namespace pleat
