@@ -3,7 +3,8 @@
 //
 // After `make install` (into /usr/local, or into the PREFIX you gave):
 //   g++ -std=c++20 -O2 -I $PREFIX/include/pleat examples/train.cpp $PREFIX/lib/libpleat.a $LIBS -o train
-// with LIBS="-lopenblas -ldnnl -lgomp -ljpeg -lz"; in the source tree, after `make`, with -I . and build/libpleat.a instead.
+// with LIBS="-lopenblas -ldnnl -lgomp -ljpeg -lz"; in the source tree, after `make`, with -I . and build/libpleat.a
+// instead.
 #include <cstdio>
 #include <exception>
 #include <string>

@@ -73,7 +73,9 @@ expect_nothing "only tools/commands include tools/commands" \
 
 expect_nothing "BLAS in ops/conv/gemm/gemm alone" "$(users_besides cblas 'ops/conv/gemm/gemm\.cpp')"
 expect_nothing "oneDNN in core/onednn alone" "$(users_besides 'dnnl|oneapi' 'core/onednn\.hpp')"
-expect_nothing "oneDNN's users" "$(grep -l '#include "core/onednn.hpp"' $sources | grep -vxE 'ops/conv/conv2d_onednn\.cpp|fold/engine/.*|core/machine\.cpp|tests/.*')"
+expect_nothing "oneDNN's users" "$(grep -l '#include "core/onednn.hpp"' $sources | grep -vxE 'ops/conv/conv2d_onednn\.cpp|fold/engine/.*|core/(machine|parallel)\.cpp|core/onednn_slices\.hpp|tests/.*')"
+expect_nothing "OpenMP in core/parallel alone, and in a test of callers that use it" \
+  "$(users_besides omp 'core/parallel\.cpp|tests/c_api_test\.cpp')"
 expect_nothing "stb_image in data/stb, libjpeg in data/jpeg alone" \
   "$(users_besides stb 'data/stb\.cpp')$(users_besides jpeglib 'data/jpeg\.cpp')"
 expect_nothing "cxxopts in tools/cli alone" "$(users_besides cxxopts 'tools/cli\.cpp')"

@@ -18,7 +18,7 @@ CBLAS_TRANSPOSE flag(Transpose t) {
   return t == Transpose::yes ? CblasTrans : CblasNoTrans;
 }
 
-// OpenBLAS has threads of its own; inside parallel_for they would fight with OpenMP's for the cores.
+// OpenBLAS has threads of its own, which would fight with those of parallel_for for the cores.
 void use_one_blas_thread() {
   static const bool done = (openblas_set_num_threads(1), true);
   static_cast<void>(done);
