@@ -21,8 +21,9 @@ pleat::testing::Allocations pleat::testing::count_allocations(const std::functio
 // malloc and its kin are replaced (operator new ends in them), and so are the doors to oneDNN.
 namespace {
 
-std::atomic<bool> counting = false, inside_onednn = false;
+std::atomic<bool> counting = false;
 std::atomic<int> allocations = 0;
+thread_local bool inside_onednn = false;  // several threads call oneDNN at once
 std::atomic<std::size_t> largest_inside_onednn = 0;
 
 void count(std::size_t bytes) {
