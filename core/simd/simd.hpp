@@ -137,8 +137,7 @@ struct Registers {
   using C = compute_t<T>;
   using V = Vec<C, Isa::kBytes / sizeof(C)>;
   using Bits = Vec<uint32_t, Isa::kBytes / sizeof(uint32_t)>;
-  static constexpr int64_t kParts = sizeof(C) / sizeof(T), kPart = kWidthOf<V>, kCount = kParts * kPart;
-  static_assert(kParts <= 2);
+  static constexpr int64_t kParts = std::is_same_v<T, Bf16> ? 2 : 1, kPart = kWidthOf<V>, kCount = kParts * kPart;
 
   V part[kParts];
 

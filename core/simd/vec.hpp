@@ -40,8 +40,8 @@ inline constexpr int64_t kWidthOf = sizeof(V) / sizeof(std::declval<V&>()[0]);
 /// from memory in each of them, and keeps more pointers than there are registers where several lie at multiples of one
 /// distance.
 template <class V>
-PLEAT_INLINE inline void keep(V& v) {
-#if defined(__x86_64__)
+PLEAT_INLINE inline void keep([[maybe_unused]] V& v) {
+#if PLEAT_X86_ASSEMBLY
   if constexpr (std::is_pointer_v<V>)
     asm("" : "+r"(v));
   else if constexpr (sizeof(V) >= 16)
