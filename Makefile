@@ -203,7 +203,7 @@ FUZZ_SECONDS ?= 60
 SANITIZED = -O1 -g1 -fsanitize=address,undefined -fno-sanitize=nonnull-attribute -fno-sanitize-recover=all
 FUZZ = $(SANITIZED) -fsanitize=fuzzer
 NO_MAIN = $(SANITIZED) -fsanitize=fuzzer-no-link
-READERS = $(call sources_below,core data) ops/spec.cpp ops/model_file.cpp
+READERS = $(call sources_below,core data) $(addprefix ops/,spec.cpp model_file.cpp parameter_values.cpp conv/border_conv2d.cpp)
 fuzz: setup  ## feed mutated files to every reader, under the sanitizers, for FUZZ_SECONDS (60) in all
 	@tools/scripts/setup.sh fuzz
 	@$(MAKE) BUILD=$(BUILD)/fuzz WERROR= CXX=clang++ CXXFLAGS="$(NO_MAIN)" LIBRARY="$(READERS)" $(BUILD)/fuzz/libpleat.a
