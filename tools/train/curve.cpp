@@ -95,7 +95,7 @@ class Experiment {
       PLEAT_CHECK(depth >= least && depth < full, "curve: the network cannot have depth ", depth, ", expected ", least,
                   " to ", full - 1);
     std::ranges::sort(depths, std::greater());
-    depths.erase(std::ranges::unique(depths).begin(), depths.end());
+    depths.erase(std::unique(depths.begin(), depths.end()), depths.end());
     const int smallest = std::max(least, smallest_depth(options_.network, options_.base.data, full));
     if (depths.empty()) depths = spaced_depths(full, smallest, kUsualDepths);
     PLEAT_CHECK(!depths.empty(), "curve: the network has no activation that can be folded");

@@ -50,9 +50,11 @@ ExecOptions training_options(const Recipe& r) {
 nlohmann::ordered_json settings(const Recipe& r) {
   nlohmann::ordered_json json;
   for_each_setting(r, [&](const char* name, const auto& value, const SettingRange&, SettingFor what, const char*) {
-    if ((what == SettingFor::alphas && !r.trains_alphas()) || (what == SettingFor::teacher && r.teacher.empty()))
+    if ((what == SettingFor::alphas && !r.trains_alphas()) || (what == SettingFor::teacher && r.teacher.empty())) {
       json[name] = 0.0;
-    else if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::optional<double>>)
+      return;
+    }
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, std::optional<double>>)
       json[name] = value.value_or(r.weight_decay);
     else if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, Schedule::Kind>)
       json[name] = to_string(value);
