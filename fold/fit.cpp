@@ -46,8 +46,8 @@ ConvolutionFit::ConvolutionFit(const MapShape& map, const Nhwc& x, const Nhwc& y
 }
 
 // Rows are output pixels, counted through all pictures. Windows reach past the border into zeros.
-int64_t ConvolutionFit::gather(std::span<double> windows, std::span<double> outputs, std::span<const float> x,
-                               std::span<const float> y, int64_t first_row, int64_t rows) const {
+void ConvolutionFit::gather(std::span<double> windows, std::span<double> outputs, std::span<const float> x,
+                            std::span<const float> y, int64_t first_row, int64_t rows) const {
   parallel_for(rows, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t pixel = first_row + row, picture = pixel / (y_.h * y_.w);
@@ -65,7 +65,6 @@ int64_t ConvolutionFit::gather(std::span<double> windows, std::span<double> outp
       std::copy_n(y.data() + pixel * y_.c, y_.c, outputs.data() + row * y_.c);
     }
   });
-  return rows;
 }
 
 void ConvolutionFit::add_rows(std::span<const double> windows, std::span<const double> outputs, int64_t rows) {
@@ -89,7 +88,8 @@ void ConvolutionFit::add(std::span<const float> x, std::span<const float> y, int
               "fit: ", x.size(), " inputs and ", y.size(), " outputs, expected those of ", pictures, " pictures");
   const int64_t chunk = std::ssize(windows_) / width_, all = pictures * y_.h * y_.w;
   for (int64_t first = 0; first < all; first += chunk) {
-    const int64_t rows = gather(windows_, outputs_, x, y, first, std::min(chunk, all - first));
+    const int64_t rows = std::min(chunk, all - first);
+    gather(windows_, outputs_, x, y, first, rows);
     add_rows(windows_, outputs_, rows);
   }
 }

@@ -42,8 +42,8 @@ class ConvolutionFit {
 
  private:
   void add_rows(std::span<const double> windows, std::span<const double> outputs, int64_t rows);
-  int64_t gather(std::span<double> windows, std::span<double> outputs, std::span<const float> x,
-                 std::span<const float> y, int64_t first_row, int64_t rows) const;
+  void gather(std::span<double> windows, std::span<double> outputs, std::span<const float> x, std::span<const float> y,
+              int64_t first_row, int64_t rows) const;
 
   MapShape map_;
   Nhwc x_, y_;

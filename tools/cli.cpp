@@ -208,6 +208,13 @@ bool Cli::given(const std::string& name) const {
   return given_.contains(name);
 }
 
+std::vector<std::string> Cli::list(const std::string& name) const {
+  std::vector<std::string> parts;
+  std::istringstream stream(has(name) ? text(name) : "");
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
 const std::string& Cli::text(const std::string& name) const {
   const auto found = values_.find(name);
   if (found == values_.end()) usage_error("missing --" + name);
@@ -261,15 +268,8 @@ Kernels Cli::kernels() const {
   return text("kernels") == "onednn" ? Kernels::onednn : Kernels::native;
 }
 
-std::vector<std::string> Cli::dtype_names() const {
-  std::vector<std::string> names;
-  std::istringstream list(text("dtype"));
-  for (std::string name; std::getline(list, name, ',');) names.push_back(name);
-  return names;
-}
-
 void Cli::check_dtypes() const {
-  const std::vector<std::string> names = dtype_names();
+  const std::vector<std::string> names = list("dtype");
   bool known = accepts_dtypes_ ? !names.empty() : names.size() == 1;
   for (const std::string& name : names)
     known = known && (name == "f32" || (accepts_bf16_ && (name == "auto" || name == "bf16")));
@@ -281,7 +281,7 @@ void Cli::check_dtypes() const {
 std::vector<Dtype> Cli::dtypes() const {
   const bool possible = cpu_has_bf16() && kernels() == Kernels::onednn;
   std::vector<Dtype> dtypes;
-  for (const std::string& name : dtype_names()) {
+  for (const std::string& name : list("dtype")) {
     PLEAT_CHECK(
         name != "bf16" || cpu_has_bf16(),
         "--dtype bf16 needs a CPU with AVX512-BF16 or AMX, and this one has neither\nhint: use --dtype f32 or auto");

@@ -77,6 +77,7 @@ class Cli {
   bool has(const std::string& name) const;    ///< Whether the option was given or has a default, or the flag was set.
   bool given(const std::string& name) const;  ///< Whether the option or flag stands on the command line.
   const std::string& text(const std::string& name) const;
+  std::vector<std::string> list(const std::string& name) const;  ///< What stands between its commas, if it was given.
   double number(const std::string& name, double min, double max) const;
   int64_t integer(const std::string& name, int64_t min, int64_t max = std::numeric_limits<int64_t>::max()) const;
   /// Like `text`, but throws unless the text is one of `choices`.
@@ -108,7 +109,6 @@ class Cli {
   };
   void take_arguments(const std::vector<std::string>& given);
   void check_numbers() const;
-  std::vector<std::string> dtype_names() const;
   void check_dtypes() const;
   void print_help(const std::string& options) const;
   std::string usage() const;

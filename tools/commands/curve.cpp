@@ -21,8 +21,7 @@ namespace {
 // "15,12,9"
 std::vector<int> read_depths(const Cli& cli) {
   std::vector<int> depths;
-  std::istringstream list(cli.text("depths"));
-  for (std::string part; std::getline(list, part, ',');) {
+  for (const std::string& part : cli.list("depths")) {
     const bool number = !part.empty() && part.size() < 7 && part.find_first_not_of("0123456789") == std::string::npos;
     if (!number)
       cli.usage_error(concat("--depths ", cli.text("depths"), ": expected whole numbers, separated by commas"));

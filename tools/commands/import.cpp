@@ -4,7 +4,6 @@
 #include <cmath>
 #include <filesystem>
 #include <ostream>
-#include <sstream>
 
 #include "core/check.hpp"
 #include "core/file.hpp"
@@ -26,8 +25,7 @@ namespace {
 std::vector<float> read_numbers(const Cli& cli, const std::string& option) {
   std::vector<float> numbers;
   if (!cli.has(option)) return numbers;
-  std::istringstream parts(cli.text(option));
-  for (std::string part; std::getline(parts, part, ',');) {
+  for (const std::string& part : cli.list(option)) {
     float number;
     const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
     if (error != std::errc{} || end != part.data() + part.size())
@@ -47,17 +45,9 @@ std::vector<float> read_numbers(const Cli& cli, const std::string& option) {
   return numbers;
 }
 
-// The parts of a list with commas between.
-std::vector<std::string> read_list(const Cli& cli, const std::string& option) {
-  std::vector<std::string> list;
-  std::istringstream parts(cli.has(option) ? cli.text(option) : "");
-  for (std::string part; std::getline(parts, part, ',');) list.push_back(part);
-  return list;
-}
-
 NameOptions name_options(const Cli& cli) {
   NameOptions options{{}, cli.has("prefix") ? cli.text("prefix") : ""};
-  for (const std::string& pair : read_list(cli, "rename")) {
+  for (const std::string& pair : cli.list("rename")) {
     const std::size_t sign = pair.find('=');
     if (sign == std::string::npos || sign == 0) cli.usage_error(concat("--rename ", pair, ": expected FROM=TO"));
     const auto without_dots = [](std::string text) {
@@ -187,7 +177,7 @@ int import_command(int argc, char** argv) {
   if (!mean.empty()) model.mean = mean;
   if (!std.empty()) model.std = std;
   if (cli.has("class-names")) model.classes = read_lines(cli.text("class-names"));
-  const LoadedStateDict loaded = load_state_dict(model, state, path, name, read_list(cli, "ignore"));
+  const LoadedStateDict loaded = load_state_dict(model, state, path, name, cli.list("ignore"));
   model.notes = {{"command", "import"},
                  {"model", name},
                  {"source", std::filesystem::path(path).filename().string()},

@@ -2,14 +2,12 @@
 
 #include <algorithm>
 
-#include "core/parallel.hpp"
 #include "core/simd/instruction_set.hpp"
 #include "ops/spec.hpp"
+#include "tools/train/elementwise.hpp"
 
 namespace pleat {
 namespace {
-
-constexpr int64_t kBlock = 4096;  // elements; fewer are not worth waking another thread for
 
 PLEAT_INLINE inline void mix(float* average, const float* value, int64_t n, float part) {
   for (int64_t i = 0; i < n; ++i) average[i] += part * (value[i] - average[i]);
@@ -28,14 +26,12 @@ void Average::update(int64_t step) {
   for (const Pair& pair : pairs_) {
     float* const average = pair.average->values.data();
     const float* const value = pair.value->values.data();
-    const int64_t size = std::ssize(pair.value->values);
     if (pair.is_alpha) {
       *average = *value;
       continue;
     }
-    parallel_for((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
-      const int64_t begin = first * kBlock, end = std::min(last * kBlock, size);
-      dispatch([=](auto) PLEAT_INLINE { mix(average + begin, value + begin, end - begin, part); });
+    for_elements(std::ssize(pair.value->values), [&](int64_t begin, int64_t n) {
+      dispatch([=](auto) PLEAT_INLINE { mix(average + begin, value + begin, n, part); });
     });
   }
 }

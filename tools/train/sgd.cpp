@@ -1,15 +1,11 @@
 #include "tools/train/sgd.hpp"
 
-#include <algorithm>
-
 #include "core/check.hpp"
-#include "core/parallel.hpp"
 #include "core/simd/instruction_set.hpp"
+#include "tools/train/elementwise.hpp"
 
 namespace pleat {
 namespace {
-
-constexpr int64_t kBlock = 4096;  // elements; fewer are not worth waking another thread for
 
 PLEAT_INLINE inline void update(float* param, const float* grad, float* velocity, int64_t n, float lr,
                                 float weight_decay, float momentum, bool nesterov) {
@@ -28,11 +24,9 @@ void sgd_step(std::span<float> param, std::span<const float> grad, std::span<flo
               double weight_decay, const SgdOptions& options) {
   PLEAT_CHECK(param.size() == grad.size() && param.size() == velocity.size(), "sgd: ", param.size(), " values, ",
               grad.size(), " gradients and ", velocity.size(), " velocities, expected as many of each");
-  const int64_t size = std::ssize(param);
-  parallel_for((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
-    const int64_t begin = first * kBlock, end = std::min(last * kBlock, size);
+  for_elements(std::ssize(param), [&](int64_t begin, int64_t n) {
     dispatch([&](auto) PLEAT_INLINE {
-      update(param.data() + begin, grad.data() + begin, velocity.data() + begin, end - begin, static_cast<float>(lr),
+      update(param.data() + begin, grad.data() + begin, velocity.data() + begin, n, static_cast<float>(lr),
              static_cast<float>(weight_decay), static_cast<float>(options.momentum), options.nesterov);
     });
   });
