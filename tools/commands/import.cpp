@@ -103,20 +103,7 @@ std::string choose_normalisation(const Cli& cli, const StateDict& state, int cla
   return state.source.normalisation == "cifar10" && classes == 100 ? "cifar100" : state.source.normalisation;
 }
 
-}  // namespace
-
-int import_command(int argc, char** argv) {
-  Cli cli(
-      "pleat import",
-      "Turns a PyTorch state_dict, saved as safetensors (tools/torch_to_safetensors.py), into a model. Names may be "
-      "those of akamaster/pytorch_resnet_cifar10, chenyaofo/pytorch-cifar-models, torchvision, timm, "
-      "EfficientNet-PyTorch or the authors of layer folding.",
-      "pleat import resnet20_state.safetensors --model resnet20 --out resnet20.safetensors\n"
-      "pleat import mobilenet.safetensors --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out "
-      "m.safetensors\n"
-      "pleat import student.safetensors --model resnet20 --prefix student --rename fc=linear --ignore 'student.aux.*' "
-      "--out "
-      "m.safetensors");
+void declare_options(Cli& cli) {
   cli.argument("FILE", "safetensors file with the state_dict");
   cli.option("model", "NAME", "the network, a name of `pleat list`");
   cli.option("out", "FILE", "model file to write");
@@ -141,39 +128,96 @@ int import_command(int argc, char** argv) {
   cli.option("class-names", "FILE",
              "text file with the names of the classes, one a line; those of an ImageNet folder's class folders make it "
              "score on any of them");
-  if (!cli.parse(argc, argv)) return 0;
-  const std::string &path = cli.argument("FILE"), &name = cli.text("model"), &out = cli.text("out");
-  const bool same = cli.has("padding") && cli.choice("padding", {"torch", "same"}) == "same";
+}
 
-  const std::vector<float> mean = read_numbers(cli, "mean"), std = read_numbers(cli, "std");
+// What the weights will be loaded into. `padding`, `eps` and `normalisation` are told to the user, because the names of
+// the tensors do not settle them.
+struct Network {
+  Model model;
+  std::string padding, normalisation;
+  double eps = 0;
+};
 
-  const NetworkOptions options = network_options(cli);
+// Gives the batch norms the eps that was asked for, and returns the last one's.
+double set_eps(Graph& graph, const Cli& cli) {
+  double eps = 0;
+  for (Node& node : graph.nodes)
+    if (auto* const norm = std::get_if<BatchNorm>(&node.op)) {
+      if (cli.has("eps")) norm->eps = cli.number("eps", 0, 1);
+      eps = norm->eps;
+    }
+  return eps;
+}
+
+Network make_network(const Cli& cli, const std::string& name, const StateDict& state, const NetworkOptions& options) {
+  Network network;
+  Model& model = network.model;
   const DatasetInfo data = resized(usual_dataset(name), options);
   const Input input{data.channels, data.height, data.width};
-  ModelOptions choices{.width = options.width};
-  Model model;
-  model.graph = make_model(name, input, data.classes, choices);
-  if (cli.has("eps")) cli.number("eps", 0, 1);
-  const auto needed = [&] {
-    std::vector<std::string> names;
-    for (const Parameter& p : parameters(model.graph)) names.push_back(p.name);
-    return names;
-  };
-  StateDict state = read_state_dict(path, name, needed(), name_options(cli));
-  choices.projection = has_projections(name, state.tensors);
-  if (choices.projection) model.graph = make_model(name, input, data.classes, choices);
-  if (cli.has("padding")) set_padding(model.graph, same ? PaddingStyle::same : PaddingStyle::symmetric);
-  double eps = 0;
-  for (Node& node : model.graph.nodes)
-    if (std::holds_alternative<BatchNorm>(node.op)) {
-      double& own = std::get<BatchNorm>(node.op).eps;
-      eps = own = cli.has("eps") ? cli.number("eps", 0, 1) : own;
-    }
-  const std::string normalisation = choose_normalisation(cli, state, data.classes);
-  set_normalisation(model, normalisation);
+  model.graph = make_model(name, input, data.classes,
+                           ModelOptions{.projection = has_projections(name, state.tensors), .width = options.width});
+  network.padding = name.starts_with("efficientnet") ? "same" : "torch";
+  if (cli.has("padding")) {
+    network.padding = cli.choice("padding", {"torch", "same"});
+    set_padding(model.graph, network.padding == "same" ? PaddingStyle::same : PaddingStyle::symmetric);
+  }
+  network.eps = set_eps(model.graph, cli);
+  network.normalisation = choose_normalisation(cli, state, data.classes);
+  set_normalisation(model, network.normalisation);
   model.crop = usual_crop(input);
   model.interpolation = state.source.interpolation;
   set_view(cli, model);
+  return network;
+}
+
+// The names of the parameters that a network called `name` has.
+std::vector<std::string> parameter_names(const std::string& name, const NetworkOptions& options) {
+  const DatasetInfo data = resized(usual_dataset(name), options);
+  const Graph graph =
+      make_model(name, {data.channels, data.height, data.width}, data.classes, ModelOptions{.width = options.width});
+  std::vector<std::string> names;
+  for (const Parameter& parameter : parameters(graph)) names.push_back(parameter.name);
+  return names;
+}
+
+// What was read, and what was assumed about it.
+void describe(std::ostream& prose, const StateDict& state, const LoadedStateDict& loaded, const Network& network) {
+  const Model& model = network.model;
+  prose << "\nassumed: names of " << (state.source.name.empty() ? "Pleat" : state.source.name);
+  if (!state.prefix.empty()) prose << " below '" << state.prefix << "'";
+  prose << ", padding " << network.padding << ", eps " << network.eps << ", input normalised as "
+        << network.normalisation << ", scaled " << to_string(model.interpolation) << ", crop " << model.crop << '\n';
+  if (!state.source.alternative.empty()) prose << "if that is wrong: " << state.source.alternative << '\n';
+  if (loaded.has_alphas) prose << "its alphas are taken as those of folding\n";
+  for (const std::string& tensor : loaded.unused) prose << "ignored: " << tensor << '\n';
+  if (!state.copies.empty())
+    prose << state.copies.size() << " counters and copies left out: " << first_few(state.copies) << '\n';
+}
+
+}  // namespace
+
+int import_command(int argc, char** argv) {
+  Cli cli(
+      "pleat import",
+      "Turns a PyTorch state_dict, saved as safetensors (tools/torch_to_safetensors.py), into a model. Names may be "
+      "those of akamaster/pytorch_resnet_cifar10, chenyaofo/pytorch-cifar-models, torchvision, timm, "
+      "EfficientNet-PyTorch or the authors of layer folding.",
+      "pleat import resnet20_state.safetensors --model resnet20 --out resnet20.safetensors\n"
+      "pleat import mobilenet.safetensors --model mobilenet_v2_1.0 --padding same --normalisation tensorflow --out "
+      "m.safetensors\n"
+      "pleat import student.safetensors --model resnet20 --prefix student --rename fc=linear --ignore 'student.aux.*' "
+      "--out m.safetensors");
+  declare_options(cli);
+  if (!cli.parse(argc, argv)) return 0;
+  const std::string &path = cli.argument("FILE"), &name = cli.text("model"), &out = cli.text("out");
+  const std::vector<float> mean = read_numbers(cli, "mean"), std = read_numbers(cli, "std");
+  if (cli.has("padding")) cli.choice("padding", {"torch", "same"});
+  if (cli.has("eps")) cli.number("eps", 0, 1);
+  const NetworkOptions options = network_options(cli);
+
+  StateDict state = read_state_dict(path, name, parameter_names(name, options), name_options(cli));
+  Network network = make_network(cli, name, state, options);
+  Model& model = network.model;
   if (!mean.empty()) model.mean = mean;
   if (!std.empty()) model.std = std;
   if (cli.has("class-names")) model.classes = read_lines(cli.text("class-names"));
@@ -186,29 +230,17 @@ int import_command(int argc, char** argv) {
   save_model(out, model);
 
   const std::size_t found = state.names.size() - loaded.unused.size();
-  const std::string padding = cli.has("padding")                 ? cli.text("padding")
-                              : name.starts_with("efficientnet") ? "same"
-                                                                 : "torch";
-  std::ostream& prose = cli.out();
-  prose << found << " tensors of " << path << " -> " << out << "\nassumed: names of "
-        << (state.source.name.empty() ? "Pleat" : state.source.name);
-  if (!state.prefix.empty()) prose << " below '" << state.prefix << "'";
-  prose << ", padding " << padding << ", eps " << eps << ", input normalised as " << normalisation << ", scaled "
-        << to_string(model.interpolation) << ", crop " << model.crop << '\n';
-  if (!state.source.alternative.empty()) prose << "if that is wrong: " << state.source.alternative << '\n';
-  if (loaded.has_alphas) prose << "its alphas are taken as those of folding\n";
-  for (const std::string& tensor : loaded.unused) prose << "ignored: " << tensor << '\n';
-  if (!state.copies.empty())
-    prose << state.copies.size() << " counters and copies left out: " << first_few(state.copies) << '\n';
+  cli.out() << found << " tensors of " << path << " -> " << out;
+  describe(cli.out(), state, loaded, network);
   cli.finish({{"tensors", found},
               {"unused", loaded.unused},
               {"copies", state.copies},
               {"missing", nlohmann::ordered_json::array()},
               {"names", state.source.name},
               {"prefix", state.prefix},
-              {"padding", padding},
-              {"eps", eps},
-              {"normalisation", normalisation},
+              {"padding", network.padding},
+              {"eps", network.eps},
+              {"normalisation", network.normalisation},
               {"alternative", state.source.alternative},
               {"crop", model.crop},
               {"interpolation", to_string(model.interpolation)}});
