@@ -162,6 +162,11 @@ bench-train: setup  ## compare the training of three networks with PyTorch, in t
 	@$(MAKE) all
 	@tools/scripts/bench_train.sh $(BUILD)
 
+OLD ?=
+compare: all  ## time this build in turn with an earlier one: make compare OLD=its build folder
+	@test -x "$(OLD)/pleat" || { echo "compare: OLD='$(OLD)' is not a folder with pleat in it" >&2; exit 2; }
+	@tools/scripts/compare_builds.sh $(OLD) $(BUILD)
+
 bench-busy: setup  ## what training and the engine keep of their speed beside busy loops, with PyTorch, and of a quota
 	@tools/scripts/setup.sh peers
 	@$(MAKE) all
@@ -265,5 +270,5 @@ help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all setup test test-isa demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
-        bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
+        compare bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
         check-install clean help
