@@ -163,7 +163,9 @@ bench-train: setup  ## compare the training of three networks with PyTorch, in t
 	@tools/scripts/bench_train.sh $(BUILD)
 
 OLD ?=
-compare: all  ## time this build in turn with an earlier one: make compare OLD=its build folder
+compare: setup  ## time this build in turn with an earlier one: make compare OLD=its build folder
+	@tools/scripts/setup.sh peers
+	@$(MAKE) all
 	@test -x "$(OLD)/pleat" || { echo "compare: OLD='$(OLD)' is not a folder with pleat in it" >&2; exit 2; }
 	@tools/scripts/compare_builds.sh $(OLD) $(BUILD)
 
