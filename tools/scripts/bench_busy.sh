@@ -87,7 +87,7 @@ for processes in 2 4; do
     waits+=($!)
   done
   wait "${waits[@]}"
-  note processes $net pleat 0 "{processes: $processes, kept: ($(paste -sd+ "$work"/rate.[0-9]) | . / $alone)}"
+  note processes $net pleat 0 "{processes: $processes, kept: ($(cat "$work"/rate.[0-9] | paste -sd+) | . / $alone)}"
   rm "$work"/rate.[0-9]
 done
 
