@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "core/check.hpp"
+#include "core/did_you_mean.hpp"
 #include "core/op_traits.hpp"
 
 namespace pleat {
@@ -93,12 +94,18 @@ bool make_op(const std::string& name, Op& op) {
   }
 }
 
+template <std::size_t... I>
+std::vector<std::string> op_kinds(std::index_sequence<I...>) {
+  return {std::variant_alternative_t<I, Op>::kind...};
+}
+
 Node parse_node(const std::string& line, int number, const std::unordered_map<std::string, int>& known) {
   std::istringstream words(line);
   std::string word;
   Node node;
   words >> word;
-  PLEAT_CHECK(make_op(word, node.op), "graph line ", number, ": unknown op '", word, "'");
+  PLEAT_CHECK(make_op(word, node.op), "graph line ", number, ": unknown op '", word, "'",
+              did_you_mean(word, op_kinds(std::make_index_sequence<std::variant_size_v<Op>>())));
   PLEAT_CHECK(words >> node.name, "graph line ", number, ": the node's name is missing");
   bool attributes = false;
   if (words >> word) {

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "core/check.hpp"
+#include "core/did_you_mean.hpp"
 #include "models/efficient_net_lite.hpp"
 #include "models/mobilenet_v2.hpp"
 #include "models/resnet.hpp"
@@ -58,7 +59,6 @@ std::vector<std::string> model_names() {
 }
 
 Graph make_model(const std::string& name, const Input& input, int classes, const ModelOptions& options) {
-  std::string known;
   for (const Network& network : networks()) {
     if (name == network.name) {
       PLEAT_CHECK(
@@ -68,9 +68,12 @@ Graph make_model(const std::string& name, const Input& input, int classes, const
                   options.width.value_or(0), "\nhint: the mobilenet_v2_* networks take any width");
       return network.make(input, classes, options);
     }
-    known += concat(known.empty() ? "" : ", ", network.name);
   }
-  throw std::invalid_argument(concat("no network is called '", name, "', expected one of ", known));
+  const std::vector<std::string> known = model_names();
+  std::string list;
+  for (const std::string& each : known) list += concat(list.empty() ? "" : ", ", each);
+  throw std::invalid_argument(
+      concat("no network is called '", name, "'", did_you_mean(name, known), " (expected one of ", list, ")"));
 }
 
 }  // namespace pleat

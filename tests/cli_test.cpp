@@ -84,6 +84,8 @@ TEST_CASE("wrong usage exits with 2, says what is wrong and points to the help")
   const std::vector<std::pair<std::string, std::string>> wrong = {
       {"", "missing command"},
       {"fly", "unknown command 'fly'"},
+      {"inspcet resnet20", "unknown command 'inspcet', did you mean 'inspect'?"},
+      {"inspect resnet20 --threds 2", "does not exist, did you mean 'threads'?"},
       {"inspect", "missing argument MODEL"},
       {"inspect resnet20 resnet32", "unexpected argument 'resnet32'"},
       {"inspect resnet20 --wings", "wings"},

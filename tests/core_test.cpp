@@ -232,7 +232,7 @@ TEST_CASE("graph: every parse error names the line and what is wrong") {
   const std::vector<Case> cases = {
       {"", "graph: the first node must be the input"},
       {"\n", "graph line 1: unknown op ''"},
-      {"conv3d y\n", "graph line 1: unknown op 'conv3d'"},
+      {"conv3d y\n", "graph line 1: unknown op 'conv3d', did you mean 'conv2d'?"},
       {"input\n", "graph line 1: the node's name is missing"},
       {"input x channels=3\n", "graph line 1: got 'channels=3', expected '<-' or ':'"},
       {"add y\n", "graph: the first node must be the input"},

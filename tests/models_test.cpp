@@ -237,5 +237,5 @@ TEST_CASE("models: unknown names and options that a network does not have are re
         "max_pool2d 'features.33': window 2x2 is larger than its padded input 1x1");
   CHECK(error_of<std::invalid_argument>([] {
           make_model("vgg17_bn", {3, 32, 32}, 10);
-        }).starts_with("no network is called 'vgg17_bn', expected one of resnet20, "));
+        }).starts_with("no network is called 'vgg17_bn', did you mean 'vgg16_bn'? (expected one of resnet20, "));
 }

@@ -19,6 +19,7 @@
 
 #include "core/check.hpp"
 #include "core/cores.hpp"
+#include "core/did_you_mean.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/instruction_set.hpp"
 
@@ -138,8 +139,8 @@ bool Cli::parse(int argc, char** argv) {
   }
   parser.add_options("Common")("h,help", "print this help");
 
+  const std::vector<std::string> words = short_form(argc, argv);
   try {
-    const std::vector<std::string> words = short_form(argc, argv);
     std::vector<const char*> pointers;
     for (const std::string& word : words) pointers.push_back(word.c_str());
     const cxxopts::ParseResult result = parser.parse(static_cast<int>(pointers.size()), pointers.data());
@@ -156,6 +157,8 @@ bool Cli::parse(int argc, char** argv) {
       }
     }
     take_arguments(result.unmatched());
+  } catch (const cxxopts::exceptions::no_such_option& error) {
+    usage_error(error.what() + meant_option(words));
   } catch (const cxxopts::exceptions::exception& error) {
     usage_error(error.what());
   }
@@ -167,6 +170,19 @@ bool Cli::parse(int argc, char** argv) {
   if (has("pin")) pin_threads();
   prepare_thread();
   return true;
+}
+
+// What the first option among `words` that is not declared was probably meant to be.
+std::string Cli::meant_option(const std::vector<std::string>& words) const {
+  std::vector<std::string> known{"help"};
+  for (const Declared& option : options_) known.push_back(option.name);
+  for (const std::string& word : words) {
+    const std::string name =
+        word.substr(0, word.find('=')).substr(std::min<std::size_t>(word.find_first_not_of('-'), 2));
+    if (word.starts_with("--") && std::find(known.begin(), known.end(), name) == known.end())
+      return did_you_mean(name, known);
+  }
+  return "";
 }
 
 void Cli::print_help(const std::string& options) const {

@@ -110,6 +110,7 @@ class Cli {
   void take_arguments(const std::vector<std::string>& given);
   void check_numbers() const;
   void check_dtypes() const;
+  std::string meant_option(const std::vector<std::string>& words) const;
   void print_help(const std::string& options) const;
   std::string usage() const;
 

@@ -338,9 +338,9 @@ class Maker {
   std::optional<onednn::Eltwise> fused_activation() const {
     if (task_.activation < 0) return std::nullopt;
     const auto [s, alpha] = alpha_act(task_.activation);
+    if (alpha == 0) return onednn::eltwise(s);
     const auto& clamp = row(s).clamp;
     if (clamp && std::isinf(clamp->limit)) return onednn::Eltwise{dnnl::algorithm::eltwise_relu, clamp->leak_at(alpha)};
-    if (alpha == 0) return onednn::eltwise(s);
     return std::nullopt;
   }
 

@@ -1,7 +1,10 @@
 // The program `pleat`: finds the command in a table and runs it.
 #include <cstring>
 #include <iostream>
+#include <string>
+#include <vector>
 
+#include "core/did_you_mean.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
 
@@ -44,9 +47,13 @@ int run(int argc, char** argv) {
   const std::string name = argv[1];
   if (name == "--help" || name == "-h") return print_help(), 0;
   if (name == "--version") return std::cout << "pleat " << pleat::kVersion << '\n', 0;
-  for (const Command& command : kCommands)
+  std::vector<std::string> known;
+  for (const Command& command : kCommands) {
     if (name == command.name) return command.run(argc - 1, argv + 1);
-  throw pleat::UsageError("unknown command '" + name + "'\nhint: see `pleat --help`");
+    known.emplace_back(command.name);
+  }
+  throw pleat::UsageError("unknown command '" + name + "'" + pleat::did_you_mean(name, known) +
+                          "\nhint: see `pleat --help`");
 }
 
 }  // namespace
