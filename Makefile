@@ -144,6 +144,11 @@ check-figure: setup  ## make figure on a tiny data set, killed again and again
 	@$(MAKE) all
 	@tools/scripts/check_figure.sh $(BUILD)
 
+check-report: setup  ## pages of pleat report in headless Chromium: every part, no error in the console (KEEP=DIR keeps page and picture)
+	@tools/scripts/setup.sh report
+	@$(MAKE) all
+	@tools/scripts/check_report.sh $(BUILD)
+
 NETWORKS ?=
 check-networks: setup  ## train every network briefly, resume it, fold it with random masks and prove it (NETWORKS=, MASKS=, THREADS=)
 	@tools/scripts/setup.sh demo
@@ -276,6 +281,6 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test test-isa demo figure check-figure check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
+.PHONY: all setup test test-isa demo figure check-figure check-report check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
         bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
         check-install clean help
