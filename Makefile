@@ -281,6 +281,6 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test test-isa demo figure check-figure check-report check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
-        bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
-        check-install clean help
+.PHONY: all setup test test-isa demo figure check-figure check-report check-networks check-pictures check-onnx bench \
+        bench-ops bench-train bench-busy bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json \
+        install dist check-dist check-install clean help
