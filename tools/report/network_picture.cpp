@@ -157,9 +157,12 @@ class Picture {
     const FoldedNetwork::Group& group = network_.groups[g];
     std::string names;
     for (const std::string& op : group.ops) names += (names.empty() ? "" : " + ") + op;
+    // What holds a linear layer becomes one.
+    const bool linear =
+        std::holds_alternative<Linear>(network_.before.nodes[find(network_.before, group.ops.back())].op);
     const End place = end_after(-1 - static_cast<int>(g));
     const Colour& colour = kColours[g % kColours.size()];
-    return box(place.x, place.y, 36, concat(group.kernel, "×", group.kernel),
+    return box(place.x, place.y, 36, linear ? "fc" : concat(group.kernel, "×", group.kernel),
                concat("style='fill:", colour.light, ";stroke:", colour.dark, ";stroke-width:2'"), tooltip(names));
   }
 

@@ -27,7 +27,7 @@ pre { background: #f0f3f7; border-left: 3px solid #0072b2; border-radius: 4px; p
 table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { padding: 4px 9px; text-align: right; border-bottom: 1px solid #e8ebf0; white-space: nowrap; }
 thead th { color: #667085; font-weight: 600; font-size: 13px; border-bottom: 2px solid #d4d9e2; vertical-align: bottom; white-space: normal; min-width: 3.6em; }
-th.text, td.text, .facts th, .facts td { text-align: left; } tbody tr:hover { background: #f6f8fb; }
+th.text, td.text, .facts th, .facts td { text-align: left; } td.text { white-space: normal; } tbody tr:hover { background: #f6f8fb; }
 .facts th { font-weight: 400; color: #667085; padding-left: 0; vertical-align: top; } .facts td { white-space: normal; overflow-wrap: anywhere; }
 tr.marked td { background: #e3f3ec; font-weight: 600; }
 .note { color: #667085; font-size: 13px; max-width: 80em; }
