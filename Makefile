@@ -132,6 +132,23 @@ demo: setup  ## set up, build, then train, fold, prove and time a ResNet-20, in 
 	@$(MAKE) all
 	@tools/scripts/demo.sh $(BUILD)
 
+# For the figure alone: what is missing is trained unless TRAIN=0; tools/scripts/figure_tasks.sh explains the others.
+FIGURE = NETWORKS DATA BUDGET SEED OPTIONS RUNS RESULTS TRAIN
+figure: setup  ## accuracy against depth: train what is missing, draw it beside the paper's (NETWORKS=, DATA=, BUDGET=hours, TRAIN=0)
+	@tools/scripts/setup.sh figure
+	@$(MAKE) all
+	@$(foreach v,$(FIGURE),$(if $($(v)),$(v)='$($(v))')) tools/scripts/figure.sh $(BUILD)
+
+check-figure: setup  ## make figure on a tiny data set, killed again and again
+	@tools/scripts/setup.sh figure
+	@$(MAKE) all
+	@tools/scripts/check_figure.sh $(BUILD)
+
+check-report: setup  ## pages of pleat report in headless Chromium: every part, no error in the console (KEEP=DIR keeps page and picture)
+	@tools/scripts/setup.sh report
+	@$(MAKE) all
+	@tools/scripts/check_report.sh $(BUILD)
+
 NETWORKS ?=
 check-networks: setup  ## train every network briefly, resume it, fold it with random masks and prove it (NETWORKS=, MASKS=, THREADS=)
 	@tools/scripts/setup.sh demo
@@ -271,6 +288,6 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test test-isa demo check-networks check-pictures check-onnx bench bench-ops bench-train bench-busy \
-        compare bench-infer bench-data lint asan tsan fuzz soak format compile_commands.json install dist check-dist \
-        check-install clean help
+.PHONY: all setup test test-isa demo figure check-figure check-report check-networks check-pictures check-onnx bench \
+        bench-ops bench-train compare bench-busy bench-infer bench-data lint asan tsan fuzz soak format \
+        compile_commands.json install dist check-dist check-install clean help

@@ -58,7 +58,7 @@ int files_in(const std::string& dir) {
 
 const std::vector<std::string> kCommands = {"train",   "prefold", "fold",  "finetune", "eval",   "verify",
                                             "inspect", "predict", "bench", "import",   "export", "data",
-                                            "list",    "doctor",  "plan",  "curve"};
+                                            "list",    "doctor",  "plan",  "curve",    "report"};
 
 }  // namespace
 

@@ -9,6 +9,7 @@ int prefold_command(int argc, char** argv);
 int finetune_command(int argc, char** argv);
 int fold_command(int argc, char** argv);
 int curve_command(int argc, char** argv);
+int report_command(int argc, char** argv);
 int plan_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int verify_command(int argc, char** argv);

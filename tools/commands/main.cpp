@@ -22,6 +22,7 @@ constexpr Command kCommands[] = {
     {"fold", "drop activations and merge convolutions", pleat::fold_command},
     {"finetune", "train a folded network", pleat::finetune_command},
     {"curve", "run the whole experiment of accuracy against depth", pleat::curve_command},
+    {"report", "write a page about runs, curves, models, plans and results", pleat::report_command},
     {"plan", "choose what to drop and merge by the latency on this machine", pleat::plan_command},
     {"eval", "measure the accuracy on a data set", pleat::eval_command},
     {"verify", "compare the outputs of two models", pleat::verify_command},

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Pleat needs and this machine lacks, on Debian and Ubuntu. Says what it installs, and nothing if all is there.
-# usage: setup.sh [build] [demo] [lint] [fuzz] [data] [pillow] [peers] [ship]      (default: build)
+# usage: setup.sh [build] [demo] [figure] [report] [lint] [fuzz] [data] [pillow] [peers] [ship]      (default: build)
 set -euo pipefail
 
 # Installs those of the packages that are missing.
@@ -43,6 +43,8 @@ for group in "${@:-build}"; do
         libcxxopts-dev nlohmann-json3-dev libonnx-dev libprotobuf-dev
       ;;
     demo) ensure dataset-fashion-mnist gnuplot-nox jq curl ca-certificates ;;
+    figure) ensure gnuplot-nox jq ;;
+    report) ensure chromium ;;
     lint) ensure git clang-format clang-tidy libomp-dev binutils ;;
     fuzz)
       ensure clang llvm libomp-dev
@@ -53,7 +55,7 @@ for group in "${@:-build}"; do
     pillow) ensure python3 python3-pil python3-numpy jq ;;
     peers) ensure python3 python3-venv python3-dev jq gnuplot-nox ca-certificates ;; # torch.compile wants Python's headers
     *)
-      echo "setup.sh: unknown group '$group'; expected build, demo, lint, fuzz, data, pillow, peers or ship" >&2
+      echo "setup.sh: unknown group '$group'; expected build, demo, figure, report, lint, fuzz, data, pillow, peers or ship" >&2
       exit 2
       ;;
   esac
