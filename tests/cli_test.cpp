@@ -284,7 +284,7 @@ TEST_CASE("fold, export and plan do not overwrite what they read; a deep plan is
        {deep, std::string("{}"), std::string("{\"graph\": 1"), deep + "1" + std::string(100000, '}')}) {
     std::ofstream(dir.path("plan.json")) << text;
     const Result r = shell(dir, "\"$PLEAT\" fold resnet20 --plan plan.json --out o");
-    check_failure(r, 1, {"plan.json: is no plan"});
+    check_failure(r, 1, {"plan.json: is not a plan"});
     CHECK(r.err.size() < 200);
   }
 }

@@ -101,11 +101,11 @@ Json to_json(const LatencyPlan& plan) {
 LatencyPlan read_plan(const std::string& path) {
   const std::vector<std::byte> bytes = read_file(path);
   const Json json = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  PLEAT_CHECK_FILE(json.is_object(), path, "is no plan: cut short, or not a JSON object");
+  PLEAT_CHECK_FILE(json.is_object(), path, "is not a plan: cut short, or not a JSON object");
   try {
     return parse_plan(json);
   } catch (const Json::exception&) {
-    PLEAT_CHECK_FILE(false, path, "is no plan: a field is missing, or of another type");
+    throw std::runtime_error(concat(path, ": is not a plan: a field is missing, or of another type"));
   } catch (const std::invalid_argument& error) {
     throw std::runtime_error(concat(path, ": ", error.what()));
   }
