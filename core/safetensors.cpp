@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -214,21 +215,33 @@ void check_layout(const std::vector<Entry>& entries, int64_t data_size, const st
   PLEAT_CHECK_FILE(filled == data_size, file, "has ", data_size - filled, " bytes after the last tensor, expected 0");
 }
 
+// Judges a file of `size` bytes by its first ones, and returns how many its header has.
+uint64_t check_start(std::span<const std::byte> start, uint64_t size, const std::string& name) {
+  uint64_t header_size;
+  PLEAT_CHECK_FILE(size >= sizeof header_size, name, "not a safetensors file: ", size, " bytes, expected at least ",
+                   sizeof header_size);
+  std::memcpy(&header_size, start.data(), sizeof header_size);
+  const uint64_t most = std::min<uint64_t>(kMaxHeader, size - sizeof header_size);
+  PLEAT_CHECK_FILE(header_size <= most, name, "not a safetensors file, or cut off: its header would have ", header_size,
+                   " bytes, expected at most ", most);
+  PLEAT_CHECK_FILE(header_size > 0 && static_cast<char>(start[sizeof header_size]) == '{', name,
+                   "not a safetensors file: expected its header to begin with '{'");
+  return header_size;
+}
+
 }  // namespace
+
+std::vector<std::byte> read_safetensors(const std::string& path) {
+  const std::vector<std::byte> start = read_file(path, sizeof(uint64_t) + 1);
+  check_start(start, start.size() <= sizeof(uint64_t) ? start.size() : std::filesystem::file_size(path), path);
+  return read_file(path);
+}
 
 SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
                                   std::map<std::string, std::string>* other_types) {
-  uint64_t header_size;
-  PLEAT_CHECK_FILE(bytes.size() >= sizeof header_size, name, "not a safetensors file: ", bytes.size(),
-                   " bytes, expected at least ", sizeof header_size);
-  std::memcpy(&header_size, bytes.data(), sizeof header_size);
+  const uint64_t header_size = check_start(bytes, bytes.size(), name);
   bytes = bytes.subspan(sizeof header_size);
-  PLEAT_CHECK_FILE(header_size <= kMaxHeader && header_size <= bytes.size(), name,
-                   "not a safetensors file, or cut off: its header would have ", header_size,
-                   " bytes, expected at most ", std::min<uint64_t>(kMaxHeader, bytes.size()));
   const char* header = reinterpret_cast<const char*>(bytes.data());
-  PLEAT_CHECK_FILE(header_size > 0 && header[0] == '{', name,
-                   "not a safetensors file: expected its header to begin with '{'");
   // The JSON parser takes a zero byte for the end of the text and would ignore what follows.
   PLEAT_CHECK_FILE(std::memchr(header, 0, header_size) == nullptr, name,
                    "safetensors header: contains a zero byte, expected text");
@@ -252,7 +265,7 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
 }
 
 SafetensorsFile load_safetensors(const std::string& path) {
-  return parse_safetensors(read_file(path), path);
+  return parse_safetensors(read_safetensors(path), path);
 }
 
 void save_safetensors(const std::string& path, const Tensors& tensors,

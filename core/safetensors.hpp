@@ -9,6 +9,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/tensor.hpp"
 
@@ -25,6 +26,10 @@ struct SafetensorsFile {
 /// std::runtime_error. (This is the function that `make fuzz` tests.)
 SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
                                   std::map<std::string, std::string>* other_types = nullptr);
+
+/// Returns the bytes of a file after its first ones were judged, so that a large file of another kind is refused before
+/// it is read. Throws std::runtime_error `path: reason`.
+std::vector<std::byte> read_safetensors(const std::string& path);
 
 /// Reads a file. Throws std::runtime_error `path: reason`.
 SafetensorsFile load_safetensors(const std::string& path);

@@ -8,6 +8,7 @@
 #include "core/check.hpp"
 #include "core/file.hpp"
 #include "core/first_few.hpp"
+#include "core/utf8.hpp"
 
 namespace pleat {
 namespace {
@@ -84,9 +85,16 @@ void check_not_empty(const std::string& dir, const Contents& inside) {
                    inside.others.empty() ? "" : concat(", but ", first_few(inside.others)));
 }
 
+// The names of classes go into model files and JSON, where a run would otherwise fail after its first epoch.
+void check_utf8(const std::string& path, const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    PLEAT_CHECK_FILE(is_utf8(name), path, "the name of class '", name, "' is not UTF-8");
+}
+
 std::vector<std::string> class_folders(const std::string& dir) {
   std::vector<std::string> names = contents_of(dir).folders;
   PLEAT_CHECK_FILE(!names.empty(), dir, "holds no class folders");
+  check_utf8(dir, names);
   return names;
 }
 
@@ -140,6 +148,7 @@ std::vector<std::string> image_folder_classes(const std::string& dir) {
 std::vector<std::string> read_class_list(const std::string& path) {
   std::vector<std::string> names = fs::is_directory(path) ? class_folders(path) : read_lines(path);
   PLEAT_CHECK_FILE(!names.empty(), path, "names no classes");
+  check_utf8(path, names);
   std::vector<std::string> sorted = names;
   std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());

@@ -127,7 +127,7 @@ Model parse_model(std::span<const std::byte> bytes, const std::string& name) {
 }
 
 Model load_model(const std::string& path) {
-  return parse_model(read_file(path), path);
+  return parse_model(read_safetensors(path), path);
 }
 
 std::map<std::string, std::string> metadata(const Model& model) {

@@ -3,12 +3,15 @@
 #include <doctest/doctest.h>
 #include <malloc.h>
 #include <omp.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cfenv>
 #include <cmath>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -313,6 +316,63 @@ TEST_CASE("C API: a child process goes on with its parent's handles") {
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 7);
   CHECK(run(handle.get(), input, 2) == expected);
+}
+
+TEST_CASE("C API: a child process loads, too, and limits of the host are errors") {
+  const TempDir folder;
+  const std::string path = saved_model(folder);
+  const Handle handle = load(path, 1, 3);
+  REQUIRE(handle);
+  const std::vector<float> input = random_input(kPicture), expected = run(handle.get(), input, 2);
+  // Runs `body` in a child, which ends well with 7.
+  const auto in_child = [](const std::function<bool()>& body) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      _exit(body() ? 7 : 8);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+  };
+  CHECK(in_child([&] { return run(load(path, 1, 3).get(), input, 2) == expected; }) == 7);
+  const auto limited = [&](auto what, rlim_t limit, const std::function<bool()>& body) {
+    return in_child([&] {
+      const rlimit bound{limit, limit};
+      return setrlimit(what, &bound) == 0 && body();
+    });
+  };
+  // No further threads; root is not bound by the limit, so the child becomes somebody else.
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0755));
+  CHECK(limited(RLIMIT_NPROC, 1, [&] {
+          if (geteuid() == 0 && setuid(65533) != 0) return false;
+          const Handle more(load(path, 1, 3));
+          if (!more) return std::string(pleat_error()).find("thread") != std::string::npos;
+          std::vector<float> logits(2);
+          return pleat_run(more.get(), input.data(), input.size(), logits.data(), logits.size()) != 0 &&
+                 std::string(pleat_error()).find("thread") != std::string::npos;
+        }) == 7);
+  // The choices that are timed cannot be written down, which costs time alone.
+  CHECK(limited(RLIMIT_FSIZE, 1, [&] { return run(load(path, 1, 2).get(), input, 2).size() == 2; }) == 7);
+}
+
+TEST_CASE("C API: eight threads load at once") {
+  const TempDir folder;
+  const std::string path = saved_model(folder);
+  const std::vector<float> input = random_input(kPicture), expected = run(load(path, 1, 2).get(), input, 2);
+  std::atomic<int> good = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i)
+    threads.emplace_back([&] {
+      for (int n = 0; n < 5; ++n) {
+        std::vector<float> logits(2);
+        const Handle handle = load(path, 1, 2);
+        good +=
+            handle && pleat_run(handle.get(), input.data(), input.size(), logits.data(), 2) == 0 && logits == expected;
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(good == 40);
 }
 
 TEST_CASE("C API: loading and freeing repeatedly does not leak memory") {

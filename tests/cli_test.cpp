@@ -268,6 +268,29 @@ TEST_CASE("output that cannot be written fails with the reason and leaves no fil
   CHECK(files_in(dir.path()) == before);
 }
 
+TEST_CASE("fold, export and plan do not overwrite what they read; a deep plan is one short line") {
+  const TempDir dir;
+  REQUIRE(shell(dir, "\"$PLEAT\" fold resnet20 --mask '#.#.####.####.####' --out m.safetensors").code == 0);
+  const std::string model = slurp(dir.path("m.safetensors"));
+  for (const char* command : {"fold m.safetensors --out ./m.safetensors", "export m.safetensors --onnx m.safetensors",
+                              "plan m.safetensors --out m.safetensors"})
+    check_failure(shell(dir, std::string("\"$PLEAT\" ") + command), 1, {"m.safetensors: is what is read"});
+  CHECK((slurp(dir.path("m.safetensors")) == model));
+  // Before anything is measured, which the seconds asked for would show.
+  for (const char* command : {"plan resnet20 --seconds 1000 --out none/plan.json",
+                              "fold resnet20 --merge latency --seconds 1000 --out none/m.safetensors"})
+    check_failure(shell(dir, std::string("timeout 20 \"$PLEAT\" ") + command), 1, {"none/", "cannot create"});
+  std::string deep;
+  for (int i = 0; i < 100000; ++i) deep += "{\"a\":";
+  for (const std::string& text :
+       {deep, std::string("{}"), std::string("{\"graph\": 1"), deep + "1" + std::string(100000, '}')}) {
+    std::ofstream(dir.path("plan.json")) << text;
+    const Result r = shell(dir, "\"$PLEAT\" fold resnet20 --plan plan.json --out o");
+    check_failure(r, 1, {"plan.json: is not a plan"});
+    CHECK(r.err.size() < 200);
+  }
+}
+
 TEST_CASE("a plan is applied before and after fine-tuning; a fold by latency works") {
   const TempDir dir;
   write_dataset(dir);

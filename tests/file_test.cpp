@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "core/file_lock.hpp"
 #include "tests/error_of.hpp"
 #include "tests/temp_dir.hpp"
 
@@ -37,7 +39,7 @@ std::string with_file_limit(rlim_t limit, const TempDir& folder, const F& write)
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    ::signal(SIGXFSZ, SIG_IGN);  // so that writing fails with EFBIG
+    // SIGXFSZ, which ends a program by default, is not ignored here: write_file copes with it.
     const rlimit bound{limit, limit};
     std::string message = "no limit";
     if (::setrlimit(RLIMIT_FSIZE, &bound) == 0) message = error_of<std::runtime_error>(write);
@@ -84,6 +86,76 @@ TEST_CASE("file: the error for a file that cannot be read gives the reason") {
     CHECK(holds(error(folder.path("huge")), "bytes of memory"));
   else
     MESSAGE("skipped: this file system has no sparse file of 8 TB");
+}
+
+TEST_CASE("file: links stay, modes are kept, and what killed programs left is removed") {
+  const TempDir folder;
+  const std::string path = folder.path("file"), link = folder.path("link");
+  write_file(path, std::string("one"));
+  fs::permissions(path, fs::perms(0600));
+  fs::create_symlink("file", link);
+  write_file(link, std::string("two"));
+  CHECK(fs::is_symlink(link));
+  CHECK(text_of(read_file(path)) == "two");
+  CHECK(fs::status(path).permissions() == fs::perms(0600));
+  fs::create_symlink("later", folder.path("ahead"));
+  write_file(folder.path("ahead"), std::string("three"));
+  CHECK(text_of(read_file(folder.path("later"))) == "three");
+  fs::create_symlink("loop", folder.path("loop"));
+  CHECK(holds(error_of<std::runtime_error>([&] { write_file(folder.path("loop"), std::string("x")); }), "loop"));
+
+  // A temporary file that nobody holds is a dead program's; one that is locked, and files with other names, are not.
+  const std::string dead = path + ".tmp.1.0", alive = path + ".tmp.1.1", other = path + ".tmp.old";
+  for (const std::string& name : {dead, alive, other}) std::ofstream(name) << "part";
+  const int held = ::open(alive.c_str(), O_RDONLY);
+  REQUIRE(::flock(held, LOCK_EX) == 0);
+  write_file(path, std::string("four"));
+  CHECK(!fs::exists(dead));
+  CHECK(fs::exists(alive));
+  CHECK(fs::exists(other));
+  ::close(held);
+}
+
+TEST_CASE("file: an output is tried, and is not what is read") {
+  const TempDir folder;
+  const std::string path = folder.path("file");
+  write_file(path, std::string("kept"));
+  const auto error = [&](const std::string& out) {
+    return error_of<std::runtime_error>([&] { check_output(out, {"resnet20", path}); });
+  };
+  CHECK(error(folder.path("new")) == "no error");
+  CHECK(folder.files() == 1);
+  CHECK(holds(error(path), path + ": is what is read"));
+  fs::create_symlink("file", folder.path("link"));
+  CHECK(holds(error(folder.path("link")), "link: is what is read"));
+  CHECK(holds(error(folder.path("none/file")), "cannot create: No such file"));
+  CHECK(text_of(read_file(path)) == "kept");
+}
+
+TEST_CASE("file: a lock keeps others out, and ends with its process") {
+  const TempDir folder;
+  const std::string path = folder.path("lock");
+  const auto error = [&] { return error_of<std::runtime_error>([&] { FileLock(path, FileLock::Wait::no); }); };
+  {
+    const FileLock lock(path, FileLock::Wait::no);
+    CHECK(holds(error(), path + ": is locked"));
+  }
+  CHECK(error() == "no error");
+  int ready[2];
+  REQUIRE(::pipe(ready) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const FileLock lock(path, FileLock::Wait::no);
+    if (::write(ready[1], "x", 1) == 1) ::pause();
+    ::_exit(1);
+  }
+  char byte;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  CHECK(holds(error(), path + ": is locked"));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  CHECK(error() == "no error");
+  ::close(ready[0]), ::close(ready[1]);
 }
 
 TEST_CASE("file: a failed write leaves the folder unchanged") {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/file.hpp"
+#include "core/utf8.hpp"
 #include "data/loader.hpp"
 #include "tests/error_of.hpp"
 #include "tests/temp_dir.hpp"
@@ -155,6 +156,20 @@ TEST_CASE("image folders: the test pictures may be called validation, valid or t
     CHECK(holds(
         error_reading(place, Split::test),
         "cifar-10-batches-py: is CIFAR's version for Python, which is not read\nhint: `pleat data fetch cifar10`"));
+}
+
+TEST_CASE("image folders: class names that are not UTF-8 are refused at once") {
+  for (const char* name : {"caf\xE9", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xFF"}) {
+    CAPTURE(name);
+    CHECK(!is_utf8(name));
+    const TempDir dir;
+    std::filesystem::create_directories(dir.path(std::string("train/") + name));
+    std::filesystem::create_directories(dir.path(std::string("val/") + name));
+    const std::string error = error_of<std::runtime_error>([&] { read_image_folder(dir.path(), Split::train, {}); });
+    CHECK(holds(error, "is not UTF-8"));
+  }
+  for (const char* name : {"", "cat", "caf\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x90\x88", "\xED\x9F\xBF"})
+    CHECK(is_utf8(name));
 }
 
 TEST_CASE("image folders that are not whole are refused") {

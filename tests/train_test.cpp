@@ -181,6 +181,54 @@ TEST_CASE("a run goes on only as it began, from a whole state") {
   check_failure(resumed(train + "0.05"), 1, {"a/state.safetensors: ", "not the state of a training run"});
 }
 
+TEST_CASE("a folder is one run's: finished runs are not overwritten, two at once refused, changed contents noticed") {
+  const TempDir dir;
+  write_cifar(dir, 160, 20);
+  const std::string train = "train resnet20 --epochs 2 --tune off --out ";
+  REQUIRE(run(dir, train + "a").code == 0);
+  const std::string model = slurp(dir.path("a/model.safetensors"));
+  check_failure(run(dir, train + "a --lr 0.3"), 1, {"a: holds a finished run", "--force"});
+  fs::remove(dir.path("a/state.safetensors"));
+  check_failure(run(dir, train + "a --resume"), 1, {"a: holds a finished run", "--force"});
+  check_failure(run(dir, train + "a --force --classes 7"), 1, {"7 outputs"});
+  CHECK((slurp(dir.path("a/model.safetensors")) == model));
+  check_failure(run(dir, train + "a --force --resume"), 2, {"--resume and --force"});
+  REQUIRE(run(dir, train + "a --force --lr 0.3").code == 0);
+  CHECK((slurp(dir.path("a/model.safetensors")) != model));
+  CHECK(log_of(dir, "a").size() == 2);
+
+  // Two at once: the second is refused while the first is at work, and goes on when it has been killed.
+  const Result both =
+      stopped(dir, "train resnet20 --epochs 500 --tune off --out b",
+              epochs_logged("b", 1) + " && { \"$PLEAT\" train resnet20 --epochs 500 --tune off --out b --resume" +
+                  kOptions + " 2>second; true; }",
+              "KILL");
+  CHECK(both.code == 128 + 9);
+  CHECK(slurp(dir.path("second")).find("b/lock: is locked") != std::string::npos);
+  CHECK(stopped(dir, "train resnet20 --epochs 500 --tune off --out b --resume", epochs_logged("b", 3), "HUP").code ==
+        130);
+
+  // The same names with other contents: the start, the teacher, the pictures.
+  const std::string finetune = "finetune base.safetensors --epochs 2 --tune off --teacher teacher.safetensors --out c";
+  fs::copy_file(dir.path("a/model.safetensors"), dir.path("base.safetensors"));
+  fs::copy_file(dir.path("a/model.safetensors"), dir.path("teacher.safetensors"));
+  REQUIRE(run(dir, finetune).code == 0);
+  const std::string other = slurp(dir.path("b/model.safetensors")), right = slurp(dir.path("base.safetensors"));
+  for (const std::string file : {"base.safetensors", "teacher.safetensors"}) {
+    std::ofstream(dir.path(file), std::ios::binary) << other;
+    check_failure(run(dir, finetune + " --resume"), 1, {"c/state.safetensors", "the contents of '" + file});
+    std::ofstream(dir.path(file), std::ios::binary) << right;
+  }
+  REQUIRE(run(dir, finetune + " --resume").code == 0);
+  const TempDir elsewhere;
+  write_cifar(elsewhere, 140, 20);
+  fs::remove_all(dir.path("cifar10"));
+  for (const auto& entry : fs::directory_iterator(elsewhere.path()))
+    fs::copy(entry.path(), dir.path(entry.path().filename()),
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  check_failure(run(dir, finetune + " --resume"), 1, {"c/state.safetensors", "the contents of 'cifar10'"});
+}
+
 TEST_CASE("--tune: what was found is noted, remembered, obeyed and gone on with") {
   const TempDir dir;
   write_cifar(dir, 80, 10);
@@ -251,5 +299,5 @@ TEST_CASE("an --out that cannot be written, or is full, is known before the firs
   // A limit on the size of files stands for a full disk.
   check_failure(run(dir, "train resnet20 --epochs 1 --out full", "ulimit -f 100; trap '' XFSZ; "), 1,
                 {"full/state.safetensors", "File too large"});
-  CHECK(fs::is_empty(dir.path("full")));
+  CHECK(std::distance(fs::directory_iterator(dir.path("full")), {}) == 1);  // the lock, which is empty
 }

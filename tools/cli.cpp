@@ -349,6 +349,7 @@ void Cli::finish(const nlohmann::ordered_json& fields) const {
 int run_command(const std::function<int()>& body) {
   occupy_standard_descriptors();
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // writing too large a file is then an error that can be reported
   int code = 1;
   try {
     instruction_set();  // here, where a PLEAT_ISA that cannot be can be reported

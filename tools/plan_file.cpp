@@ -5,6 +5,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/json.hpp"
 
 namespace pleat {
 namespace {
@@ -99,11 +100,12 @@ Json to_json(const LatencyPlan& plan) {
 
 LatencyPlan read_plan(const std::string& path) {
   const std::vector<std::byte> bytes = read_file(path);
+  const Json json = parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  PLEAT_CHECK_FILE(json.is_object(), path, "is not a plan: cut short, or not a JSON object");
   try {
-    return parse_plan(Json::parse(reinterpret_cast<const char*>(bytes.data()),
-                                  reinterpret_cast<const char*>(bytes.data()) + bytes.size()));
-  } catch (const Json::exception& error) {
-    throw std::runtime_error(concat(path, ": ", error.what()));
+    return parse_plan(json);
+  } catch (const Json::exception&) {
+    throw std::runtime_error(concat(path, ": is not a plan: a field is missing, or of another type"));
   } catch (const std::invalid_argument& error) {
     throw std::runtime_error(concat(path, ": ", error.what()));
   }

@@ -74,6 +74,7 @@ void declare_recipe(Cli& cli, const std::string& command) {
                    });
   declare_tune(cli);
   cli.flag("resume", "go on with the run in --out, bit for bit");
+  cli.flag("force", "remove the run that --out holds, finished or not, and begin anew");
 }
 
 Recipe read_recipe(const Cli& cli, const std::string& command) {

@@ -267,8 +267,8 @@ StateDict read_state_dict(const std::string& path, const std::string& model, con
                           const NameOptions& options) {
   StateDict result;
   std::map<std::string, std::string> types;
-  const std::vector<std::byte> bytes = read_file(path);
-  check_kind(path, bytes);
+  check_kind(path, read_file(path, 4));
+  const std::vector<std::byte> bytes = read_safetensors(path);
   Tensors given = parse_safetensors(bytes, path, &types).tensors;
   std::vector<Name> names;
   for (const auto& [name, tensor] : given) names.push_back({name, name});

@@ -1,9 +1,5 @@
 #include "ops/conv/tune_cache.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
@@ -14,6 +10,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/file_lock.hpp"
 #include "core/machine.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/instruction_set.hpp"
@@ -127,24 +124,6 @@ void write_tables(const std::string& path, const Tables& tables) {
   write_file(path, text + "\n}\n");
 }
 
-// Keeps all others out, threads of this process as well as other processes, while it lives. The system takes the lock
-// back if the process dies.
-class FileLock {
- public:
-  explicit FileLock(const std::string& path) : file_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    PLEAT_CHECK_FILE(file_ >= 0, path, "cannot be opened");
-    const bool is_locked = ::flock(file_, LOCK_EX) == 0;
-    if (!is_locked) ::close(file_);
-    PLEAT_CHECK_FILE(is_locked, path, "cannot be locked");
-  }
-  ~FileLock() { ::close(file_); }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-
- private:
-  const int file_;
-};
-
 }  // namespace
 
 TuneCache::TuneCache() : path_(cache_path()) {
@@ -174,7 +153,7 @@ void TuneCache::save() {
   if (added_.empty() || path_.empty()) return;
   try {
     std::filesystem::create_directories(std::filesystem::path(path_).parent_path());
-    const FileLock lock(path_ + ".lock");
+    const FileLock lock(path_ + ".lock", FileLock::Wait::yes);
     Tables tables = read_tables(path_);
     for (const auto& [task, choice] : added_) tables[key_][task] = choice;
     write_tables(path_, tables);

@@ -20,6 +20,7 @@ int export_command(int argc, char** argv) {
   declare_network_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("onnx");
+  check_output(file, {cli.argument("MODEL")});
 
   const OnnxFile onnx = to_onnx(open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli)));
   write_file(file, onnx.bytes);

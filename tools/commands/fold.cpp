@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "core/check.hpp"
+#include "core/file.hpp"
 #include "fold/latency_plan.hpp"
 #include "ops/model_file.hpp"
 #include "ops/spec.hpp"
@@ -147,6 +148,7 @@ int fold_command(int argc, char** argv) {
   declare_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
+  check_output(file, {cli.argument("MODEL"), cli.has("plan") ? cli.text("plan") : ""});
 
   const Model before = open_model(cli.argument("MODEL"), cli.seed(), "", "", network_options(cli));
   const FoldOptions options = read_options(cli, before);

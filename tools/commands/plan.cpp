@@ -157,6 +157,7 @@ int plan_command(int argc, char** argv) {
   declare_options(cli);
   if (!cli.parse(argc, argv)) return 0;
   const std::string& file = cli.text("out");
+  check_output(file, {cli.argument("MODEL")});
   const PlanGoal goal = read_goal(cli);
   const Stopwatch stopwatch = make_stopwatch(cli);
   const Borders borders =

@@ -10,6 +10,7 @@
 #include "tools/open_model.hpp"
 #include "tools/recipe_options.hpp"
 #include "tools/train/checkpoint.hpp"
+#include "tools/train/run_folder.hpp"
 #include "tools/train/trainer.hpp"
 #include "tools/tune.hpp"
 
@@ -23,16 +24,21 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list, recipe.network);
   const std::string out = cli.text("out"), state = out + "/state.safetensors";
   if (!std::filesystem::is_directory(recipe.data)) find_dataset(recipe.data);  // fails before tuning takes its time
+  const bool overwrite = cli.has("force");
+  if (overwrite && cli.has("resume")) cli.usage_error("both --resume and --force were given, expected at most one");
+  const std::optional<Model> teacher =
+      recipe.teacher.empty() ? std::nullopt : std::optional(load_model(recipe.teacher));
+  RunFolder(out, {.resume = cli.has("resume"), .overwrite = overwrite});  // likewise
   // A run goes on with what it began with, whatever would be fastest today.
   if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
     recipe.algorithms = saved_algorithms(state, recipe);
   else
     recipe.algorithms = tune(cli, model.graph, training_options(recipe));
-  const std::optional<Model> teacher =
-      recipe.teacher.empty() ? std::nullopt : std::optional(load_model(recipe.teacher));
-  const TrainResult result =
-      run_training(model, load_training_data(model, recipe, cli.quiet()), recipe, out,
-                   {.resume = cli.has("resume"), .quiet = cli.quiet(), .teacher = teacher ? &*teacher : nullptr});
+  const TrainResult result = run_training(model, load_training_data(model, recipe, cli.quiet()), recipe, out,
+                                          {.resume = cli.has("resume"),
+                                           .overwrite = overwrite,
+                                           .quiet = cli.quiet(),
+                                           .teacher = teacher ? &*teacher : nullptr});
 
   nlohmann::ordered_json fields = settings(recipe);
   fields.update({{"top1", result.top1},

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/check.hpp"
+#include "core/json.hpp"
 #include "core/safetensors.hpp"
 
 namespace pleat {
@@ -18,7 +19,7 @@ const std::string kVelocity = "velocity/", kParameter = "parameter/", kAverage =
 Json metadata(const SafetensorsFile& file, const std::string& path, const char* key) {
   const auto entry = file.metadata.find(key);
   PLEAT_CHECK_FILE(entry != file.metadata.end(), path, "not the state of a training run: no '", key, "'");
-  Json json = Json::parse(entry->second, nullptr, false);
+  Json json = parse_json(entry->second);
   PLEAT_CHECK_FILE(json.is_object(), path, "'", key, "' is not a JSON object");
   return json;
 }
@@ -44,10 +45,24 @@ void check_same(const std::string& path, const Json& saved, const Recipe& recipe
   }
 }
 
+Json to_json(const RunContents& contents) {
+  return {{"start", contents.start}, {"data", contents.data}, {"teacher", contents.teacher}};
+}
+
+void check_contents(const std::string& path, SafetensorsFile& file, const Recipe& recipe, const RunContents& contents) {
+  if (!file.metadata.contains("pleat.contents")) return;
+  const Json saved = metadata(file, path, "pleat.contents"), given = to_json(contents);
+  const std::pair<const char*, std::string> named[] = {
+      {"start", recipe.model}, {"data", recipe.data}, {"teacher", recipe.teacher}};
+  for (const auto& [key, name] : named)
+    PLEAT_CHECK_FILE(saved.contains(key) && saved[key] == given[key], path, "the run there began with another ", key,
+                     ": the contents of '", name, "' have changed\nhint: resume a run with what it was started with");
+}
+
 }  // namespace
 
-void save_checkpoint(const std::string& path, const Recipe& recipe, const RunState& s, const Graph& graph,
-                     const RunTensors& run) {
+void save_checkpoint(const std::string& path, const Recipe& recipe, const RunContents& contents, const RunState& s,
+                     const Graph& graph, const RunTensors& run) {
   Tensors tensors;
   for (const auto& [name, tensor] : *run.parameters) tensors[kParameter + name] = tensor;
   for (const auto& [name, tensor] : *run.velocities) tensors[kVelocity + name] = tensor;
@@ -65,15 +80,19 @@ void save_checkpoint(const std::string& path, const Recipe& recipe, const RunSta
                       {"lambda", s.lambda},
                       {"arrived", s.arrived},
                       {"train_images", s.train_images}};
-  save_safetensors(
-      path, tensors,
-      {{"pleat.recipe", to_json(recipe).dump()}, {"pleat.state", state.dump()}, {"pleat.graph", to_text(graph)}});
+  save_safetensors(path, tensors,
+                   {{"pleat.recipe", to_json(recipe).dump()},
+                    {"pleat.contents", to_json(contents).dump()},
+                    {"pleat.state", state.dump()},
+                    {"pleat.graph", to_text(graph)}});
 }
 
-RunState load_checkpoint(const std::string& path, const Recipe& recipe, const Graph& graph, const RunTensors& tensors) {
+RunState load_checkpoint(const std::string& path, const Recipe& recipe, const RunContents& contents, const Graph& graph,
+                         const RunTensors& tensors) {
   SafetensorsFile file = load_safetensors(path);
   check_same(path, metadata(file, path, "pleat.recipe"), recipe);
   PLEAT_CHECK_FILE(file.metadata["pleat.graph"] == to_text(graph), path, "the run there has another graph");
+  check_contents(path, file, recipe, contents);
   const Json state = metadata(file, path, "pleat.state");
   RunState s;
   try {
@@ -89,8 +108,8 @@ RunState load_checkpoint(const std::string& path, const Recipe& recipe, const Gr
          .lambda = state.value("lambda", recipe.lambda),  // not in files from before it could grow
          .arrived = state.value("arrived", int64_t{0}),
          .train_images = state.at("train_images")};
-  } catch (const Json::exception& error) {
-    throw std::runtime_error(concat(path, ": bad state: ", error.what()));
+  } catch (const Json::exception&) {
+    PLEAT_CHECK_FILE(false, path, "'pleat.state' lacks a number, or has one of another type");
   }
   PLEAT_CHECK_FILE(s.epoch >= 0 && s.epoch <= recipe.epochs && s.batch >= 0, path, "stands at epoch ", s.epoch,
                    ", batch ", s.batch, ", expected at most ", recipe.epochs, " epochs");

@@ -33,14 +33,24 @@ struct RunTensors {
   Tensors* averages;
 };
 
+/// Hashes of what a run began with (core/hash.hpp), by which a resumed run notices that a file of the same name holds
+/// something else by now.
+struct RunContents {
+  std::string start;    ///< Of the model's tensors before the first step,
+  std::string data;     ///< of both splits' labels and of their pictures if those are in memory,
+  std::string teacher;  ///< and of the teacher's tensors; empty without one.
+};
+
 /// Writes the tensors, the state, the graph and the recipe, by which another run's state is told from
 /// this one's.
-void save_checkpoint(const std::string& path, const Recipe& recipe, const RunState& state, const Graph& graph,
-                     const RunTensors& tensors);
+void save_checkpoint(const std::string& path, const Recipe& recipe, const RunContents& contents, const RunState& state,
+                     const Graph& graph, const RunTensors& tensors);
 
 /// Reads the file into `tensors` and returns the state; `graph` must be the one that was saved.
 /// Throws std::runtime_error naming the file, and the first setting of the run there that is not as in `recipe`.
-RunState load_checkpoint(const std::string& path, const Recipe& recipe, const Graph& graph, const RunTensors& tensors);
+/// The same goes for `contents`; files from before they were noted have none, and are believed.
+RunState load_checkpoint(const std::string& path, const Recipe& recipe, const RunContents& contents, const Graph& graph,
+                         const RunTensors& tensors);
 
 /// The algorithms (Recipe::algorithms) that the run whose state is in `path` computes with. Throws as load_checkpoint
 /// does if `recipe` differs from that run's in anything else.

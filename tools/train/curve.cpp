@@ -8,6 +8,7 @@
 
 #include "core/check.hpp"
 #include "core/clock.hpp"
+#include "core/file_lock.hpp"
 #include "core/version.hpp"
 #include "fold/fold.hpp"
 #include "fold/latency_plan.hpp"
@@ -53,6 +54,8 @@ class Experiment {
         options_(options),
         out_(out),
         data_(load_training_data(model, options.base, options.quiet)),
+        lock_(fs::exists(path("curve.json")) ? std::optional<FileLock>(std::in_place, path("lock"), FileLock::Wait::no)
+                                             : std::nullopt),
         file_(path("curve.json"), asked()) {
     if (file_.json()["plan"].is_null()) plan();
     const Json& plan = file_.json()["plan"];
@@ -107,15 +110,18 @@ class Experiment {
     PLEAT_CHECK_FILE(is_free(out_), out_,
                      "holds something else than a curve\nhint: choose an empty or new folder (--out)");
     fs::create_directories(out_);
+    if (!lock_) lock_.emplace(path("lock"), FileLock::Wait::no);
+    PLEAT_CHECK_FILE(is_free(out_), out_, "another experiment began here meanwhile");
     file_.set("plan",
               {{"depths", depths}, {"base", epochs.base}, {"prefold", epochs.prefold}, {"depth", epochs.depth}});
   }
 
-  // Absent or empty, but for what a killed first write of curve.json may have left.
+  // Absent or empty, but for the lock and what a killed first write of curve.json may have left.
   static bool is_free(const std::string& folder) {
     if (!fs::exists(folder)) return true;
     return std::ranges::all_of(fs::directory_iterator(folder), [](const fs::directory_entry& entry) {
-      return entry.path().filename().string().starts_with("curve.json.tmp.");
+      const std::string name = entry.path().filename();
+      return name == "lock" || name.starts_with("curve.json.tmp.");
     });
   }
 
@@ -297,6 +303,7 @@ class Experiment {
   const CurveOptions& options_;
   const std::string out_;
   const TrainingData data_;
+  std::optional<FileLock> lock_;
   CurveFile file_;
   std::vector<int> depths_;
   CurveEpochs epochs_;

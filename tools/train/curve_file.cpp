@@ -4,6 +4,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/json.hpp"
 
 namespace pleat {
 namespace {
@@ -47,7 +48,7 @@ CurveFile::CurveFile(std::string path, const Json& asked) : path_(std::move(path
 void CurveFile::read(const Json& asked) {
   const std::vector<std::byte> bytes = read_file(path_);
   const auto* text = reinterpret_cast<const char*>(bytes.data());
-  json_ = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
+  json_ = parse_json({text, bytes.size()});
   PLEAT_CHECK_FILE(json_.is_object(), path_, "cut short, or not a JSON object");
   for (const char* key : {"network", "data", "plan", "base", "prefold", "points"})
     PLEAT_CHECK_FILE(json_.contains(key), path_, "not a curve's file: it has no '", key, "'");

@@ -1,6 +1,7 @@
 #include "tools/train/interrupt.hpp"
 
 #include <csignal>
+#include <initializer_list>
 
 namespace pleat {
 namespace {
@@ -17,8 +18,11 @@ void watch_for_interrupt() {
   struct sigaction action = {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESETHAND | SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);  // nohup ignores SIGHUP
+  }
 }
 
 bool interrupted() {

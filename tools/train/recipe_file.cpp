@@ -8,6 +8,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/json.hpp"
 
 namespace pleat {
 namespace {
@@ -89,7 +90,7 @@ void apply_recipe(Recipe& recipe, const std::string& name_or_file) {
   const std::string path = find_recipe(name_or_file);
   const std::vector<std::byte> bytes = read_file(path);
   const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const Json file = Json::parse(text, text + bytes.size(), nullptr, /*allow_exceptions=*/false);
+  const Json file = parse_json({text, bytes.size()});
   PLEAT_CHECK_FILE(file.is_object(), path, "not a JSON object, or cut short");
   for (const auto& [key, value] : file.items())
     PLEAT_CHECK_FILE(key == "about" || key == "train" || key == "prefold" || key == "finetune", path, "has a part '",

@@ -11,6 +11,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/json.hpp"
 
 namespace pleat {
 namespace {
@@ -28,7 +29,7 @@ std::string kept_lines(const std::string& path, int64_t keep_epochs) {
   int number = 1;
   for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1, ++number) {
     const std::string line = text.substr(begin, end - begin);
-    const auto entry = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const auto entry = parse_json(line);
     PLEAT_CHECK_FILE(is_entry(entry), path, "line ", number, " is not the record of an epoch");
     if (entry["epoch"].get<int64_t>() <= keep_epochs) kept += line + '\n';
   }

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/check.hpp"
 #include "core/clock.hpp"
+#include "core/hash.hpp"
 #include "core/progress.hpp"
 #include "core/version.hpp"
 #include "data/dataset_for.hpp"
@@ -22,6 +22,7 @@
 #include "tools/train/interrupt.hpp"
 #include "tools/train/objective.hpp"
 #include "tools/train/optimiser.hpp"
+#include "tools/train/run_folder.hpp"
 #include "tools/train/run_log.hpp"
 #include "tools/train/schedule.hpp"
 
@@ -54,6 +55,25 @@ int64_t count_correct(std::span<const float> logits, std::span<const int32_t> la
   return correct;
 }
 
+std::string content_hash(const Tensors& tensors) {
+  ContentHash hash;
+  for (const auto& [name, tensor] : tensors) {
+    hash.add(name);
+    hash.add(std::as_bytes(std::span(tensor.values)));
+  }
+  return hash.text();
+}
+
+// Of pictures in files their index tells (check_index).
+std::string content_hash(const TrainingData& data) {
+  ContentHash hash;
+  for (const Dataset* split : {&data.train, &data.test}) {
+    hash.add(std::as_bytes(std::span(split->labels)));
+    hash.add(std::as_bytes(std::span(split->images)));
+  }
+  return hash.text();
+}
+
 class Run {
  public:
   Run(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out, const TrainOptions& options)
@@ -62,6 +82,10 @@ class Run {
         recipe_(recipe),
         out_(out),
         options_(options),
+        folder_(out, {.resume = options.resume, .overwrite = options.overwrite}),
+        contents_{.start = content_hash(model.tensors),
+                  .data = content_hash(data),
+                  .teacher = options.teacher != nullptr ? content_hash(options.teacher->tensors) : ""},
         loader_(data.train, picture_format(model),
                 {.batch = recipe.batch,
                  .augment = augmentation(data.train, recipe),
@@ -111,22 +135,20 @@ class Run {
   RunTensors tensors() {
     return {&model_.tensors, &optimiser_.velocities(), average_ ? &average_->tensors() : nullptr};
   }
-  void save() { save_checkpoint(path("state.safetensors"), recipe_, state_, model_.graph, tensors()); }
+  void save() { save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, model_.graph, tensors()); }
 
   // Takes up the run in the folder, or starts a new one.
   void begin() {
-    std::filesystem::create_directories(out_);
     const std::string state_path = path("state.safetensors");
     const bool files = !data_.train.files.empty();
-    if (options_.resume && std::filesystem::exists(state_path)) {
+    if (options_.resume && has_state(out_)) {
       if (files) check_index(path("pictures.index"), {&data_.train, &data_.test});
-      state_ = load_checkpoint(state_path, recipe_, model_.graph, tensors());
+      state_ = load_checkpoint(state_path, recipe_, contents_, model_.graph, tensors());
       optimiser_.set_lambda(state_.lambda);
       logged_ = {state_.train_seconds, state_.train_images};
       return;
     }
-    PLEAT_CHECK_FILE(options_.resume || !is_unfinished(state_path), out_,
-                     "holds a run that has not finished\nhint: resume it (--resume), or choose another folder (--out)");
+    if (options_.overwrite) folder_.clear();
     if (files) write_index(path("pictures.index"), {&data_.train, &data_.test});
     state_.lambda = optimiser_.lambda();
     // A run that is killed in its first epoch can be resumed like any other, and a full disk is known at once.
@@ -260,6 +282,8 @@ class Run {
   const Recipe& recipe_;
   const std::string out_;
   const TrainOptions options_;
+  const RunFolder folder_;
+  const RunContents contents_;
   Loader loader_;
   Exec exec_;
   std::optional<Average> average_;

@@ -35,6 +35,7 @@ class RunObserver {
 
 struct TrainOptions {
   bool resume = false;              ///< Go on where the state in the folder stands, if there is one.
+  bool overwrite = false;           ///< Remove the run that the folder holds, finished or not.
   bool quiet = false;               ///< Print no progress.
   bool keep_best = true;            ///< Write best.safetensors.
   const Model* teacher = nullptr;   ///< Whose logits are learned as well; must outlive the run.
@@ -55,8 +56,8 @@ struct TrainResult {
 ///   log.jsonl          one more line (EpochRecord)
 ///   state.safetensors  what a resumed run needs to go on bit for bit (tools/train/checkpoint.hpp)
 ///   pictures.index     of picture folders alone: by which a resumed run can tell whether the pictures have changed
-/// SIGINT and SIGTERM save the state after the step in hand and throw Interrupted. Throws std::invalid_argument if
-/// model, data and recipe do not fit together, std::runtime_error if `out` holds an unfinished run that is not to be
+/// SIGINT, SIGTERM and SIGHUP save the state after the step in hand and throw Interrupted. Throws std::invalid_argument
+/// if model, data and recipe do not fit together, std::runtime_error if `out` holds an unfinished run that is not to be
 /// resumed, if it cannot be written, or if a loss or gradient is not finite; the message names the op that made it.
 TrainResult run_training(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out,
                          const TrainOptions& options = {});
