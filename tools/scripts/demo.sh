@@ -8,7 +8,7 @@ set -euo pipefail
 
 build=${1:?usage: demo.sh BUILD}
 pleat=$build/pleat
-tools=$(dirname "$0")
+scripts=$(dirname "$0")
 demo=$build/demo
 train_seconds=300  # that all epochs together may take, unless even three epochs, the minimum, take longer
 blocks=5           # of the nine residual blocks that become single convolutions; each saves 6% of the base's MACs
@@ -46,7 +46,7 @@ elif echo "CIFAR-10 is not in \$PLEAT_DATA or ./local: fetching it (170 MB)" &&
 else
   echo "CIFAR-10 is not available, so Fashion-MNIST takes its place, from Debian's package dataset-fashion-mnist."
   data=fashion-mnist
-  have $data || { "$tools/scripts/setup.sh" demo && have $data; } ||
+  have $data || { "$scripts/setup.sh" demo && have $data; } ||
     fail "no data set found: set PLEAT_DATA to a folder that holds one (see pleat data info --help)"
 fi
 images=$(get data .images)
@@ -131,6 +131,6 @@ jq -e '.models[1].ratio_to_first > 1' "$demo/bench.json" >/dev/null ||
   fail "the folded network is not faster than its base"
 echo "A few epochs show how it works, not what the method reaches: docs/performance-log.md has whole runs."
 
-"$tools/scripts/plot.sh" "$demo/runs.png" "$demo/train" "$demo/prefold" "$demo/finetune"
+"$scripts/plot.sh" "$demo/runs.png" "$demo/train" "$demo/prefold" "$demo/finetune"
 section "Files, after $((SECONDS - began)) seconds"
 find "$demo" -type f ! -name state.safetensors ! -name best.safetensors ! -name '*.json' -printf '%9s  %p\n' | sort -k 2
