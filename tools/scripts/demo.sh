@@ -87,7 +87,7 @@ get fold '.plan.fits[] | "  \(.op) leaves \(.unexplained * 1000 | round / 10)% o
 
 section "4. Fine-tune the folded network, with the first network as its teacher"
 run finetune "$pleat" finetune "$demo/folded.safetensors" --data $data --epochs $tune_epochs --teacher "$base" \
-  --lr 0.02 --schedule cosine --nesterov --alternate-flip --seed 1 --out "$demo/finetune"
+  --lr 0.01 --warmup 0.3 --schedule cosine --nesterov --alternate-flip --seed 1 --out "$demo/finetune"
 
 section "5. Merge what is linear still: batch norms"
 merged=$demo/merged.safetensors
