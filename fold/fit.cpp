@@ -125,6 +125,8 @@ ConvolutionFit::Result ConvolutionFit::solve(double ridge) const {
   });
 
   Result result{{map_, std::vector<double>(map_.out * n), std::vector<double>(map_.out)}};
+  result.mean.resize(map_.out);
+  result.variance.resize(map_.out);
   double all = 0, left = 0;
   for (int64_t o = 0; o < map_.out; ++o) {
     const std::span<const double> w(weight.data() + o * n, n);
@@ -140,6 +142,8 @@ ConvolutionFit::Result ConvolutionFit::solve(double ridge) const {
       bias -= gain * w[i] * mean_u(i);
     }
     result.map.bias[o] = bias;
+    result.mean[o] = mean_y(o);
+    result.variance[o] = gain * gain * std::max(0.0, fitted);
   }
   result.unexplained = all > 0 ? left / all : 0;
   return result;

@@ -34,6 +34,7 @@ class ConvolutionFit {
   struct Result {
     LinearMap map;
     double unexplained = 0;  ///< The fraction of the outputs' variance that the fit leaves, 0 to 1, before scaling.
+    std::vector<double> mean = {}, variance = {};  ///< Of each output channel of `map`, over all pixels and pictures.
   };
   /// Solves the equations. `ridge` is mu as a multiple of the mean variance of the window's numbers, and is above 0.
   /// Throws std::runtime_error if the pictures do not determine a convolution, because the inputs are constant or there

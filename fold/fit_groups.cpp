@@ -1,6 +1,7 @@
 #include "fold/fit_groups.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <set>
 #include <utility>
@@ -50,16 +51,33 @@ Target target_of(const Graph& original, const Graph& dropped, int to) {
   return {in_original(to)};
 }
 
+// Adds a batch norm behind new node `node` that gives back, in evaluation, what it gets.
+int add_norm(Rewrite& rewrite, const std::string& name, int node, const ConvolutionFit::Result& fit) {
+  const BatchNorm op;
+  const auto parameter = [&](const char* suffix, auto value_of) {
+    Tensor tensor({std::ssize(fit.mean)});
+    for (std::size_t c = 0; c < fit.mean.size(); ++c) tensor.values[c] = static_cast<float>(value_of(c));
+    rewrite.set(name + suffix, std::move(tensor));
+  };
+  parameter(".weight", [&](std::size_t c) { return std::sqrt(fit.variance[c] + op.eps); });
+  parameter(".bias", [&](std::size_t c) { return fit.mean[c]; });
+  parameter(".running_mean", [&](std::size_t c) { return fit.mean[c]; });
+  parameter(".running_var", [&](std::size_t c) { return fit.variance[c]; });
+  return rewrite.add(name, op, {node});
+}
+
 // Adds the fitted convolution in the place of the group.
-void replace(Rewrite& rewrite, const Graph& dropped, const Region& group, const LinearMap& map,
-             const std::vector<Nhwc>& shapes) {
+void replace(Rewrite& rewrite, const Graph& dropped, const Region& group, const ConvolutionFit::Result& fit,
+             const std::vector<Nhwc>& shapes, FittedNorms norms) {
+  const LinearMap& map = fit.map;
   const std::string& name = merged_name(dropped, group);
   const MapShape& s = map.shape;
   rewrite.set(name + ".weight", kernel_tensor(map));
   rewrite.set(name + ".bias", bias_tensor(map));
   const Conv2d op{.out = s.out, .kernel = s.kernel(), .stride = s.stride, .bias = true};
-  rewrite.stand_for(group.to,
-                    rewrite.add_window(name, op, rewrite[group.from], s, shapes[group.from], shapes[group.to]));
+  int last = rewrite.add_window(name, op, rewrite[group.from], s, shapes[group.from], shapes[group.to]);
+  if (norms == FittedNorms::added) last = add_norm(rewrite, rewrite.unused(name + ".norm"), last, fit);
+  rewrite.stand_for(group.to, last);
 }
 
 // Chooses the regions to fit. A value of the dropped network is called lost if a dropped activation read it.
@@ -177,12 +195,13 @@ std::vector<Region> groups_to_fit(const Model& original, const Model& dropped, c
 }
 
 Model fit_groups(const Model& original, const Model& dropped, const std::vector<Region>& groups, const RunNetworks& run,
-                 std::vector<FittedGroup>& report) {
+                 FittedNorms norms, std::vector<FittedGroup>& report) {
   const std::vector<Nhwc> shapes = infer_shapes(dropped.graph);
-  std::vector<LinearMap> maps;
+  std::vector<ConvolutionFit::Result> fits;
   std::vector<Region> done;
   Model so_far = dropped;
-  // The part of the network folded so far that gives the value of a node of `dropped`.
+  // The part of the network folded so far that gives the value of a node of `dropped`. (A fitted convolution gives the
+  // same as the norm behind it.)
   const auto up_to = [&](int node) {
     const auto ends_here = std::ranges::find(done, node, &Region::to);
     const std::string& name =
@@ -204,9 +223,8 @@ Model fit_groups(const Model& original, const Model& dropped, const std::vector<
           fit.add(outputs[0], wanted, pictures);
         });
     try {
-      ConvolutionFit::Result result = fit.solve(kRidge);
-      report.push_back({name, result.unexplained});
-      maps.push_back(std::move(result.map));
+      fits.push_back(fit.solve(kRidge));
+      report.push_back({name, fits.back().unexplained});
     } catch (const std::runtime_error& error) {
       throw std::runtime_error(
           concat("conv2d '", name, "', in place of ", group.nodes.size(), " nodes: ", error.what()));
@@ -214,7 +232,7 @@ Model fit_groups(const Model& original, const Model& dropped, const std::vector<
     done.push_back(group);
     so_far = rewrite_groups(dropped, done, [&](Rewrite& rewrite, const Region& region) {
       const auto place = std::ranges::find(done, region.to, &Region::to);
-      replace(rewrite, dropped.graph, region, maps[place - done.begin()], shapes);
+      replace(rewrite, dropped.graph, region, fits[place - done.begin()], shapes, norms);
     });
   }
   return so_far;

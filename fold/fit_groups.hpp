@@ -35,9 +35,14 @@ struct FittedGroup {
 std::vector<Region> groups_to_fit(const Model& original, const Model& dropped, const std::vector<Region>& groups,
                                   int kernel);
 
+/// Whether a fitted convolution is followed by a batch norm. The norm changes nothing in evaluation: its statistics are
+/// those of the convolution's output on the pictures, and its weight and bias undo them. Training needs it, as it
+/// needed the norms that were inside the group.
+enum class FittedNorms { none, added };
+
 /// `dropped` with these groups (from groups_to_fit) replaced. Adds to `report` what each fit left unexplained. Throws
 /// like `run` and ConvolutionFit, naming the group.
 Model fit_groups(const Model& original, const Model& dropped, const std::vector<Region>& groups, const RunNetworks& run,
-                 std::vector<FittedGroup>& report);
+                 FittedNorms norms, std::vector<FittedGroup>& report);
 
 }  // namespace pleat

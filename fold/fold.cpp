@@ -159,7 +159,8 @@ Folded fold_by_fit(const Model& model, const FoldOptions& options, const std::st
   const std::vector<Region> groups =
       groups_to_fit(model, dropped, find_groups(dropped.graph, none), options.max_kernel);
   std::vector<FittedGroup> fits;
-  const Model fitted = fit_groups(model, dropped, groups, options.fit, fits);
+  const FittedNorms norms = options.merge == Merge::none ? FittedNorms::added : FittedNorms::none;
+  const Model fitted = fit_groups(model, dropped, groups, options.fit, norms, fits);
 
   const FoldOptions rest{.mask = std::string(foldable_activations(fitted).size(), '#'),
                          .merge = options.merge == Merge::none ? Merge::none : Merge::cheaper,

@@ -35,7 +35,8 @@ struct FoldOptions {
   Stopwatch stopwatch = {};             ///< Needed by Merge::latency.
   /// If given, the groups that dropped activations lie within are not composed. Each is replaced by the convolution of
   /// at most `max_kernel` that fits it best on the pictures that this function runs (fold/fit_groups.hpp). The other
-  /// groups are merged where that is cheaper, or with Merge::none not at all. The result is another function.
+  /// groups are merged where that is cheaper, or with Merge::none not at all; then each fitted convolution gets a batch
+  /// norm, for training. The result is another function.
   RunNetworks fit = {};
 };
 

@@ -122,6 +122,45 @@ TEST_CASE("fit: a residual block becomes one 3x3 convolution that is nearer than
   }
 }
 
+TEST_CASE("fit: to be trained on, a fitted convolution gets a batch norm that changes nothing until then") {
+  const Model original = network(kResidualBlock);
+  FoldOptions options{.mask = ".#", .merge = FoldOptions::Merge::cheaper, .max_kernel = 3, .fit = on_random_pictures()};
+  const Model merged = fold(original, options).model;
+  options.merge = FoldOptions::Merge::none;
+  const Model kept = fold(original, options).model;
+  const auto norms = [](const Model& model) {
+    return std::ranges::count_if(model.graph.nodes,
+                                 [](const Node& node) { return std::holds_alternative<BatchNorm>(node.op); });
+  };
+  CHECK(norms(merged) == 0);
+  CHECK(norms(kept) == 1);
+  CHECK(error_between(merged, kept) < 1e-10);
+  // In training form the norm sees batches like those of the fit: their statistics are the norm's own.
+  const int norm = find(kept.graph, "a.norm_");
+  REQUIRE(norm >= 0);
+  const Model before = cut_after(kept, kept.graph.nodes[norm].inputs[0]);
+  const int64_t channels = kept.tensors.at("a.norm_.running_mean").shape[0];
+  std::vector<double> sum(channels), squares(channels);
+  int64_t pixels = 0;
+  on_random_pictures()("", {before}, [&](std::span<const std::span<const float>> outputs, int64_t) {
+    for (std::size_t i = 0; i < outputs[0].size(); ++i) {
+      sum[i % channels] += outputs[0][i];
+      squares[i % channels] += double{outputs[0][i]} * outputs[0][i];
+    }
+    pixels += std::ssize(outputs[0]) / channels;
+  });
+  for (int64_t c = 0; c < channels; ++c) {
+    const double mean = sum[c] / static_cast<double>(pixels);
+    CHECK(kept.tensors.at("a.norm_.running_mean").values[c] == doctest::Approx(mean).epsilon(1e-3));
+    CHECK(kept.tensors.at("a.norm_.running_var").values[c] ==
+          doctest::Approx(squares[c] / static_cast<double>(pixels) - mean * mean).epsilon(1e-3));
+  }
+  // Merging takes it away again.
+  const Model again = fold(kept, {}).model;
+  CHECK(norms(again) == 0);
+  CHECK(error_between(kept, again) < 1e-10);
+}
+
 TEST_CASE("fit: a convolution without a batch norm beside it is fitted too") {
   const Model model = fold_batch_norm(network(kResidualBlock));
   for (const std::string mask : {".#", "#.", ".."}) {
