@@ -28,7 +28,7 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   if (overwrite && cli.has("resume")) cli.usage_error("both --resume and --force were given, expected at most one");
   const std::optional<Model> teacher =
       recipe.teacher.empty() ? std::nullopt : std::optional(load_model(recipe.teacher));
-  RunFolder(out, {.resume = cli.has("resume"), .overwrite = overwrite});  // likewise
+  { const RunFolder free_now(out, {.resume = cli.has("resume"), .overwrite = overwrite}); }  // likewise
   // A run goes on with what it began with, whatever would be fastest today.
   if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
     recipe.algorithms = saved_algorithms(state, recipe);

@@ -3,7 +3,7 @@
 
 namespace pleat {
 
-/// From now on SIGINT, SIGTERM and SIGHUP (a terminal that is closed) are noted, once each, unless they are ignored.
+/// From now on SIGINT, SIGTERM and SIGHUP (a terminal that is closed) are noted, once each; SIGHUP not under nohup.
 void watch_for_interrupt();
 
 /// True once one of them came.
