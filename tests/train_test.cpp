@@ -1,5 +1,6 @@
 // `pleat train`, `prefold` and `finetune` from outside: runs repeat bit for bit, whatever ends them on the way, and
 // what cannot be done is refused before anything is lost.
+#include <csignal>
 #include <fstream>
 
 #include "tests/cifar_files.hpp"
@@ -183,6 +184,7 @@ TEST_CASE("a run goes on only as it began, from a whole state") {
 
 TEST_CASE("a folder is one run's: finished runs are not overwritten, two at once refused, changed contents noticed") {
   const TempDir dir;
+  std::signal(SIGHUP, SIG_DFL);  // these tests may run under nohup, whose children ignore it
   write_cifar(dir, 160, 20);
   const std::string train = "train resnet20 --epochs 2 --tune off --out ";
   REQUIRE(run(dir, train + "a").code == 0);
