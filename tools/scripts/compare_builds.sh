@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Whether a change made Pleat faster or slower: times two builds in turn, inference at batch 1 and training steps of three
-# networks, every convolution chosen by rule so that both builds compute the same way. The ratio is the old build's median
-# time divided by the new one's: above 1, the new one is faster. The median over all rounds of a network is printed, and the
-# least and greatest round, which say how noisy the machine is.
+# networks, every convolution chosen by rule so that both builds compute the same way. In each round the ratio is the old
+# build's median time divided by the new one's: above 1, the new one is faster. The median of the rounds is printed, and the
+# least and greatest of them, which say how noisy the machine is.
 # usage: compare_builds.sh OLD NEW [ROUNDS]      OLD and NEW: folders with pleat in them; ROUNDS: default 15
 set -euo pipefail
 
@@ -39,7 +39,7 @@ for arguments in "${cases[@]}"; do
     done | jq -sr --arg name "$arguments" --arg dtype "$dtype" '
       def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2] + .[length / 2 - 1]) / 2 end;
       (map(.old) | median) as $old | (map(.new) | median) as $new | map(.old / .new) as $ratios |
-      [$name, $dtype, $old, $new, $old / $new, ($ratios | min), ($ratios | max)] | @tsv' |
+      [$name, $dtype, $old, $new, ($ratios | median), ($ratios | min), ($ratios | max)] | @tsv' |
       awk -F '\t' '{ printf "%-58s %-5s %8.3f %8.3f %6.3f  %.2f %.2f\n", $1, $2, $3, $4, $5, $6, $7 }'
   done
 done
