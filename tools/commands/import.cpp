@@ -142,9 +142,10 @@ struct Network {
 double set_eps(Graph& graph, const Cli& cli) {
   double eps = 0;
   for (Node& node : graph.nodes)
-    if (auto* const norm = std::get_if<BatchNorm>(&node.op)) {
-      if (cli.has("eps")) norm->eps = cli.number("eps", 0, 1);
-      eps = norm->eps;
+    if (std::holds_alternative<BatchNorm>(node.op)) {
+      auto& norm = std::get<BatchNorm>(node.op);
+      if (cli.has("eps")) norm.eps = cli.number("eps", 0, 1);
+      eps = norm.eps;
     }
   return eps;
 }
