@@ -22,6 +22,7 @@ tell_where_it_hangs() {
 log=$(mktemp)
 { sleep "$limit" && tell_where_it_hangs >&2; } &
 watchdog=$!
+disown # or bash would say that it was ended
 trap 'rm -f "$log"; pkill -P "$watchdog"; kill "$watchdog" 2>/dev/null' EXIT
 PLEAT_BUILD="$build" timeout --signal=ABRT --kill-after=60 $((limit + 60)) \
   "$build/pleat-tests" --no-colors "$@" 2>&1 | tee "$log"
