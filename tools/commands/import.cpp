@@ -150,13 +150,17 @@ double set_eps(Graph& graph, const Cli& cli) {
   return eps;
 }
 
-Network make_network(const Cli& cli, const std::string& name, const StateDict& state, const NetworkOptions& options) {
+// The network called `name` for the pictures that it usually gets, or those that were asked for.
+Graph make_graph(const std::string& name, const DatasetInfo& data, const NetworkOptions& options, bool projection) {
+  return make_model(name, {data.channels, data.height, data.width}, data.classes,
+                    ModelOptions{.projection = projection, .width = options.width});
+}
+
+Network make_network(const Cli& cli, const std::string& name, const StateDict& state, const NetworkOptions& options,
+                     const DatasetInfo& data) {
   Network network;
   Model& model = network.model;
-  const DatasetInfo data = resized(usual_dataset(name), options);
-  const Input input{data.channels, data.height, data.width};
-  model.graph = make_model(name, input, data.classes,
-                           ModelOptions{.projection = has_projections(name, state.tensors), .width = options.width});
+  model.graph = make_graph(name, data, options, has_projections(name, state.tensors));
   network.padding = name.starts_with("efficientnet") ? "same" : "torch";
   if (cli.has("padding")) {
     network.padding = cli.choice("padding", {"torch", "same"});
@@ -165,17 +169,13 @@ Network make_network(const Cli& cli, const std::string& name, const StateDict& s
   network.eps = set_eps(model.graph, cli);
   network.normalisation = choose_normalisation(cli, state, data.classes);
   set_normalisation(model, network.normalisation);
-  model.crop = usual_crop(input);
+  model.crop = usual_crop(std::get<Input>(model.graph.nodes.at(0).op));
   model.interpolation = state.source.interpolation;
   set_view(cli, model);
   return network;
 }
 
-// The names of the parameters that a network called `name` has.
-std::vector<std::string> parameter_names(const std::string& name, const NetworkOptions& options) {
-  const DatasetInfo data = resized(usual_dataset(name), options);
-  const Graph graph =
-      make_model(name, {data.channels, data.height, data.width}, data.classes, ModelOptions{.width = options.width});
+std::vector<std::string> parameter_names(const Graph& graph) {
   std::vector<std::string> names;
   for (const Parameter& parameter : parameters(graph)) names.push_back(parameter.name);
   return names;
@@ -216,8 +216,11 @@ int import_command(int argc, char** argv) {
   if (cli.has("eps")) cli.number("eps", 0, 1);
   const NetworkOptions options = network_options(cli);
 
-  StateDict state = read_state_dict(path, name, parameter_names(name, options), name_options(cli));
-  Network network = make_network(cli, name, state, options);
+  const DatasetInfo data = resized(usual_dataset(name), options);
+
+  StateDict state =
+      read_state_dict(path, name, parameter_names(make_graph(name, data, options, false)), name_options(cli));
+  Network network = make_network(cli, name, state, options, data);
   Model& model = network.model;
   if (!mean.empty()) model.mean = mean;
   if (!std.empty()) model.std = std;
