@@ -3,10 +3,8 @@
 #include <cstddef>
 
 namespace pleat {
-namespace {
 
-// Whether brackets outside of strings are nested more than `limit` deep.
-bool is_deeper(std::string_view text, int limit) {
+bool is_nested_deeper(std::string_view text, int limit) {
   int depth = 0;
   bool inside = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -21,11 +19,9 @@ bool is_deeper(std::string_view text, int limit) {
   return false;
 }
 
-}  // namespace
-
 nlohmann::ordered_json parse_json(std::string_view text) {
   constexpr int kDeepest = 64;
-  if (is_deeper(text, kDeepest)) return nlohmann::ordered_json::value_t::discarded;
+  if (is_nested_deeper(text, kDeepest)) return nlohmann::ordered_json::value_t::discarded;
   return nlohmann::ordered_json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/check.hpp"
 #include "core/file.hpp"
+#include "core/json.hpp"
 
 namespace pleat {
 namespace {
@@ -13,11 +14,8 @@ constexpr int kDeepest = 32;
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where) {
-  const auto check_depth = [&](int depth, Json::parse_event_t, Json&) {
-    PLEAT_CHECK_FILE(depth <= kDeepest, where, "nested deeper than ", kDeepest, " levels");
-    return true;
-  };
-  Json json = Json::parse(text, check_depth, /*allow_exceptions=*/false);
+  PLEAT_CHECK_FILE(!is_nested_deeper(text, kDeepest), where, "nested deeper than ", kDeepest, " levels");
+  Json json = parse_json(text);
   PLEAT_CHECK_FILE(json.is_object(), where, "cut short, or not a JSON object");
   return json;
 }
