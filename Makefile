@@ -32,7 +32,7 @@ endif
 # Every source below these folders belongs to one library; a program gets those of its objects that it calls.
 sources_below = $(sort $(shell find $(1) -name '*.cpp'))
 LIBRARY = $(call sources_below,core ops models data fold tools/train)
-TOOLS = $(filter-out tools/commands/% tools/train/%,$(call sources_below,tools))  # what several commands share
+TOOLS = $(filter-out tools/commands/% tools/train/% tools/mpi/%,$(call sources_below,tools))  # what several commands share
 COMMANDS = $(wildcard tools/commands/*.cpp)
 TESTS = $(wildcard tests/*.cpp)
 FUZZERS = $(wildcard tests/fuzz/*.cpp)
@@ -96,6 +96,13 @@ $(BUILD)/pleat-run: $(RUN_PARTS)
 $(SHARED): $(call objects,fold/engine/c_api.cpp) $(BUILD)/libpleat.a | fold/engine/pleat.map
 	$(Q)$(link) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$| -Wl,--gc-sections $(DNNL_LIBS)
 
+# Each of the MPIs that are installed, under Debian's names for their compilers.
+MPIS = $(foreach mpi,openmpi mpich,$(if $(shell command -v mpicxx.$(mpi)),$(mpi)))
+$(BUILD)/libpleat-%.so: tools/mpi/mpi_transport.cpp core/process_group.hpp
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)OMPI_CXX='$(CXX)' MPICH_CXX='$(CXX)' mpicxx.$* $(FIXED_CXXFLAGS) -O2 $(CXXFLAGS) -DOMPI_SKIP_MPICXX -DMPICH_SKIP_MPICXX -shared -o $@ $<
+
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	@echo "  CXX  $<"
@@ -150,6 +157,9 @@ check-report: setup  ## pages of pleat report in headless Chromium: every part, 
 	@tools/scripts/check_report.sh $(BUILD)
 
 NETWORKS ?=
+check-mpi: mpi  ## training by several ranks, killed, interrupted and resumed, under Open MPI and MPICH
+	@tools/scripts/check_mpi.sh $(BUILD)
+
 check-networks: setup  ## train every network briefly, resume it, fold it with random masks and prove it (NETWORKS=, MASKS=, THREADS=)
 	@tools/scripts/setup.sh demo
 	@$(MAKE) all
@@ -204,6 +214,11 @@ bench-data: setup  ## compare the loading of pictures with Pillow: make bench-da
 	@tools/scripts/bench_data.sh $(BUILD) $(PICTURES)
 
 TIDY_SHARE ?= 1
+mpi: setup  ## build what lets several processes train together under mpirun (Open MPI and MPICH, whichever is installed)
+	@[ -n "$(MPIS)" ] || tools/scripts/setup.sh mpi
+	@$(MAKE) all mpi-libraries
+mpi-libraries: $(MPIS:%=$(BUILD)/libpleat-%.so)
+
 lint: setup  ## check formatting, clang-tidy (TIDY_SHARE=N: on one file in N), who includes whom, what pleat-run links, links in documents
 	@tools/scripts/setup.sh lint
 	@$(MAKE) all
@@ -288,6 +303,6 @@ clean:  ## remove what was built
 help:  ## print this list
 	@awk -F ':.*  ## ' '/^[a-z_.-]+:.*  ## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all setup test test-isa demo figure check-figure check-report check-networks check-pictures check-onnx bench \
+.PHONY: all setup mpi mpi-libraries test test-isa demo figure check-figure check-report check-mpi check-networks check-pictures check-onnx bench \
         bench-ops bench-train compare bench-busy bench-infer bench-data lint asan tsan fuzz soak format \
         compile_commands.json install dist check-dist check-install clean help

@@ -7,6 +7,7 @@
 #include "core/check.hpp"
 #include "core/clock.hpp"
 #include "core/parallel.hpp"
+#include "core/split.hpp"
 
 namespace pleat {
 namespace {
@@ -42,22 +43,24 @@ Loader::Loader(const Dataset& data, const PictureFormat& format, const LoaderOpt
   const bool drop_last = options.drop_last;
   PLEAT_CHECK(images >= 1 && images < kOrder, "loader: data set '", data.name, "' has ", images,
               " images, expected 1 to ", kOrder - 1);
-  PLEAT_CHECK(batch >= 1 && batch <= (drop_last ? images : kOrder), "loader: batch size is ", batch, ", expected 1 to ",
-              drop_last ? images : kOrder);
+  const int64_t most = drop_last ? images / options.shards : kOrder;
+  PLEAT_CHECK(batch >= 1 && batch <= most, "loader: batch size is ", batch, ", expected 1 to ", most);
   PLEAT_CHECK(options.threads >= 1 && options.threads <= 1024, "loader: got ", options.threads,
               " threads, expected 1 to 1024");
   const int pad = options.augment ? options.augment->crop_pad : 0, side = std::max(format.height, format.width);
   PLEAT_CHECK(pad >= 0 && pad <= side, "loader: crop padding is ", pad, ", expected 0 to ", side);
-  batches_ = drop_last ? images / batch : (images + batch - 1) / batch;
+  std::vector<uint32_t> order(images);
+  std::iota(order.begin(), order.end(), 0u);
+  order_ = shard_of(order);
+  const int64_t mine = std::ssize(order_);
+  batches_ = drop_last ? images / (batch * options.shards) : (mine + batch - 1) / batch;
   to_make_ = to_give_ = batches_;
-  order_.resize(images);
-  std::iota(order_.begin(), order_.end(), 0u);
 
   // One batch in the consumer's hands, one being made by each worker, one ready.
   slots_.resize(std::min<int64_t>(options.threads + 2, batches_));
   for (Slot& slot : slots_) {
-    slot.images.resize(std::min(batch, images) * image_size_);
-    slot.labels.resize(std::min(batch, images));
+    slot.images.resize(std::min(batch, mine) * image_size_);
+    slot.labels.resize(std::min(batch, mine));
   }
   for (int t = 0; t < options.threads; ++t) workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
 }
@@ -68,7 +71,7 @@ void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
               batches_);
   std::vector<uint32_t> order = order_;
   if (options_.shuffle)
-    order = permutation(static_cast<uint32_t>(data_.size()), Rng(options_.seed, stream(epoch, kOrder)));
+    order = shard_of(permutation(static_cast<uint32_t>(data_.size()), Rng(options_.seed, stream(epoch, kOrder))));
 
   std::unique_lock lock(mutex_);
   to_make_ = batches_;  // no worker takes another batch of the old epoch
@@ -83,6 +86,17 @@ void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
   given_ = false;
   wait_seconds_ = 0;
   changed_.notify_all();
+}
+
+// Together the shards' batches of one number are what a single loader would give with a batch of all their pictures.
+std::vector<uint32_t> Loader::shard_of(const std::vector<uint32_t>& order) const {
+  std::vector<uint32_t> mine;
+  const int64_t images = std::ssize(order), together = options_.batch * options_.shards;
+  for (int64_t first = 0; first < images; first += together) {
+    const Range range = split(std::min(together, images - first), options_.shard, options_.shards);
+    mine.insert(mine.end(), order.begin() + first + range.begin, order.begin() + first + range.end);
+  }
+  return mine;
 }
 
 const Batch* Loader::next() {
@@ -153,7 +167,8 @@ bool Loader::take(std::span<float> out, uint32_t index) {
 }
 
 void Loader::fill(Slot& slot, int64_t batch) {
-  const int64_t images = data_.size(), first = batch * options_.batch, size = std::min(options_.batch, images - first);
+  const int64_t images = std::ssize(order_), first = batch * options_.batch,
+                size = std::min(options_.batch, images - first);
   int64_t filled = 0;
   for (int64_t i = 0; i < size; ++i) {
     const auto out = std::span(slot.images).subspan(filled * image_size_, image_size_);

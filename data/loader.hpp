@@ -40,6 +40,7 @@ struct LoaderOptions {
                              ///< next readable picture of the epoch's order takes the place, else the batch is smaller.
   uint64_t seed = 0;
   int threads = 1;
+  int shard = 0, shards = 1;  ///< Of each `batch * shards` pictures in the order, this loader gives the part `shard`.
 };
 
 /// Worker threads that a loader of `data` needs: one where the pictures are in memory, all where files are decoded.
@@ -61,7 +62,7 @@ class Loader {
   /// Files passed over so far and why, by picture.
   std::map<int64_t, std::string> broken() const;
 
-  int64_t batches() const { return batches_; }           ///< In a whole epoch.
+  int64_t batches() const { return batches_; }           ///< In a whole epoch, as many for each shard with drop_last.
   double wait_seconds() const { return wait_seconds_; }  ///< That next() waited for workers since start_epoch.
 
  private:
@@ -76,6 +77,7 @@ class Loader {
 
   void work(const std::stop_token& stop);
   void fill(Slot& slot, int64_t batch);
+  std::vector<uint32_t> shard_of(const std::vector<uint32_t>& order) const;
   bool take(std::span<float> out, uint32_t index);
   Slot& slot(int64_t batch) { return slots_[batch % slots_.size()]; }
 
@@ -88,7 +90,7 @@ class Loader {
   mutable std::mutex mutex_;  // guards all below; a slot's contents belong to whoever `made` says
   std::condition_variable_any changed_;
   std::vector<Slot> slots_;
-  std::vector<uint32_t> order_;  // the epoch's permutation; changes only while no worker is busy
+  std::vector<uint32_t> order_;  // the shard of the epoch's permutation; changes only while no worker is busy
   std::map<int64_t, std::string> broken_;
   int64_t epoch_ = 0;
   int64_t to_make_, to_give_;          // the next batch for a worker, for next(); batches_ when there is none

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "core/check.hpp"
 #include "core/parallel.hpp"
@@ -36,6 +35,37 @@ void join_parts(AlignedVector<double>& sums, int64_t channels) {
   for (std::size_t i = count; i < sums.size(); ++i) sums[i % count] += sums[i];
 }
 
+// Statistics of a part of a batch's pixels: their number, then each channel's mean, and how far its values are from
+// that, squared and summed.
+std::size_t part_size(int64_t channels) {
+  return 1 + 2 * channels;
+}
+
+template <class T>
+void read_part(std::span<double> part, const BatchNormSaved<T>& saved, std::size_t thread) {
+  const int64_t channels = std::ssize(saved.mean);
+  const auto count = part[0] = static_cast<double>(saved.pixels[thread]);
+  if (count == 0) return;
+  const double* sums = saved.sums.data() + thread * 3 * channels;
+  for (int64_t c = 0; c < channels; ++c) {
+    const double shifted = sums[c] / count;
+    part[1 + c] = saved.shift[thread * channels + c] + shifted;
+    part[1 + channels + c] = std::max(0.0, sums[channels + c] - count * shifted * shifted);
+  }
+}
+
+// The statistics of all threads' parts, and of those of all ranks, in their order.
+template <class T>
+std::span<const double> all_parts(BatchNormSaved<T>& saved, ProcessGroup* ranks) {
+  const std::size_t size = part_size(std::ssize(saved.mean)), mine = saved.pixels.size() * size;
+  saved.of_ranks.resize(ranks != nullptr ? mine * (1 + ranks->size()) : mine);
+  const std::span all(saved.of_ranks);
+  for (std::size_t t = 0; t < saved.pixels.size(); ++t) read_part<T>(all.subspan(t * size, size), saved, t);
+  if (ranks == nullptr) return all;
+  ranks->gather(all.subspan(mine), all.first(mine));
+  return all.subspan(mine);
+}
+
 }  // namespace
 
 template <class T>
@@ -63,28 +93,22 @@ void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, i
 
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
-                                  std::span<compute_t<T>> running_var, const BatchNorm& op) {
+                                  std::span<compute_t<T>> running_var, const BatchNorm& op, ProcessGroup* ranks) {
   using C = compute_t<T>;
   const int64_t channels = std::ssize(saved.mean);
-  const int64_t pixels = std::accumulate(saved.pixels.begin(), saved.pixels.end(), int64_t{0});
-  PLEAT_CHECK(pixels >= 2, "batch_norm: training needs two values a channel, got ", pixels);
-  const auto n = static_cast<double>(pixels);
-  // Body(its pixels, its mean and how far its values are from that, squared and summed) for each thread's part.
-  const auto for_parts = [&](int64_t c, const auto& body) {
-    for (std::size_t t = 0; t < saved.pixels.size(); ++t) {
-      if (saved.pixels[t] == 0) continue;
-      const auto count = static_cast<double>(saved.pixels[t]);
-      const double* sums = saved.sums.data() + t * 3 * channels;
-      const double shifted = sums[c] / count;
-      body(count, saved.shift[t * channels + c] + shifted,
-           std::max(0.0, sums[channels + c] - count * shifted * shifted));
-    }
+  const std::span<const double> parts = all_parts(saved, ranks);
+  const auto for_parts = [&](const auto& body) {
+    for (std::size_t at = 0; at < parts.size(); at += part_size(channels))
+      if (parts[at] != 0) body(parts[at], parts.data() + at + 1);
   };
+  double n = 0;
+  for_parts([&](double count, const double*) { n += count; });
+  PLEAT_CHECK(n >= 2, "batch_norm: training needs two values a channel, got ", n);
   for (int64_t c = 0; c < channels; ++c) {
     double batch_mean = 0, variance = 0;
-    for_parts(c, [&](double count, double mean, double) { batch_mean += count / n * mean; });
-    for_parts(c, [&](double count, double mean, double squares) {
-      variance += (squares + count * (mean - batch_mean) * (mean - batch_mean)) / n;
+    for_parts([&](double count, const double* part) { batch_mean += count / n * part[c]; });
+    for_parts([&](double count, const double* part) {
+      variance += (part[channels + c] + count * (part[c] - batch_mean) * (part[c] - batch_mean)) / n;
     });
     saved.mean[c] = static_cast<C>(batch_mean);
     saved.rstd[c] = static_cast<C>(1 / std::sqrt(variance + op.eps));
@@ -128,11 +152,14 @@ void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::sp
 
 template <class T>
 void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, std::span<compute_t<T>> dgamma,
-                                std::span<compute_t<T>> dbeta, const BatchNormParams<T>& params, const Nhwc& shape) {
+                                std::span<compute_t<T>> dbeta, const BatchNormParams<T>& params, const Nhwc& shape,
+                                ProcessGroup* ranks) {
   using C = compute_t<T>;
   const int64_t channels = shape.c;
-  const double n = static_cast<double>(shape.pixels());
+  const double n = static_cast<double>(shape.pixels() * (ranks != nullptr ? ranks->size() : 1));
   join_parts(saved.sums, channels);
+  saved.of_ranks.assign(saved.sums.begin(), saved.sums.begin() + 2 * channels);
+  if (ranks != nullptr) ranks->sum(std::span<double>(saved.of_ranks));
   double dalpha_sum = 0;
   for (int64_t c = 0; c < channels; ++c) {
     const double dz_sum = saved.sums[c], dgamma_c = saved.sums[channels + c] * saved.rstd[c];  // sum of dz * xhat
@@ -141,8 +168,9 @@ void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, 
     dalpha_sum += saved.sums[2 * channels + c];
     const double scale = double{params.gamma[c]} * saved.rstd[c];
     saved.dx_factors[c] = static_cast<C>(scale);
-    saved.dx_factors[channels + c] = static_cast<C>(-scale * saved.rstd[c] * dgamma_c / n);
-    saved.dx_factors[2 * channels + c] = static_cast<C>(-scale * dz_sum / n);
+    const double dgamma_of_ranks = saved.of_ranks[channels + c] * saved.rstd[c];
+    saved.dx_factors[channels + c] = static_cast<C>(-scale * saved.rstd[c] * dgamma_of_ranks / n);
+    saved.dx_factors[2 * channels + c] = static_cast<C>(-scale * saved.of_ranks[c] / n);
   }
   if (dalpha) *dalpha += static_cast<C>(dalpha_sum);
   std::fill(saved.sums.begin(), saved.sums.end(), 0.0);
@@ -162,7 +190,7 @@ void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<co
   template struct BatchNormSaved<T>;                                                                                  \
   template void batch_norm_add_statistics(BatchNormSaved<T>&, std::span<const T>, int);                               \
   template void batch_norm_finish_statistics(BatchNormSaved<T>&, std::span<compute_t<T>>, std::span<compute_t<T>>,    \
-                                             const BatchNorm&);                                                       \
+                                             const BatchNorm&, ProcessGroup*);                                        \
   template void batch_norm_running(BatchNormSaved<T>&, std::span<const compute_t<T>>, std::span<const compute_t<T>>,  \
                                    const BatchNorm&);                                                                 \
   template void batch_norm_forward(std::span<T>, std::span<const T>, const BatchNormTail<T>&,                         \
@@ -170,7 +198,8 @@ void batch_norm_backward_dx(std::span<T> dx, std::span<const T> dy, std::span<co
   template void batch_norm_backward_sums(BatchNormSaved<T>&, std::span<T>, std::span<const T>, std::span<const T>,    \
                                          const BatchNormTail<T>&, const BatchNormParams<T>&, int);                    \
   template void batch_norm_backward_finish(BatchNormSaved<T>&, compute_t<T>*, std::span<compute_t<T>>,                \
-                                           std::span<compute_t<T>>, const BatchNormParams<T>&, const Nhwc&);          \
+                                           std::span<compute_t<T>>, const BatchNormParams<T>&, const Nhwc&,           \
+                                           ProcessGroup*);                                                            \
   template void batch_norm_backward_dx(std::span<T>, std::span<const T>, std::span<const T>, const BatchNormTail<T>&, \
                                        const BatchNormSaved<T>&, const BatchNormParams<T>&);
 PLEAT_INSTANTIATE(float)

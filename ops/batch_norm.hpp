@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "core/graph.hpp"
+#include "core/process_group.hpp"
 #include "core/simd/bf16.hpp"
 #include "core/tensor.hpp"
 
@@ -35,6 +36,7 @@ struct BatchNormSaved {
   std::vector<int64_t> pixels;             ///< [threads]: how many are in the statistics; 0 between batches.
   AlignedVector<compute_t<T>> shift;       ///< [threads][C]: the first pixel of the batch that the thread added.
   AlignedVector<double> sums;              ///< [threads][3][C]; 0 between batches.
+  AlignedVector<double> of_ranks;          ///< What the ranks tell each other.
 };
 
 /// What follows the normalisation. Without a residual the span is empty; without an activation `act` is nullptr.
@@ -56,10 +58,12 @@ template <class T>
 void batch_norm_add_statistics(BatchNormSaved<T>& saved, std::span<const T> x, int thread);
 
 /// Once all pixels of a batch were added: computes the statistics of the batch into `saved`, and moves the running ones
-/// towards them by op.momentum. Throws std::invalid_argument if the batch had fewer than two pixels.
+/// towards them by op.momentum. With `ranks` they are those of all ranks' pixels. Throws std::invalid_argument if the
+/// batch had fewer than two pixels.
 template <class T>
 void batch_norm_finish_statistics(BatchNormSaved<T>& saved, std::span<compute_t<T>> running_mean,
-                                  std::span<compute_t<T>> running_var, const BatchNorm& op);
+                                  std::span<compute_t<T>> running_var, const BatchNorm& op,
+                                  ProcessGroup* ranks = nullptr);
 
 /// For evaluation: takes mean and rstd from the running statistics.
 template <class T>
@@ -78,11 +82,13 @@ template <class T>
 void batch_norm_backward_sums(BatchNormSaved<T>& saved, std::span<T> dz, std::span<const T> dy, std::span<const T> x,
                               const BatchNormTail<T>& tail, const BatchNormParams<T>& params, int thread);
 
-/// Once all pixels of a batch of `shape` were added: computes the gradients of the parameters, and the factors of dx.
-/// `dalpha` may be nullptr.
+/// Once all pixels of a batch of `shape` were added: computes the gradients of the parameters, which are those of this
+/// rank's pixels, and the factors of dx, which depend on all ranks' pixels where the statistics did. `dalpha` may be
+/// nullptr.
 template <class T>
 void batch_norm_backward_finish(BatchNormSaved<T>& saved, compute_t<T>* dalpha, std::span<compute_t<T>> dgamma,
-                                std::span<compute_t<T>> dbeta, const BatchNormParams<T>& params, const Nhwc& shape);
+                                std::span<compute_t<T>> dbeta, const BatchNormParams<T>& params, const Nhwc& shape,
+                                ProcessGroup* ranks = nullptr);
 
 /// Computes dx. If `tail` has an activation, `dy` is the gradient behind it, and there must be no residual; else `dy`
 /// is the gradient before it, dz.

@@ -104,8 +104,7 @@ void verify(const Model& model) {
     PLEAT_CHECK(!model.notes.contains(key), "the note ", key, " is a key of the file format");
 }
 
-Model parse_model(std::span<const std::byte> bytes, const std::string& name) {
-  SafetensorsFile file = parse_safetensors(bytes, name);
+Model make_model(SafetensorsFile file, const std::string& name) {
   PLEAT_CHECK_FILE(
       file.metadata.contains(kGraph), name,
       "is not a Pleat model: it has weights but no network (pleat.graph); `pleat import` makes a model of a "
@@ -124,6 +123,10 @@ Model parse_model(std::span<const std::byte> bytes, const std::string& name) {
     PLEAT_CHECK_FILE(false, name, error.what());
   }
   return model;
+}
+
+Model parse_model(std::span<const std::byte> bytes, const std::string& name) {
+  return make_model(parse_safetensors(bytes, name), name);
 }
 
 Model load_model(const std::string& path) {

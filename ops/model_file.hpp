@@ -15,6 +15,7 @@
 #include <string>
 
 #include "core/model.hpp"
+#include "core/safetensors.hpp"
 
 namespace pleat {
 
@@ -22,6 +23,9 @@ namespace pleat {
 /// each channel, that the crop is above 0 and at most 1, that there are either no class names or one for each output,
 /// and that no note has a key of the format. Throws std::invalid_argument.
 void verify(const Model& model);
+
+/// The model that the content of a file is, verified; `name` is what messages call it. Throws std::runtime_error.
+Model make_model(SafetensorsFile file, const std::string& name);
 
 /// Decodes and verifies a model file that is in memory; `name` is what messages call it. Throws std::runtime_error.
 Model parse_model(std::span<const std::byte> bytes, const std::string& name);

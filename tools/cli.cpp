@@ -119,7 +119,7 @@ std::string Cli::usage() const {
 
 bool Cli::parse(int argc, char** argv) {
   const std::size_t own = options_.size();
-  option("threads", "N", "number of threads to compute with", std::to_string(default_threads()));
+  option("threads", "N", "number of threads to compute with", std::to_string(num_threads()));
   option("seed", "N", "seed of all random numbers", "1");
   option("dtype", accepts_bf16_ ? "auto|f32|bf16" : "f32",
          accepts_dtypes_ ? "precision, or a comma-separated list of several" : "precision", "f32");

@@ -74,9 +74,23 @@ void Exec::forward(StepTimes* times) const {
 
 void Exec::backward(StepTimes* times) {
   zero_gradients();
-  if (!times) return tape_.backward([](const TapeStep&, Pass, Piece) {});
+  if (!times) return tape_.backward([](const TapeStep&, Pass, Piece) {}, [](int) {});
   times->start();
-  tape_.backward(std::ref(*times));
+  tape_.backward(std::ref(*times), [](int) {});
+}
+
+void Exec::backward(const std::function<void(int group)>& finished) {
+  zero_gradients();
+  tape_.backward([](const TapeStep&, Pass, Piece) {}, finished);
+}
+
+int Exec::gradient_group(const Parameter& parameter) const {
+  // The first node that reads the parameter is the last to add to its gradient.
+  for (const PlannedStep& step : plan_.steps)
+    if (!step.statistics &&
+        (step.node == parameter.node || step.batch_norm == parameter.node || step.act == parameter.node))
+      return step.group;
+  throw std::invalid_argument(concat("exec: no step reads '", parameter.name, "'"));
 }
 
 bool Exec::all_finite(const std::vector<int>& buffers, int node, Piece piece) const {
@@ -102,15 +116,18 @@ std::string Exec::first_non_finite(const std::function<void()>& fill_output_grad
   fill_output_gradient();
   if (!pleat::all_finite<float>(output_gradient())) return "the loss";
   zero_gradients();
-  tape_.backward([&](const TapeStep& step, Pass pass, Piece piece) {
-    bool finite = std::all_of(gradients_.begin(), gradients_.end(),
-                              [](const auto& g) { return pleat::all_finite<float>(g.second.values); });
-    const PlannedStep& planned = plan_.steps[step.index];
-    const bool whole_batch_only = planned.batch_norm >= 0 && !planned.statistics;  // adds up sums, writes no gradient
-    if (pass == Pass::backward && !whole_batch_only)
-      for (int input : planned.inputs) finite = finite && all_finite(buffers_.gradients, input, piece);
-    if (!finite) blame(step, "backward");
-  });
+  tape_.backward(
+      [&](const TapeStep& step, Pass pass, Piece piece) {
+        bool finite = std::all_of(gradients_.begin(), gradients_.end(),
+                                  [](const auto& g) { return pleat::all_finite<float>(g.second.values); });
+        const PlannedStep& planned = plan_.steps[step.index];
+        const bool whole_batch_only =
+            planned.batch_norm >= 0 && !planned.statistics;  // adds up sums, writes no gradient
+        if (pass == Pass::backward && !whole_batch_only)
+          for (int input : planned.inputs) finite = finite && all_finite(buffers_.gradients, input, piece);
+        if (!finite) blame(step, "backward");
+      },
+      [](int) {});
   return culprit.empty() ? "the optimiser's step" : culprit;
 }
 

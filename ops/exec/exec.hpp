@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/graph.hpp"
+#include "core/process_group.hpp"
 #include "core/simd/bf16.hpp"
 #include "core/tensor.hpp"
 #include "ops/conv/conv_kernel.hpp"
@@ -17,6 +18,7 @@
 #include "ops/exec/plan.hpp"
 #include "ops/exec/step_times.hpp"
 #include "ops/exec/tape.hpp"
+#include "ops/spec.hpp"
 
 namespace pleat {
 
@@ -26,9 +28,11 @@ struct ExecOptions {
   Kernels kernels = Kernels::onednn;
   std::string algorithms =
       {};  ///< Letters for training_convs (ops/conv/choose_training_algorithm.hpp); empty: the usual ones.
-  Dtype dtype = Dtype::f32;    ///< Of activations and of the weights they meet; parameters stay f32.
-  int64_t piece = 0;           ///< Pictures that go through the steps together; 0: as many as fit the cache.
-  std::vector<int> keep = {};  ///< Nodes whose value() stays readable after forward().
+  Dtype dtype = Dtype::f32;            ///< Of activations and of the weights they meet; parameters stay f32.
+  int64_t piece = 0;                   ///< Pictures that go through the steps together; 0: as many as fit the cache.
+  std::vector<int> keep = {};          ///< Nodes whose value() stays readable after forward().
+  ProcessGroup* norm_ranks = nullptr;  ///< Batch norms in training take their statistics over all of these ranks'
+                                       ///< pictures, which run the same steps; it must outlive the executor.
 };
 
 class Exec {
@@ -59,8 +63,16 @@ class Exec {
 
   void backward(StepTimes* times = nullptr);  ///< Fills gradients(); forward() must have run.
 
+  /// Likewise, and calls finished(group) after each group of steps, from the last to the first: gradients whose group
+  /// is `group` will not change any more.
+  void backward(const std::function<void(int group)>& finished);
+  int groups() const { return plan_.groups(); }
+  /// The group that finishes the gradient of a trainable parameter.
+  int gradient_group(const Parameter& parameter) const;
+
   /// Gradients of the trainable parameters, by the parameters' names.
   const Tensors& gradients() const { return gradients_; }
+  std::span<float> gradient(const std::string& name) { return gradients_.at(name).values; }
 
   int64_t arena_bytes() const { return memory_.bytes(); }
   const ExecPlan& plan() const { return plan_; }

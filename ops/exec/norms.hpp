@@ -53,7 +53,8 @@ class BatchNormSteps {
     const Norm<T> n = norm<T>(step);
     const std::span<float> mean = running(step, ".running_mean"), var = running(step, ".running_var");
     values_.use(step, values_.gradient<T>(applied(step).node).buffer, BufferUse::backward);
-    TapeStep result{.end_forward = [=] { batch_norm_finish_statistics<T>(*n.saved, mean, var, op); }};
+    ProcessGroup* ranks = values_.parts().options.norm_ranks;
+    TapeStep result{.end_forward = [=] { batch_norm_finish_statistics<T>(*n.saved, mean, var, op, ranks); }};
     if (!done_[step.index].forward) result.forward = on_pixels(step, add_statistics<T>(step));
     const auto dx_rows = input_gradient_rows<T>(step);
     const int64_t pixels = values_.x_shape(step).pixels();
@@ -88,8 +89,9 @@ class BatchNormSteps {
     const AlphaAct* act = values_.act_of(step);
     const std::span<float> dalpha = act ? values_.alpha_of(*act).gradient : std::span<float>{};
     const Nhwc batch = values_.parts().shapes[step.inputs[0]];
+    ProcessGroup* ranks = values_.parts().options.norm_ranks;
     result.end_backward = [=] {
-      batch_norm_backward_finish<T>(*n.saved, dalpha.data(), dgamma, dbeta, n.params, batch);
+      batch_norm_backward_finish<T>(*n.saved, dalpha.data(), dgamma, dbeta, n.params, batch, ranks);
     };
     return result;
   }

@@ -54,8 +54,9 @@ class Tape {
       for (const TapeStep& step : group.steps) run(step, step.end_forward, observe);
     }
   }
-  template <class Observe>
-  void backward(const Observe& observe) const {
+  /// `finished(group)` is called after each group, the last of which comes first.
+  template <class Observe, class Finished>
+  void backward(const Observe& observe, const Finished& finished) const {
     for (std::size_t g = groups_.size(); g-- > 0;) {
       const std::vector<TapeStep>& steps = groups_[g].steps;
       for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->begin_backward, observe);
@@ -65,6 +66,7 @@ class Tape {
           run(*step, step->backward, observe, Pass::backward, piece);
       });
       for (auto step = steps.rbegin(); step != steps.rend(); ++step) run(*step, step->end_backward, observe);
+      finished(static_cast<int>(g));
     }
   }
 

@@ -1,12 +1,19 @@
 // The program `pleat`: finds the command in a table and runs it.
+#include <chrono>
 #include <cstring>
 #include <iostream>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "core/check.hpp"
 #include "core/did_you_mean.hpp"
+#include "core/mpi.hpp"
+#include "core/parallel.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
+#include "tools/train/rank_jobs.hpp"
 
 namespace {
 
@@ -57,8 +64,33 @@ int run(int argc, char** argv) {
                           "\nhint: see `pleat --help`");
 }
 
+// What goes wrong on all ranks is told by the first, before the others would.
+void work_quietly() {
+  try {
+    pleat::work_for_first_rank();
+  } catch (const std::exception& error) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    throw std::runtime_error(pleat::concat("rank ", pleat::world().rank(), ": ", error.what()));
+  }
+}
+
+// Under `mpirun`: the first rank runs the command, and the others help it.
+int run_rank(int argc, char** argv) {
+  const bool first = pleat::world().is_first();
+  pleat::set_num_threads(pleat::default_threads_of_rank());
+  const int code = pleat::run_command([&] {
+    if (first) return run(argc, argv);
+    work_quietly();
+    return 0;
+  });
+  if (code != 0 && code != 130) pleat::world().abort(code);
+  if (first) pleat::dismiss_ranks();
+  pleat::leave_world();
+  return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return pleat::run_command([&] { return run(argc, argv); });
+  return pleat::run_command([&] { return pleat::world().size() > 1 ? run_rank(argc, argv) : run(argc, argv); });
 }

@@ -45,6 +45,7 @@ for group in "${@:-build}"; do
     demo) ensure dataset-fashion-mnist gnuplot-nox jq curl ca-certificates ;;
     figure) ensure gnuplot-nox jq ;;
     report) ensure chromium ;;
+    mpi) ensure libopenmpi-dev openmpi-bin libmpich-dev mpich ;;
     lint) ensure git clang-format clang-tidy libomp-dev binutils ;;
     fuzz)
       ensure clang llvm libomp-dev

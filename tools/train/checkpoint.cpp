@@ -35,10 +35,13 @@ void read_tensors(SafetensorsFile& file, const std::string& path, const std::str
   }
 }
 
-// A setting that the saved recipe lacks is younger than the file, and was at its default then.
+// A setting that the saved recipe lacks is younger than the file, and was at its default then. Any number of ranks may
+// go on with a run, and each of them with another number of threads.
 void check_same(const std::string& path, const Json& saved, const Recipe& recipe) {
   const Json given = to_json(recipe), defaults = to_json(Recipe{});
+  const bool other_ranks = saved.value("ranks", 1) != recipe.ranks;
   for (const auto& [key, value] : given.items()) {
+    if (key == "ranks" || (key == "threads" && other_ranks)) continue;
     const Json& before = saved.contains(key) ? saved[key] : defaults[key];
     PLEAT_CHECK_FILE(before == value, path, "the run there has ", key, " ", before.is_null() ? "unset" : before.dump(),
                      ", this one ", value.dump(), "\nhint: resume a run as it was started");
@@ -90,7 +93,8 @@ void save_checkpoint(const std::string& path, const Recipe& recipe, const RunCon
 RunState load_checkpoint(const std::string& path, const Recipe& recipe, const RunContents& contents, const Graph& graph,
                          const RunTensors& tensors) {
   SafetensorsFile file = load_safetensors(path);
-  check_same(path, metadata(file, path, "pleat.recipe"), recipe);
+  const Json saved_recipe = metadata(file, path, "pleat.recipe");
+  check_same(path, saved_recipe, recipe);
   PLEAT_CHECK_FILE(file.metadata["pleat.graph"] == to_text(graph), path, "the run there has another graph");
   check_contents(path, file, recipe, contents);
   const Json state = metadata(file, path, "pleat.state");
@@ -107,7 +111,8 @@ RunState load_checkpoint(const std::string& path, const Recipe& recipe, const Ru
          .total_seconds = state.at("total_seconds"),
          .lambda = state.value("lambda", recipe.lambda),  // not in files from before it could grow
          .arrived = state.value("arrived", int64_t{0}),
-         .train_images = state.at("train_images")};
+         .train_images = state.at("train_images"),
+         .ranks = saved_recipe.value("ranks", 1)};
   } catch (const Json::exception&) {
     PLEAT_CHECK_FILE(false, path, "'pleat.state' lacks a number, or has one of another type");
   }

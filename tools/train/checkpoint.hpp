@@ -24,6 +24,7 @@ struct RunState {
   double lambda = 0;              ///< Weight of the alphas' loss in the epoch after those,
   int64_t arrived = 0;            ///< and how many alphas had arrived at 1 when it was last adapted.
   int64_t train_images = 0;       ///< Pictures that were trained on in train_seconds.
+  int ranks = 1;                  ///< Of the session that saved it (core/process_group.hpp).
 };
 
 /// What changes during a run besides its RunState. `averages` is null if the recipe has none.

@@ -29,6 +29,16 @@ int64_t rank_of(std::span<const float> row, int32_t label) {
   return ahead;
 }
 
+// What the ranks have counted, added up in their order.
+void add_ranks(Score& score, ProcessGroup& ranks) {
+  double counted[] = {score.top1, score.top5, score.loss, static_cast<double>(score.images)};
+  ranks.sum(counted);
+  score.top1 = counted[0];
+  score.top5 = counted[1];
+  score.loss = counted[2];
+  score.images = static_cast<int64_t>(counted[3]);
+}
+
 }  // namespace
 
 LogitsFunction logits_of(Engine& engine) {
@@ -39,14 +49,18 @@ LogitsFunction logits_of(Engine& engine) {
 }
 
 Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip_broken, const LogitsFunction& logits,
-               Progress& progress) {
+               Progress& progress, ProcessGroup ranks) {
   const auto classes = static_cast<std::size_t>(infer_shapes(model.graph).back().c);
   PLEAT_CHECK(data.classes.size() == classes, "data set '", data.name, "' has ", data.classes.size(),
               " classes, the model ", classes, " outputs",
               data.files.empty() ? "" : "\nhint: --class-list names the class folders in the order of the outputs");
 
   Loader loader(data, picture_format(model),
-                {.batch = batch, .skip_broken = skip_broken, .threads = loader_threads(data)});
+                {.batch = batch,
+                 .skip_broken = skip_broken,
+                 .threads = loader_threads(data),
+                 .shard = ranks.rank(),
+                 .shards = ranks.size()});
   loader.start_epoch(0);
   Score score;
   double seconds = 0;
@@ -63,8 +77,9 @@ Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip
       score.loss += cross_entropy(row, part->labels[i]);
     }
     score.images += part->size;
-    progress.update(score.images);
+    progress.update(score.images * ranks.size());
   }
+  add_ranks(score, ranks);
   for (const auto& [index, reason] : loader.broken()) score.broken.push_back(reason);
   PLEAT_CHECK_FILE(score.images > 0, data.root, "none of its ", data.size(), " pictures can be read");
   const auto n = static_cast<double>(score.images);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "core/process_group.hpp"
 #include "core/progress.hpp"
 #include "data/dataset.hpp"
 #include "fold/engine/engine.hpp"
@@ -35,9 +36,10 @@ LogitsFunction logits_of(Engine& engine);
 
 /// Scores all pictures of `data`, prepared as the model wants them, in batches of `batch`. Throws std::invalid_argument
 /// if the pictures or the classes do not fit the model, std::runtime_error for logits that are not finite and for a
-/// picture file that cannot be read; with `skip_broken` only if none can be.
+/// picture file that cannot be read; with `skip_broken` only if none can be. Several ranks share the pictures out and
+/// all get the whole score, but for `broken`, where each lists its own.
 Score evaluate(const Dataset& data, const Model& model, int64_t batch, bool skip_broken, const LogitsFunction& logits,
-               Progress& progress);
+               Progress& progress, ProcessGroup ranks = {});
 
 /// For people: a line, and one for each broken file. For scripts: top1, top5, loss, images, broken, images_per_second.
 void print_score(std::ostream& out, const Score& score);

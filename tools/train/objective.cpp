@@ -22,7 +22,8 @@ void check_teacher(const Model& teacher, const Model& student, const std::string
 
 Objective::Teacher::Teacher(const Model& model, const Recipe& recipe)
     : tensors(model.tensors),
-      exec(model.graph, tensors, {.batch = recipe.batch, .kernels = recipe.kernels, .dtype = recipe.dtype}) {}
+      exec(model.graph, tensors,
+           {.batch = recipe.batch / recipe.ranks, .kernels = recipe.kernels, .dtype = recipe.dtype}) {}
 
 Objective::Objective(const Recipe& recipe, const Model& student, const Model* teacher)
     : classes_(infer_shapes(student.graph).back().c),
@@ -32,7 +33,7 @@ Objective::Objective(const Recipe& recipe, const Model& student, const Model* te
   if (!teacher) return;
   check_teacher(*teacher, student, recipe.teacher);
   teacher_.emplace(*teacher, recipe);
-  distillation_gradient_.resize(recipe.batch * classes_);
+  distillation_gradient_.resize(recipe.batch / recipe.ranks * classes_);
 }
 
 double Objective::loss_and_gradient(std::span<float> gradient, std::span<const float> logits, const Batch& batch) {

@@ -44,7 +44,8 @@ void check_settings(const Recipe& recipe) {
 }
 
 ExecOptions training_options(const Recipe& r) {
-  return {.batch = r.batch, .training = true, .kernels = r.kernels, .algorithms = r.algorithms, .dtype = r.dtype};
+  return {
+      .batch = r.batch / r.ranks, .training = true, .kernels = r.kernels, .algorithms = r.algorithms, .dtype = r.dtype};
 }
 
 nlohmann::ordered_json settings(const Recipe& r) {
@@ -80,12 +81,46 @@ nlohmann::ordered_json to_json(const Recipe& r) {
     json["fading"] = r.fading;
     json["fade"] = r.fade;
   }
+  if (r.ranks > 1) json["ranks"] = r.ranks;
   if (!r.name.empty()) json["recipe"] = r.name;
   if (r.network.width) json["width"] = *r.network.width;
   if (r.network.classes) json["classes"] = *r.network.classes;
   if (r.network.input_size) json["input_size"] = *r.network.input_size;
   json.update(settings(r));
   return json;
+}
+
+Recipe recipe_from_json(const nlohmann::ordered_json& json) {
+  Recipe r{.command = json.at("command"),
+           .name = json.value("recipe", ""),
+           .model = json.at("model"),
+           .data = json.at("data"),
+           .class_list = json.at("class_list"),
+           .skip_broken = json.at("skip_broken"),
+           .teacher = json.at("teacher"),
+           .fading = json.value("fading", std::vector<std::string>()),
+           .fade = json.value("fade", 0.0),
+           .seed = json.at("seed"),
+           .threads = json.at("threads"),
+           .ranks = json.value("ranks", 1),
+           .kernels = json.at("kernels") == "onednn" ? Kernels::onednn : Kernels::native,
+           .algorithms = json.at("algorithms"),
+           .dtype = json.at("dtype") == "bf16" ? Dtype::bf16 : Dtype::f32};
+  if (json.contains("width")) r.network.width = json["width"].get<double>();
+  if (json.contains("classes")) r.network.classes = json["classes"].get<int>();
+  if (json.contains("input_size")) r.network.input_size = json["input_size"].get<int>();
+  for_each_setting(r, [&](const char* name, auto& setting, const SettingRange&, SettingFor what, const char*) {
+    if ((what == SettingFor::alphas && !r.trains_alphas()) || (what == SettingFor::teacher && r.teacher.empty()))
+      return;  // recorded as 0, which may be no value of theirs
+    using T = std::remove_cvref_t<decltype(setting)>;
+    if constexpr (std::is_same_v<T, Schedule::Kind>)
+      setting = parse_schedule_kind(json.at(name).get<std::string>());
+    else if constexpr (std::is_same_v<T, std::optional<double>>)
+      setting = json.at(name).get<double>();
+    else
+      setting = json.at(name).get<T>();
+  });
+  return r;
 }
 
 }  // namespace pleat

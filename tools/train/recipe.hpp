@@ -26,7 +26,8 @@ struct Recipe {
   std::vector<std::string> fading = {};  ///< Alphas that go to 1 in the first `fade` epochs (tools/train/fade.hpp).
   double fade = 0;
   uint64_t seed = 1;
-  int threads = 0;  ///< Threads that the run computes with, for the record: rounding depends on them.
+  int threads = 0;  ///< Threads that each rank computes with, for the record: rounding depends on them,
+  int ranks = 1;    ///< and on the number of ranks (core/process_group.hpp), among whom each batch is shared out.
   Kernels kernels = Kernels::onednn;
   std::string algorithms = {};  ///< As ExecOptions::algorithms.
   Dtype dtype = Dtype::f32;
@@ -47,6 +48,7 @@ struct Recipe {
   double ema = 0;
   double lambda = 0.25, p = 2, lambda_growth = 1;
   double temperature = 4, teacher_weight = 0.7;
+  bool sync_norms = false, bf16_wire = false;
 
   bool trains_alphas() const { return command == "prefold"; }
 };
@@ -91,6 +93,10 @@ void for_each_setting(Self& recipe, F&& f) {
   f("p", recipe.p, SettingRange{1, 100}, alphas, "exponent in the alphas' loss");
   f("lambda_growth", recipe.lambda_growth, SettingRange{1, 100}, alphas,
     "factor on lambda after each epoch in which no further alpha arrived at 1");
+  f("sync_norms", recipe.sync_norms, SettingRange{}, every_run,
+    "with several ranks (mpirun): batch norms take their statistics over all of them instead of each over its own");
+  f("bf16_wire", recipe.bf16_wire, SettingRange{}, every_run,
+    "with several ranks: gradients travel in bfloat16, which halves what the links must carry");
   f("temperature", recipe.temperature, SettingRange{0.01, 1000}, teacher,
     "by which the logits of both networks are divided for the distillation");
   f("teacher_weight", recipe.teacher_weight, SettingRange{0, 1}, teacher,
@@ -110,8 +116,11 @@ ExecOptions training_options(const Recipe& recipe);
 /// The settings' values by name: 0 where a setting is for something that the run does not do, and no setting left out.
 nlohmann::ordered_json settings(const Recipe& recipe);
 
-/// One entry for each setting and each other field; of the network options, the recipe's name and what fades only those
-/// that are given.
+/// One entry for each setting and each other field; of the network options, the recipe's name, what fades and several
+/// ranks only those that are given.
 nlohmann::ordered_json to_json(const Recipe& recipe);
+
+/// The recipe that to_json was given; settings of what the run does not do are as they were recorded.
+Recipe recipe_from_json(const nlohmann::ordered_json& json);
 
 }  // namespace pleat

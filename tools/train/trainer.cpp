@@ -9,6 +9,7 @@
 #include "core/check.hpp"
 #include "core/clock.hpp"
 #include "core/hash.hpp"
+#include "core/mpi.hpp"
 #include "core/progress.hpp"
 #include "core/version.hpp"
 #include "data/dataset_for.hpp"
@@ -19,9 +20,11 @@
 #include "tools/train/checkpoint.hpp"
 #include "tools/train/evaluate.hpp"
 #include "tools/train/fade.hpp"
+#include "tools/train/gradient_exchange.hpp"
 #include "tools/train/interrupt.hpp"
 #include "tools/train/objective.hpp"
 #include "tools/train/optimiser.hpp"
+#include "tools/train/rank_jobs.hpp"
 #include "tools/train/run_folder.hpp"
 #include "tools/train/run_log.hpp"
 #include "tools/train/schedule.hpp"
@@ -82,25 +85,30 @@ class Run {
         recipe_(recipe),
         out_(out),
         options_(options),
-        folder_(out, {.resume = options.resume, .overwrite = options.overwrite}),
+        ranks_(world()),
         contents_{.start = content_hash(model.tensors),
                   .data = content_hash(data),
                   .teacher = options.teacher != nullptr ? content_hash(options.teacher->tensors) : ""},
         loader_(data.train, picture_format(model),
-                {.batch = recipe.batch,
+                {.batch = recipe.batch / recipe.ranks,
                  .augment = augmentation(data.train, recipe),
                  .shuffle = true,
                  .drop_last = true,
                  .skip_broken = recipe.skip_broken,
                  .seed = recipe.seed,
-                 .threads = loader_threads(data.train)}),
-        exec_(model.graph, model.tensors, training_options(recipe)),
+                 .threads = loader_threads(data.train),
+                 .shard = ranks_.rank(),
+                 .shards = ranks_.size()}),
+        exec_(model.graph, model.tensors, exec_options()),
         average_(recipe.ema > 0 ? std::optional<Average>(std::in_place, model, recipe.ema) : std::nullopt),
         test_exec_(model.graph, average_ ? average_->tensors() : model.tensors,
                    {.batch = kUsualBatch, .kernels = recipe.kernels}),
         classes_(exec_.shape(model.graph.output()).c),
         optimiser_(model, exec_.gradients(), recipe),
+        exchange_(ranks_, exchanged_values(), recipe.bf16_wire ? Wire::bf16 : Wire::f32),
         schedule_(schedule_of(recipe, loader_.batches())) {
+    if (ranks_.is_first())
+      folder_.emplace(out, RunFolderOptions{.resume = options.resume, .overwrite = options.overwrite});
     PLEAT_CHECK(std::ssize(data.train.classes) == classes_, "model has ", classes_, " outputs, data set '", recipe.data,
                 "' has ", data.train.classes.size(), " classes");
     PLEAT_CHECK(loader_.batches() > 0, "data set '", recipe.data, "' has ", data.train.size(),
@@ -112,13 +120,13 @@ class Run {
 
   TrainResult run() {
     begin();
-    RunLog log(path("log.jsonl"), state_.epoch);
+    if (ranks_.is_first()) log_.emplace(path("log.jsonl"), state_.epoch);
     if (options_.observer) options_.observer->begins(state_.epoch);
     watch_for_interrupt();
     while (state_.epoch < recipe_.epochs) {
       train_epoch();
       state_.total_seconds += seconds_of([&] { score_ = evaluate_test(); });
-      finish_epoch(log);
+      finish_epoch();
     }
     if (score_.images == 0) score_ = evaluate_test();  // resumed after the last epoch
     if (average_) model_.tensors = average_->tensors();
@@ -135,20 +143,61 @@ class Run {
   RunTensors tensors() {
     return {&model_.tensors, &optimiser_.velocities(), average_ ? &average_->tensors() : nullptr};
   }
-  void save() { save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, model_.graph, tensors()); }
+  void save() {
+    if (ranks_.is_first())
+      save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, model_.graph, tensors());
+  }
+
+  ExecOptions exec_options() {
+    ExecOptions options = training_options(recipe_);
+    if (recipe_.sync_norms && ranks_.size() > 1) options.norm_ranks = &ranks_;
+    return options;
+  }
+
+  // What the ranks average in each step: gradients, and the running statistics of batch norms, so that all ranks have
+  // the same parameters after each step, and a checkpoint of the first says all.
+  std::vector<ExchangedValues> exchanged_values() {
+    std::vector<ExchangedValues> values;
+    for (const Parameter& p : parameters(model_.graph))
+      if (trainable(p.role))
+        values.push_back({exec_.gradient(p.name), exec_.gradient_group(p)});
+      else if (!recipe_.sync_norms)
+        values.push_back({model_.tensors.at(p.name).values, -1});
+    return values;
+  }
+
+  void begin() {
+    if (ranks_.is_first()) take_up_or_start();
+    check_same_data();
+    ranks_.broadcast(std::as_writable_bytes(std::span(&state_, 1)));
+    const RunTensors all = tensors();
+    for (Tensors* part : {all.parameters, all.velocities, all.averages})
+      if (part != nullptr)
+        for (auto& [name, tensor] : *part) ranks_.broadcast(std::as_writable_bytes(std::span(tensor.values)));
+    optimiser_.set_lambda(state_.lambda);
+    logged_ = {state_.train_seconds, state_.train_images};
+  }
+
+  void check_same_data() {
+    std::string first = contents_.data;
+    ranks_.broadcast(first);
+    PLEAT_CHECK(first == contents_.data, "data set '", recipe_.data, "' has other contents on rank ", ranks_.rank(),
+                " than on the first\nhint: copy the first one's to each machine");
+  }
 
   // Takes up the run in the folder, or starts a new one.
-  void begin() {
+  void take_up_or_start() {
     const std::string state_path = path("state.safetensors");
     const bool files = !data_.train.files.empty();
     if (options_.resume && has_state(out_)) {
       if (files) check_index(path("pictures.index"), {&data_.train, &data_.test});
       state_ = load_checkpoint(state_path, recipe_, contents_, model_.graph, tensors());
-      optimiser_.set_lambda(state_.lambda);
-      logged_ = {state_.train_seconds, state_.train_images};
+      if (state_.ranks != recipe_.ranks && !options_.quiet)
+        std::fprintf(stderr, "the run had %d ranks and goes on with %d: sums are rounded otherwise from here on\n",
+                     state_.ranks, recipe_.ranks);
       return;
     }
-    if (options_.overwrite) folder_.clear();
+    if (options_.overwrite) folder_->clear();
     if (files) write_index(path("pictures.index"), {&data_.train, &data_.test});
     state_.lambda = optimiser_.lambda();
     // A run that is killed in its first epoch can be resumed like any other, and a full disk is known at once.
@@ -167,9 +216,9 @@ class Run {
       last = Clock::now();
       state_.train_seconds += seconds;
       state_.total_seconds += seconds;
-      state_.train_images += batch->size;
+      state_.train_images += shared_.size;
       progress.update(state_.batch * recipe_.batch, progress_text());
-      if (interrupted()) {
+      if (shared_.interrupted > 0) {
         save();
         throw Interrupted(concat("interrupted in epoch ", state_.epoch + 1, "; the state is in ",
                                  path("state.safetensors"), "\nhint: resume it (the same command with --resume)"));
@@ -192,17 +241,32 @@ class Run {
     if (fade_) fade_->apply(step_number());
     exec_.run(batch.images);
     const double loss = objective_->loss_and_gradient(exec_.output_gradient(), exec_.output(), batch);
-    exec_.backward();
-    check_finite(loss, batch);
+    exchange_.begin();
+    exec_.backward([&](int group) { exchange_.finished(group); });
+    exchange_.end();
+    share_counts(batch, loss);
+    check_finite(batch);
     optimiser_.step(lr_at(schedule_, step_number()));
     if (average_) average_->update(step_number());
-    state_.loss_sum += loss * static_cast<double>(batch.size);
-    state_.seen += batch.size;
-    state_.correct += count_correct(exec_.output(), batch.labels, classes_);
+    state_.loss_sum += shared_.loss;
+    state_.seen += shared_.size;
+    state_.correct += shared_.correct;
   }
 
-  void check_finite(double loss, const Batch& batch) {
-    if (std::isfinite(loss) && optimiser_.gradients_are_finite()) return;
+  // What all ranks have counted in this step, so that all of them go the same way.
+  void share_counts(const Batch& batch, double loss) {
+    double counts[] = {loss * static_cast<double>(batch.size), static_cast<double>(batch.size),
+                       static_cast<double>(count_correct(exec_.output(), batch.labels, classes_)),
+                       interrupted() ? 1.0 : 0.0};
+    ranks_.sum(counts);
+    shared_ = {.loss = counts[0],
+               .size = std::llround(counts[1]),
+               .correct = std::llround(counts[2]),
+               .interrupted = std::llround(counts[3])};
+  }
+
+  void check_finite(const Batch& batch) {
+    if (std::isfinite(shared_.loss) && optimiser_.gradients_are_finite()) return;
     const std::string culprit =
         exec_.first_non_finite([&] { objective_->loss_and_gradient(exec_.output_gradient(), exec_.output(), batch); });
     throw std::runtime_error(
@@ -214,7 +278,7 @@ class Run {
   Score evaluate_test() {
     Progress progress("test", "images", data_.test.size(), options_.quiet);
     const auto logits = [&](std::span<const float> images, int64_t) { return test_exec_.run(images); };
-    return evaluate(data_.test, model_, kUsualBatch, recipe_.skip_broken, logits, progress);
+    return evaluate(data_.test, model_, kUsualBatch, recipe_.skip_broken, logits, progress, ranks_);
   }
 
   std::vector<std::string> broken() const {
@@ -240,7 +304,7 @@ class Run {
     return record;
   }
 
-  void finish_epoch(RunLog& log) {
+  void finish_epoch() {
     const EpochRecord line = record();
     const bool best = score_.top1 > state_.best_top1;
     state_.last_loss = line.train_loss;
@@ -252,8 +316,10 @@ class Run {
     state_.arrived = optimiser_.adapt_lambda(state_.arrived);
     state_.lambda = optimiser_.lambda();
     note_provenance();
-    write_models(best && options_.keep_best);
-    log.append(to_json(line));
+    if (ranks_.is_first()) {
+      write_models(best && options_.keep_best);
+      log_->append(to_json(line));
+    }
     if (options_.observer) options_.observer->finished(line);
     save();  // last: what a resumed run does again, it does in full
     if (!options_.quiet) std::fprintf(stderr, "%s\n", to_text(line).c_str());
@@ -282,7 +348,9 @@ class Run {
   const Recipe& recipe_;
   const std::string out_;
   const TrainOptions options_;
-  const RunFolder folder_;
+  ProcessGroup ranks_;
+  std::optional<RunFolder> folder_;  // of the first rank, which alone writes
+  std::optional<RunLog> log_;
   const RunContents contents_;
   Loader loader_;
   Exec exec_;
@@ -290,10 +358,15 @@ class Run {
   Exec test_exec_;
   const int64_t classes_;
   Optimiser optimiser_;
+  GradientExchange exchange_;
   std::optional<Objective> objective_;
   std::optional<Fade> fade_;
   const Schedule schedule_;
   RunState state_;
+  struct {
+    double loss = 0;
+    int64_t size = 0, correct = 0, interrupted = 0;
+  } shared_;  // of the step in hand, summed over the ranks
   Score score_{};
   struct {
     double seconds = 0;
@@ -312,7 +385,12 @@ TrainingData load_training_data(const Model& model, const Recipe& recipe, bool q
 TrainResult run_training(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out,
                          const TrainOptions& options) {
   check_settings(recipe);
-  return Run(model, data, recipe, out, options).run();
+  Recipe shared = recipe;
+  shared.ranks = world().size();
+  PLEAT_CHECK(recipe.batch % shared.ranks == 0, "batch is ", recipe.batch, ", expected a multiple of the ",
+              shared.ranks, " ranks");
+  if (world().is_first()) send_training_job(shared, model, options.teacher);
+  return Run(model, data, shared, out, options).run();
 }
 
 }  // namespace pleat

@@ -56,9 +56,12 @@ struct TrainResult {
 ///   log.jsonl          one more line (EpochRecord)
 ///   state.safetensors  what a resumed run needs to go on bit for bit (tools/train/checkpoint.hpp)
 ///   pictures.index     of picture folders alone: by which a resumed run can tell whether the pictures have changed
-/// SIGINT, SIGTERM and SIGHUP save the state after the step in hand and throw Interrupted. Throws std::invalid_argument
-/// if model, data and recipe do not fit together, std::runtime_error if `out` holds an unfinished run that is not to be
-/// resumed, if it cannot be written, or if a loss or gradient is not finite; the message names the op that made it.
+/// Where `mpirun` started several ranks (core/mpi.hpp), the first calls this, and the others take part by
+/// work_for_first_rank() (tools/train/rank_jobs.hpp). Each trains on its part of every batch, and only the first
+/// writes. SIGINT, SIGTERM and SIGHUP save the state after the step in hand and throw Interrupted. Throws
+/// std::invalid_argument if model, data and recipe do not fit together, std::runtime_error if `out` holds an unfinished
+/// run that is not to be resumed, if it cannot be written, or if a loss or gradient is not finite; the message names
+/// the op that made it.
 TrainResult run_training(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out,
                          const TrainOptions& options = {});
 
