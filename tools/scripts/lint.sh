@@ -79,6 +79,7 @@ expect_nothing "OpenMP in core/parallel alone, and in a test of callers that use
 expect_nothing "stb_image in data/stb, libjpeg in data/jpeg alone" \
   "$(users_besides stb 'data/stb\.cpp')$(users_besides jpeglib 'data/jpeg\.cpp')"
 expect_nothing "cxxopts in tools/cli alone" "$(users_besides cxxopts 'tools/cli\.cpp')"
+expect_nothing "MPI in tools/mpi alone" "$(users_besides mpi 'tools/mpi/mpi_transport\.cpp')"
 expect_nothing "ONNX in tools/onnx/onnx_writer alone" "$(users_besides onnx 'tools/onnx/onnx_writer\.hpp|tests/onnx_test\.cpp')"
 expect_nothing "doctest in tests alone" "$(users_besides doctest 'tests/.*')"
 
