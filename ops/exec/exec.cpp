@@ -63,7 +63,14 @@ std::span<const float> Exec::value(int node) const {
 }
 
 void Exec::zero_gradients() {
-  for (auto& [name, gradient] : gradients_) std::fill(gradient.values.begin(), gradient.values.end(), 0.0f);
+  constexpr int64_t kBlock = 1 << 16;  // fewer values are not worth waking another thread for
+  for (auto& [name, gradient] : gradients_) {
+    const std::span<float> values(gradient.values);
+    parallel_for((std::ssize(values) + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
+      std::ranges::fill(values.subspan(first * kBlock, std::min(last * kBlock, std::ssize(values)) - first * kBlock),
+                        0.0f);
+    });
+  }
 }
 
 void Exec::forward(StepTimes* times) const {
