@@ -21,6 +21,8 @@ constexpr Command kCommands[] = {
     {"prefold", "train weights and alphas so that activations can be dropped", pleat::prefold_command},
     {"fold", "drop activations and merge convolutions", pleat::fold_command},
     {"finetune", "train a folded network", pleat::finetune_command},
+    {"distill", "train a folded network by its teacher's features, without labels", pleat::distill_command},
+    {"calibrate", "estimate the statistics of batch norms anew", pleat::calibrate_command},
     {"curve", "run the whole experiment of accuracy against depth", pleat::curve_command},
     {"report", "write a page about runs, curves, models, plans and results", pleat::report_command},
     {"plan", "choose what to drop and merge by the latency on this machine", pleat::plan_command},

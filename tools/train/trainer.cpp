@@ -15,11 +15,14 @@
 #include "data/image_folder.hpp"
 #include "data/loader.hpp"
 #include "ops/model_file.hpp"
+#include "ops/spec.hpp"
 #include "tools/train/average.hpp"
 #include "tools/train/checkpoint.hpp"
 #include "tools/train/evaluate.hpp"
 #include "tools/train/fade.hpp"
+#include "tools/train/feature_part.hpp"
 #include "tools/train/interrupt.hpp"
+#include "tools/train/mix_pictures.hpp"
 #include "tools/train/objective.hpp"
 #include "tools/train/optimiser.hpp"
 #include "tools/train/run_folder.hpp"
@@ -94,15 +97,20 @@ class Run {
                  .skip_broken = recipe.skip_broken,
                  .seed = recipe.seed,
                  .threads = loader_threads(data.train)}),
-        exec_(model.graph, model.tensors, training_options(recipe)),
-        average_(recipe.ema > 0 ? std::optional<Average>(std::in_place, model, recipe.ema) : std::nullopt),
-        test_exec_(model.graph, average_ ? average_->tensors() : model.tensors,
+        part_(recipe.learns_features() ? std::optional(feature_part(model)) : std::nullopt),
+        trained_(part_ ? *part_ : model),
+        exec_(trained_.graph, trained_.tensors, training_options(recipe)),
+        average_(recipe.ema > 0 ? std::optional<Average>(std::in_place, trained_, recipe.ema) : std::nullopt),
+        test_exec_(model.graph, average_ && !part_ ? average_->tensors() : model.tensors,
                    {.batch = kUsualBatch, .kernels = recipe.kernels}),
-        classes_(exec_.shape(model.graph.output()).c),
-        optimiser_(model, exec_.gradients(), recipe),
+        classes_(infer_shapes(model.graph).back().c),
+        mixer_(part_ ? std::optional<PictureMixer>(std::in_place, recipe.mix, recipe.seed) : std::nullopt),
+        optimiser_(trained_, exec_.gradients(), recipe),
         schedule_(schedule_of(recipe, loader_.batches())) {
-    PLEAT_CHECK(std::ssize(data.train.classes) == classes_, "model has ", classes_, " outputs, data set '", recipe.data,
-                "' has ", data.train.classes.size(), " classes");
+    const Dataset& labelled = part_ ? data.test : data.train;
+    PLEAT_CHECK(std::ssize(labelled.classes) == classes_ || (part_ && data.test.size() == 0), "model has ", classes_,
+                " outputs, data set '", part_ ? recipe.val : recipe.data, "' has ", labelled.classes.size(), " classes",
+                part_ ? "\nhint: --class-list names the class folders in the order of the outputs" : "");
     PLEAT_CHECK(loader_.batches() > 0, "data set '", recipe.data, "' has ", data.train.size(),
                 " training pictures, less than one batch of ", recipe.batch);
     objective_.emplace(recipe, model, options.teacher);
@@ -117,13 +125,16 @@ class Run {
     watch_for_interrupt();
     while (state_.epoch < recipe_.epochs) {
       train_epoch();
+      take_over();
       state_.total_seconds += seconds_of([&] { score_ = evaluate_test(); });
       finish_epoch(log);
     }
+    take_over();
     if (score_.images == 0) score_ = evaluate_test();  // resumed after the last epoch
-    if (average_) model_.tensors = average_->tensors();
+    if (average_ && !part_) model_.tensors = average_->tensors();
     return {.top1 = score_.top1,
             .test_loss = score_.loss,
+            .tested = score_.images > 0,
             .loss = state_.last_loss,
             .images_per_second = static_cast<double>(state_.train_images) / std::max(state_.train_seconds, 1e-9),
             .seconds = state_.total_seconds,
@@ -133,9 +144,16 @@ class Run {
  private:
   std::string path(const char* file) const { return out_ + "/" + file; }
   RunTensors tensors() {
-    return {&model_.tensors, &optimiser_.velocities(), average_ ? &average_->tensors() : nullptr};
+    return {&trained_.tensors, &optimiser_.velocities(), average_ ? &average_->tensors() : nullptr};
   }
-  void save() { save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, model_.graph, tensors()); }
+  void save() { save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, trained_.graph, tensors()); }
+
+  // Brings what the part has learned into the whole network.
+  void take_over() {
+    if (!part_) return;
+    for (const auto& [name, tensor] : average_ ? average_->tensors() : trained_.tensors)
+      std::ranges::copy(tensor.values, model_.tensors.at(name).values.begin());
+  }
 
   // Takes up the run in the folder, or starts a new one.
   void begin() {
@@ -143,7 +161,7 @@ class Run {
     const bool files = !data_.train.files.empty();
     if (options_.resume && has_state(out_)) {
       if (files) check_index(path("pictures.index"), {&data_.train, &data_.test});
-      state_ = load_checkpoint(state_path, recipe_, contents_, model_.graph, tensors());
+      state_ = load_checkpoint(state_path, recipe_, contents_, trained_.graph, tensors());
       optimiser_.set_lambda(state_.lambda);
       logged_ = {state_.train_seconds, state_.train_images};
       return;
@@ -190,15 +208,17 @@ class Run {
 
   void step(const Batch& batch) {
     if (fade_) fade_->apply(step_number());
-    exec_.run(batch.images);
-    const double loss = objective_->loss_and_gradient(exec_.output_gradient(), exec_.output(), batch);
+    Batch seen = batch;
+    if (mixer_) seen.images = mixer_->mix(batch.images, batch.size, step_number());
+    exec_.run(seen.images);
+    const double loss = objective_->loss_and_gradient(exec_.output_gradient(), exec_.output(), seen);
     exec_.backward();
-    check_finite(loss, batch);
-    optimiser_.step(lr_at(schedule_, step_number()));
+    check_finite(loss, seen);
+    optimiser_.step(lr_at(schedule_, step_number()), step_number());
     if (average_) average_->update(step_number());
     state_.loss_sum += loss * static_cast<double>(batch.size);
     state_.seen += batch.size;
-    state_.correct += count_correct(exec_.output(), batch.labels, classes_);
+    if (!part_) state_.correct += count_correct(exec_.output(), batch.labels, classes_);
   }
 
   void check_finite(double loss, const Batch& batch) {
@@ -212,6 +232,7 @@ class Run {
   }
 
   Score evaluate_test() {
+    if (data_.test.size() == 0) return {};
     Progress progress("test", "images", data_.test.size(), options_.quiet);
     const auto logits = [&](std::span<const float> images, int64_t) { return test_exec_.run(images); };
     return evaluate(data_.test, model_, kUsualBatch, recipe_.skip_broken, logits, progress);
@@ -235,20 +256,22 @@ class Run {
                              .seconds = seconds,
                              .images_per_second = static_cast<double>(state_.train_images - logged_.images) / seconds,
                              .data_wait = loader_.wait_seconds() / seconds,
-                             .alphas = optimiser_.alphas()};
+                             .alphas = optimiser_.alphas(),
+                             .classifies = !part_,
+                             .tested = score_.images > 0};
     logged_ = {state_.train_seconds, state_.train_images};
     return record;
   }
 
   void finish_epoch(RunLog& log) {
     const EpochRecord line = record();
-    const bool best = score_.top1 > state_.best_top1;
+    const bool best = score_.images > 0 && score_.top1 > state_.best_top1;
     state_.last_loss = line.train_loss;
     ++state_.epoch;
     state_.batch = 0;
     state_.loss_sum = 0;
     state_.correct = state_.seen = 0;
-    state_.best_top1 = std::max(state_.best_top1, score_.top1);
+    if (best) state_.best_top1 = score_.top1;
     state_.arrived = optimiser_.adapt_lambda(state_.arrived);
     state_.lambda = optimiser_.lambda();
     note_provenance();
@@ -261,10 +284,11 @@ class Run {
 
   // The weights that were evaluated: the averages where there are any.
   void write_models(bool best) {
-    if (average_) std::swap(model_.tensors, average_->tensors());
+    const bool swapped = average_ && !part_;
+    if (swapped) std::swap(model_.tensors, average_->tensors());
     save_model(path("model.safetensors"), model_);
     if (best) save_model(path("best.safetensors"), model_);
-    if (average_) std::swap(model_.tensors, average_->tensors());
+    if (swapped) std::swap(model_.tensors, average_->tensors());
   }
 
   // Without times and paths of files written, so that the same run writes the same bytes.
@@ -272,9 +296,9 @@ class Run {
     model_.notes["command"] = recipe_.command;
     model_.notes["recipe"] = to_json(recipe_).dump();
     model_.notes["epochs_done"] = std::to_string(state_.epoch);
-    model_.notes["top1"] = nlohmann::json(score_.top1).dump();
+    if (score_.images > 0) model_.notes["top1"] = nlohmann::json(score_.top1).dump();
     model_.notes["pleat"] = kVersion;
-    if (model_.classes.empty()) model_.classes = data_.train.classes;
+    if (model_.classes.empty() && !part_) model_.classes = data_.train.classes;
   }
 
   Model& model_;
@@ -285,10 +309,13 @@ class Run {
   const RunFolder folder_;
   const RunContents contents_;
   Loader loader_;
+  std::optional<Model> part_;  // what learns features, with tensors of its own
+  Model& trained_;             // it, or the whole model
   Exec exec_;
   std::optional<Average> average_;
   Exec test_exec_;
   const int64_t classes_;
+  std::optional<PictureMixer> mixer_;
   Optimiser optimiser_;
   std::optional<Objective> objective_;
   std::optional<Fade> fade_;
@@ -305,6 +332,12 @@ class Run {
 }  // namespace
 
 TrainingData load_training_data(const Model& model, const Recipe& recipe, bool quiet) {
+  if (recipe.learns_features()) {
+    TrainingData data{.train = load_unlabelled(recipe.data), .test = {}};
+    if (!data.train.warning.empty() && !quiet) std::fprintf(stderr, "pleat: warning: %s\n", data.train.warning.c_str());
+    if (!recipe.val.empty()) data.test = load_dataset_for(model, recipe.val, Split::test, recipe.class_list, quiet);
+    return data;
+  }
   return {.train = load_dataset_for(model, recipe.data, Split::train, recipe.class_list, quiet),
           .test = load_dataset_for(model, recipe.data, Split::test, recipe.class_list, quiet)};
 }
