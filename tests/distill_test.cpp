@@ -9,10 +9,12 @@
 #include "fold/engine/engine.hpp"
 #include "ops/loss/feature_error.hpp"
 #include "ops/model_file.hpp"
+#include "ops/spec.hpp"
 #include "tests/cifar_files.hpp"
 #include "tests/error_of.hpp"
 #include "tests/fold_models.hpp"
 #include "tests/run.hpp"
+#include "tools/recoverability.hpp"
 #include "tools/train/adam.hpp"
 #include "tools/train/calibrate.hpp"
 #include "tools/train/feature_part.hpp"
@@ -21,6 +23,7 @@
 
 using namespace pleat;
 using doctest::Approx;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -284,4 +287,48 @@ global_avg_pool pool <- b.norm
   CHECK(result.json()["images"] == 100);
   CHECK(load_model(dir.path("out.safetensors")).tensors.at("a.norm.running_var").values ==
         model.tensors.at("a.norm.running_var").values);
+}
+
+TEST_CASE("shrink: the cheapest drops for what they save come first, until they suffice") {
+  const auto drop = [](int cell, double error, double seconds) {
+    return FittedDrop{.cell = cell, .alpha = "", .feature_error = error, .seconds = seconds};
+  };
+  // Saved of 10: 2 at 0.1 each, 1 at 0.02 each, and one that is slower.
+  const FittedDrops measured{.seconds = 10, .drops = {drop(0, 0.2, 8), drop(2, 0.02, 9), drop(3, 0.001, 11)}};
+  CHECK(choose_fitted_drops(measured, 5, 1) == "#####");
+  CHECK(choose_fitted_drops(measured, 5, 1.1) == "##.##");
+  CHECK(choose_fitted_drops(measured, 5, 1.2) == ".#.##");
+  CHECK(holds(error_of<std::runtime_error>([&] { choose_fitted_drops(measured, 5, 1.5); }), "1.42857 times as fast"));
+}
+
+TEST_CASE("shrink: one command makes a network faster, and goes on where it was stopped") {
+  const TempDir dir;
+  write_cifar(dir, 160, 40);
+  const auto run = [&](const std::string& arguments) {
+    return shell(dir, "export PLEAT_DATA=.; \"$PLEAT\" " + arguments + " --threads 2 --seed 5 --quiet --json");
+  };
+  const std::string base = "base/model.safetensors";
+  REQUIRE(run("train resnet20 --data cifar10 --epochs 1 --batch 16 --out base").code == 0);
+  const std::string shrink = "shrink " + base + " --data cifar10 --val cifar10 --min-speedup 1.02 --hours 0.0001 " +
+                             "--pictures 100 --scan-pictures 60 --seconds 0.2 --tune off --out ";
+  const Result result = run(shrink + "small.safetensors");
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  const nlohmann::json json = result.json();
+  const std::string mask = json["mask"];
+  CHECK(mask.find('.') != std::string::npos);
+  CHECK(json["max_rel_diff"].get<double>() < 1e-4);
+  CHECK(json["images"] == 40);
+  const Model small = load_model(dir.path("small.safetensors"));
+  CHECK(small.notes.at("fold.mask") == mask);
+  CHECK(small.notes.at("fold.fit") != "0");
+  CHECK(depth(small.graph) == depth(load_model(dir.path(base)).graph) - std::ranges::count(mask, '.'));
+  // Called again, it goes on with the folder's run, which is finished, and writes the same file.
+  const std::string bytes = slurp(dir.path("small.safetensors"));
+  fs::remove(dir.path("small.safetensors"));
+  REQUIRE(run(shrink + "small.safetensors").code == 0);
+  CHECK((slurp(dir.path("small.safetensors")) == bytes));
+  check_failure(
+      shell(dir, "\"$PLEAT\" shrink " + base + " --data nowhere --min-speedup 1.1 --out b.safetensors --quiet"), 1,
+      {"nowhere"});
 }

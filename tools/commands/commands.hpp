@@ -10,6 +10,7 @@ int finetune_command(int argc, char** argv);
 int distill_command(int argc, char** argv);
 int fold_command(int argc, char** argv);
 int calibrate_command(int argc, char** argv);
+int shrink_command(int argc, char** argv);
 int curve_command(int argc, char** argv);
 int report_command(int argc, char** argv);
 int plan_command(int argc, char** argv);

@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"finetune", "train a folded network", pleat::finetune_command},
     {"distill", "train a folded network by its teacher's features, without labels", pleat::distill_command},
     {"calibrate", "estimate the statistics of batch norms anew", pleat::calibrate_command},
+    {"shrink", "make a network faster with pictures without labels, in one command", pleat::shrink_command},
     {"curve", "run the whole experiment of accuracy against depth", pleat::curve_command},
     {"report", "write a page about runs, curves, models, plans and results", pleat::report_command},
     {"plan", "choose what to drop and merge by the latency on this machine", pleat::plan_command},

@@ -17,8 +17,8 @@ int64_t calibrate(Model& model, const Dataset& data, const CalibrateOptions& opt
   Model learner = model;
   bool has_norm = false;
   for (Node& node : learner.graph.nodes)
-    if (auto* norm = std::get_if<BatchNorm>(&node.op)) {
-      norm->momentum = 1;  // the running statistics are those of the last batch alone
+    if (std::holds_alternative<BatchNorm>(node.op)) {
+      std::get<BatchNorm>(node.op).momentum = 1;  // the running statistics are those of the last batch alone
       has_norm = true;
     }
   PLEAT_CHECK(has_norm, "calibrate: the network has no batch norm; they may have been merged");
