@@ -192,7 +192,7 @@ TEST_CASE("biases and batch norms learn at a rate of their own, and decay as bef
     recipe.weight_decay = decay;
     recipe.bias_norm_lr = factor;
     Optimiser optimiser(model, gradients, recipe);
-    optimiser.step(0.1);
+    optimiser.step(0.1, 0);
     std::map<std::string, double> steps;
     for (const auto& [name, tensor] : model.tensors) steps[name] = 2 - tensor.values[0];
     return steps;
@@ -229,7 +229,7 @@ TEST_CASE("lambda grows after an epoch in which no alpha arrived, and an arrived
   gradients.at("a.alpha").values[0] = 5;
   gradients.at("b.alpha").values[0] = 0;
   model.tensors.at("b.alpha").values[0] = 0.25f;
-  optimiser.step(0.1);
+  optimiser.step(0.1, 0);
   CHECK(model.tensors.at("b.alpha").values[0] == Approx(0.25 + 0.1 * 2 * 0.5));
   CHECK(model.tensors.at("a.alpha").values[0] == 1);
 }

@@ -60,17 +60,26 @@ void declare_recipe(Cli& cli, const std::string& command) {
   const Recipe usual = usual_recipe(command);
   cli.accept_bf16();
   cli.argument("MODEL", "name of `pleat list`, or a model file to start from");
-  cli.option("data", "NAME|DIR",
-             "data set: a name of `pleat list`, or its folder, or one of train/<class>/, val/<class>/ pictures");
+  if (usual.learns_features()) {
+    cli.option("data", "NAME|DIR", "pictures to learn from, in any folders; labels are not looked at");
+    cli.option("val", "NAME|DIR", "labelled pictures to report on, of which training sees nothing");
+  } else {
+    cli.option("data", "NAME|DIR",
+               "data set: a name of `pleat list`, or its folder, or one of train/<class>/, val/<class>/ pictures");
+    cli.flag("freeze-norms",
+             "merge batch norms into their convolutions first, so that training does not change their statistics");
+  }
   declare_network_options(cli);
   declare_folder_options(cli);
   cli.option("out", "DIR", "folder for model.safetensors, best.safetensors, log.jsonl and state.safetensors");
   cli.option("recipe", "NAME|FILE", "recipe that gives the settings below which are not given here");
-  cli.option("teacher", "MODEL", "model file whose logits are learned as well (distillation)");
+  cli.option("teacher", "MODEL",
+             usual.learns_features() ? "model file of the network before it was folded"
+                                     : "model file whose logits are learned as well (distillation)");
+  cli.option("freeze", "PATTERN,...", "parameters that keep their values, as a shell's patterns (such as 'layer1.*')");
   for_each_setting(usual,
                    [&](const char* name, const auto& value, const SettingRange&, SettingFor what, const char* help) {
-                     if (what != SettingFor::alphas || usual.trains_alphas())
-                       declare(cli, option_name(name), value, help);
+                     if (applies(what, usual, true)) declare(cli, option_name(name), value, help);
                    });
   declare_tune(cli);
   cli.flag("resume", "go on with the run in --out, bit for bit");
@@ -84,6 +93,9 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
   r.network = network_options(cli);
   r.class_list = class_list_option(cli);
   r.skip_broken = skips_broken(cli);
+  if (cli.has("val")) r.val = cli.text("val");
+  r.freeze_norms = cli.has("freeze-norms");
+  r.freeze = cli.list("freeze");
   if (cli.has("teacher")) r.teacher = cli.text("teacher");
   r.seed = cli.seed();
   r.kernels = cli.kernels();

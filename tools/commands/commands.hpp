@@ -7,7 +7,10 @@ namespace pleat {
 int train_command(int argc, char** argv);
 int prefold_command(int argc, char** argv);
 int finetune_command(int argc, char** argv);
+int distill_command(int argc, char** argv);
 int fold_command(int argc, char** argv);
+int calibrate_command(int argc, char** argv);
+int shrink_command(int argc, char** argv);
 int curve_command(int argc, char** argv);
 int report_command(int argc, char** argv);
 int plan_command(int argc, char** argv);

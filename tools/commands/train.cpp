@@ -10,6 +10,7 @@
 #include "tools/open_model.hpp"
 #include "tools/recipe_options.hpp"
 #include "tools/train/checkpoint.hpp"
+#include "tools/train/feature_part.hpp"
 #include "tools/train/run_folder.hpp"
 #include "tools/train/trainer.hpp"
 #include "tools/tune.hpp"
@@ -22,6 +23,7 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   Recipe recipe = read_recipe(cli, command);
   Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list, recipe.network);
+  if (recipe.freeze_norms) model = with_frozen_norms(model);
   const std::string out = cli.text("out"), state = out + "/state.safetensors";
   if (!std::filesystem::is_directory(recipe.data)) find_dataset(recipe.data);  // fails before tuning takes its time
   const bool overwrite = cli.has("force");

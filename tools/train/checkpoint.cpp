@@ -131,6 +131,12 @@ std::string saved_algorithms(const std::string& path, Recipe recipe) {
   return recipe.algorithms;
 }
 
+int64_t saved_epochs(const std::string& path) {
+  const int64_t epochs = metadata(load_safetensors(path), path, "pleat.recipe").value("epochs", int64_t{0});
+  PLEAT_CHECK_FILE(epochs >= 1, path, "the run there has ", epochs, " epochs, expected at least 1");
+  return epochs;
+}
+
 bool is_unfinished(const std::string& path) {
   if (!std::filesystem::exists(path)) return false;
   const SafetensorsFile file = load_safetensors(path);

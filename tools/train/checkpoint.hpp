@@ -57,6 +57,10 @@ RunState load_checkpoint(const std::string& path, const Recipe& recipe, const Ru
 /// does if `recipe` differs from that run's in anything else.
 std::string saved_algorithms(const std::string& path, Recipe recipe);
 
+/// The number of epochs, finished or not, of the run whose state is in `path`. Throws std::runtime_error if it has
+/// none.
+int64_t saved_epochs(const std::string& path);
+
 /// True if `path` holds the state of a run with epochs left, which must not be overwritten by accident.
 bool is_unfinished(const std::string& path);
 

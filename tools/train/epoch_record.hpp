@@ -15,6 +15,8 @@ struct EpochRecord {
   double images_per_second = 0;
   double data_wait = 0;                ///< Share of the seconds in which training waited for the loader.
   nlohmann::ordered_json alphas = {};  ///< Values of the trained alphas by name; null if there are none.
+  bool classifies = true;  ///< False where features are learned: then `train_top1` means nothing, and is left out.
+  bool tested = true;      ///< False where there is no test split: likewise `test_loss` and `test_top1`.
 };
 
 /// A line of the run log.

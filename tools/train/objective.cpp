@@ -3,7 +3,9 @@
 #include "core/check.hpp"
 #include "ops/loss/cross_entropy.hpp"
 #include "ops/loss/distillation.hpp"
+#include "ops/loss/feature_error.hpp"
 #include "ops/spec.hpp"
+#include "tools/train/feature_part.hpp"
 
 namespace pleat {
 namespace {
@@ -20,23 +22,36 @@ void check_teacher(const Model& teacher, const Model& student, const std::string
 
 }  // namespace
 
-Objective::Teacher::Teacher(const Model& model, const Recipe& recipe)
-    : tensors(model.tensors),
-      exec(model.graph, tensors,
+Objective::Teacher::Teacher(Model part, const Recipe& recipe)
+    : model(std::move(part)),
+      exec(model.graph, model.tensors,
            {.batch = recipe.batch / recipe.ranks, .kernels = recipe.kernels, .dtype = recipe.dtype}) {}
 
 Objective::Objective(const Recipe& recipe, const Model& student, const Model* teacher)
-    : classes_(infer_shapes(student.graph).back().c),
+    : features_(recipe.learns_features()),
+      classes_(infer_shapes(student.graph).back().c),
       label_smoothing_(recipe.label_smoothing),
       temperature_(recipe.temperature),
       teacher_weight_(recipe.teacher_weight) {
+  PLEAT_CHECK(teacher || !features_, "objective: features are learned from a teacher, but there is none");
   if (!teacher) return;
   check_teacher(*teacher, student, recipe.teacher);
+  if (features_) {
+    const Model part = feature_part(*teacher), learner = feature_part(student);
+    const auto shape = [](const Model& m) { return infer_shapes(m.graph)[m.graph.nodes.back().inputs[0]]; };
+    const Nhwc given = shape(part), expected = shape(learner);
+    PLEAT_CHECK_FILE(given == expected, recipe.teacher, "the teacher has features of ", given.h, "x", given.w, "x",
+                     given.c, ", expected ", expected.h, "x", expected.w, "x", expected.c);
+    teacher_.emplace(part, recipe);
+    return;
+  }
   teacher_.emplace(*teacher, recipe);
   distillation_gradient_.resize(recipe.batch / recipe.ranks * classes_);
 }
 
-double Objective::loss_and_gradient(std::span<float> gradient, std::span<const float> logits, const Batch& batch) {
+double Objective::loss_and_gradient(std::span<float> gradient, std::span<const float> outputs, const Batch& batch) {
+  if (features_) return feature_error(gradient, outputs, teacher_->exec.run(batch.images));
+  const std::span<const float> logits = outputs;
   const double loss = cross_entropy_forward<float>(logits, batch.labels, classes_, label_smoothing_);
   cross_entropy_backward<float>(gradient, logits, batch.labels, classes_, label_smoothing_);
   if (!teacher_) return loss;

@@ -28,12 +28,14 @@ class Optimiser {
   /// Changes `model` in place by `gradients` (an executor's). Both must outlive this and keep the tensors' addresses.
   Optimiser(Model& model, const Tensors& gradients, const Recipe& recipe);
 
-  /// One step by the gradients as they are now. `lr` is SGD's rate; Muon's is in proportion to it.
-  void step(double lr);
+  /// One step by the gradients as they are now. `lr` is SGD's or Adam's rate; Muon's is in proportion to it. `step`
+  /// is the number of steps before this one.
+  void step(double lr, int64_t step);
 
   bool gradients_are_finite() const;
 
-  /// The momentum of each trained parameter, by its name: what a checkpoint must hold.
+  /// The momentum of each trained parameter, by its name, and Adam's mean square by the name and " square": what a
+  /// checkpoint must hold.
   Tensors& velocities() { return velocities_; }
   const Tensors& velocities() const { return velocities_; }
 
@@ -53,6 +55,7 @@ class Optimiser {
     bool is_alpha, by_muon;
     double lr_factor, weight_decay;
     Tensor *value, *velocity;
+    Tensor* square;  // of Adam alone; else null
     const Tensor* gradient;
   };
   void step_alpha(const Trained& alpha, double lr) const;

@@ -9,6 +9,22 @@
 
 namespace pleat {
 
+bool applies(SettingFor what, const Recipe& recipe, bool with_teacher) {
+  switch (what) {
+    case SettingFor::every_run:
+      return true;
+    case SettingFor::alphas:
+      return recipe.trains_alphas();
+    case SettingFor::labels:
+      return !recipe.learns_features();
+    case SettingFor::teacher:
+      return with_teacher && !recipe.learns_features();
+    case SettingFor::features:
+      return recipe.learns_features();
+  }
+  return false;
+}
+
 Recipe usual_recipe(const std::string& command) {
   Recipe recipe{.command = command, .threads = num_threads()};
   if (command == "train") return recipe;
@@ -20,7 +36,16 @@ Recipe usual_recipe(const std::string& command) {
     recipe.weight_decay = 0;
     return recipe;
   }
-  PLEAT_CHECK(command == "finetune", "recipe: got '", command, "', expected train, prefold or finetune");
+  if (command == "distill") {
+    // As measured in docs/performance-log.md.
+    recipe.epochs = 20;
+    recipe.batch = 32;
+    recipe.lr = 2e-4;
+    recipe.adam = true;
+    recipe.weight_decay = 0;
+    return recipe;
+  }
+  PLEAT_CHECK(command == "finetune", "recipe: got '", command, "', expected train, prefold, finetune or distill");
   recipe.epochs = 60;
   recipe.lr = 0.02;
   return recipe;
@@ -51,7 +76,7 @@ ExecOptions training_options(const Recipe& r) {
 nlohmann::ordered_json settings(const Recipe& r) {
   nlohmann::ordered_json json;
   for_each_setting(r, [&](const char* name, const auto& value, const SettingRange&, SettingFor what, const char*) {
-    if ((what == SettingFor::alphas && !r.trains_alphas()) || (what == SettingFor::teacher && r.teacher.empty())) {
+    if (!applies(what, r, !r.teacher.empty())) {
       json[name] = 0.0;
       return;
     }
@@ -82,6 +107,9 @@ nlohmann::ordered_json to_json(const Recipe& r) {
     json["fade"] = r.fade;
   }
   if (r.ranks > 1) json["ranks"] = r.ranks;
+  if (!r.val.empty()) json["val"] = r.val;
+  if (r.freeze_norms) json["freeze_norms"] = true;
+  if (!r.freeze.empty()) json["freeze"] = r.freeze;
   if (!r.name.empty()) json["recipe"] = r.name;
   if (r.network.width) json["width"] = *r.network.width;
   if (r.network.classes) json["classes"] = *r.network.classes;
@@ -95,11 +123,14 @@ Recipe recipe_from_json(const nlohmann::ordered_json& json) {
            .name = json.value("recipe", ""),
            .model = json.at("model"),
            .data = json.at("data"),
+           .val = json.value("val", ""),
            .class_list = json.at("class_list"),
            .skip_broken = json.at("skip_broken"),
            .teacher = json.at("teacher"),
            .fading = json.value("fading", std::vector<std::string>()),
            .fade = json.value("fade", 0.0),
+           .freeze_norms = json.value("freeze_norms", false),
+           .freeze = json.value("freeze", std::vector<std::string>()),
            .seed = json.at("seed"),
            .threads = json.at("threads"),
            .ranks = json.value("ranks", 1),
@@ -110,8 +141,7 @@ Recipe recipe_from_json(const nlohmann::ordered_json& json) {
   if (json.contains("classes")) r.network.classes = json["classes"].get<int>();
   if (json.contains("input_size")) r.network.input_size = json["input_size"].get<int>();
   for_each_setting(r, [&](const char* name, auto& setting, const SettingRange&, SettingFor what, const char*) {
-    if ((what == SettingFor::alphas && !r.trains_alphas()) || (what == SettingFor::teacher && r.teacher.empty()))
-      return;  // recorded as 0, which may be no value of theirs
+    if (!applies(what, r, !r.teacher.empty())) return;  // recorded as 0, which may be no value of theirs
     using T = std::remove_cvref_t<decltype(setting)>;
     if constexpr (std::is_same_v<T, Schedule::Kind>)
       setting = parse_schedule_kind(json.at(name).get<std::string>());

@@ -16,15 +16,18 @@ namespace pleat {
 /// The settings have a row each in for_each_setting, which says what they mean and what values they may have. The other
 /// fields say what is trained, on what data and by which kernels.
 struct Recipe {
-  std::string command = "train";         ///< What kind of training: train, prefold or finetune.
+  std::string command = "train";         ///< What kind of training: train, prefold, finetune or distill.
   std::string name = {};                 ///< Of the recipe that the settings come from; empty if there is none.
   std::string model = {}, data = {};     ///< What is trained and on what: names or paths, for the record alone.
   NetworkOptions network = {};           ///< How a model called by name was made; likewise for the record.
+  std::string val = {};                  ///< Labelled pictures to test on, where those to train on have no labels.
   std::string class_list = {};           ///< Class list of a picture folder; empty if there is none.
   bool skip_broken = false;              ///< Pass over picture files that cannot be read.
   std::string teacher = {};              ///< The teacher's name or path, for the record; empty if there is none.
   std::vector<std::string> fading = {};  ///< Alphas that go to 1 in the first `fade` epochs (tools/train/fade.hpp).
   double fade = 0;
+  bool freeze_norms = false;             ///< Batch norms were merged before the training; for the record.
+  std::vector<std::string> freeze = {};  ///< Shell patterns of parameters that keep their values.
   uint64_t seed = 1;
   int threads = 0;  ///< Threads that each rank computes with, for the record: rounding depends on them,
   int ranks = 1;    ///< and on the number of ranks (core/process_group.hpp), among whom each batch is shared out.
@@ -37,6 +40,7 @@ struct Recipe {
   double lr = 0.1, muon_lr = 0;
   Schedule::Kind schedule = Schedule::Kind::cosine;
   double warmup = 0;
+  bool adam = false;
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 5e-4;
@@ -49,12 +53,15 @@ struct Recipe {
   double lambda = 0.25, p = 2, lambda_growth = 1;
   double temperature = 4, teacher_weight = 0.7;
   bool sync_norms = false, bf16_wire = false;
+  double mix = 0.5;
 
   bool trains_alphas() const { return command == "prefold"; }
+  /// Whether features are learned from the teacher's (feature_part), without labels.
+  bool learns_features() const { return command == "distill"; }
 };
 
 /// What a setting is for; elsewhere it is recorded as 0.
-enum class SettingFor { every_run, alphas, teacher };
+enum class SettingFor { every_run, alphas, labels, teacher, features };
 
 /// Smallest and largest value of a number; of no meaning for the other types.
 struct SettingRange {
@@ -69,10 +76,12 @@ void for_each_setting(Self& recipe, F&& f) {
   using enum SettingFor;
   f("epochs", recipe.epochs, SettingRange{1, 1e6}, every_run, "passes over the training pictures");
   f("batch", recipe.batch, SettingRange{1, 1 << 16}, every_run, "pictures a step");
-  f("lr", recipe.lr, SettingRange{}, every_run, "highest learning rate of SGD");
+  f("lr", recipe.lr, SettingRange{}, every_run, "highest learning rate of SGD or Adam");
   f("schedule", recipe.schedule, SettingRange{}, every_run,
     "of the learning rate: cosine, onecycle, linear, rex, step or constant");
   f("warmup", recipe.warmup, SettingRange{}, every_run, "epochs in which the learning rate climbs");
+  f("adam", recipe.adam, SettingRange{}, every_run,
+    "Adam trains in place of SGD, with a momentum of 0.9 and 0.999 for squares, and decoupled weight decay");
   f("momentum", recipe.momentum, SettingRange{0, 1}, every_run, "of SGD");
   f("nesterov", recipe.nesterov, SettingRange{}, every_run, "Nesterov's momentum");
   f("muon_lr", recipe.muon_lr, SettingRange{}, every_run,
@@ -82,7 +91,7 @@ void for_each_setting(Self& recipe, F&& f) {
     "on the weights and biases of batch norms (default: as on the others)");
   f("bias_norm_lr", recipe.bias_norm_lr, SettingRange{0.001, 1000}, every_run,
     "learning rate of biases and batch norms as a multiple of the others'; their weight decay stays as it is");
-  f("label_smoothing", recipe.label_smoothing, SettingRange{0, 1}, every_run, "of the cross entropy, 0 to 1");
+  f("label_smoothing", recipe.label_smoothing, SettingRange{0, 1}, labels, "of the cross entropy, 0 to 1");
   f("alternate_flip", recipe.alternate_flip, SettingRange{}, every_run,
     "mirror each picture in every second epoch instead of at random");
   f("cutout", recipe.cutout, SettingRange{0, 1 << 12}, every_run,
@@ -101,9 +110,13 @@ void for_each_setting(Self& recipe, F&& f) {
     "by which the logits of both networks are divided for the distillation");
   f("teacher_weight", recipe.teacher_weight, SettingRange{0, 1}, teacher,
     "w in loss = (1 - w) * cross entropy + w * distillation");
+  f("mix", recipe.mix, SettingRange{0, 1}, features, "part of the batches whose pictures are mixed with each other");
 }
 
-/// The usual recipe of "train", "prefold" or "finetune", with num_threads() threads. Throws
+/// Whether a setting for `what` means anything to a run of `command` with or without a teacher.
+bool applies(SettingFor what, const Recipe& recipe, bool with_teacher);
+
+/// The usual recipe of "train", "prefold", "finetune" or "distill", with num_threads() threads. Throws
 /// std::invalid_argument for another command.
 Recipe usual_recipe(const std::string& command);
 

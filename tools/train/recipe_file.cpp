@@ -68,7 +68,7 @@ void apply(Recipe& recipe, const Json& part, const std::string& where) {
   std::set<std::string> known;
   for_each_setting(recipe,
                    [&](const char* name, auto& setting, const SettingRange& range, SettingFor what, const char*) {
-                     if (what == SettingFor::alphas && !recipe.trains_alphas()) return;
+                     if (!applies(what, recipe, true)) return;
                      known.insert(name);
                      if (part.contains(name)) read(setting, part[name], range, where, name);
                    });
@@ -93,8 +93,8 @@ void apply_recipe(Recipe& recipe, const std::string& name_or_file) {
   const Json file = parse_json({text, bytes.size()});
   PLEAT_CHECK_FILE(file.is_object(), path, "not a JSON object, or cut short");
   for (const auto& [key, value] : file.items())
-    PLEAT_CHECK_FILE(key == "about" || key == "train" || key == "prefold" || key == "finetune", path, "has a part '",
-                     key, "', expected about, train, prefold or finetune");
+    PLEAT_CHECK_FILE(key == "about" || key == "train" || key == "prefold" || key == "finetune" || key == "distill",
+                     path, "has a part '", key, "', expected about, train, prefold, finetune or distill");
   recipe.name = fs::path(path).stem();
   try {
     if (file.contains(recipe.command)) apply(recipe, file[recipe.command], concat(path, ": ", recipe.command));

@@ -1,6 +1,7 @@
 // Recipes as JSON files, so that an experiment can be repeated by its recipe's name:
 //   {"about": "a sentence for people",
-//    "train": {"epochs": 40, "lr": 0.2, ...}, "prefold": {...}, "finetune": {...}}
+//    "train": {"epochs": 40, "lr": 0.2, ...}, "prefold": {...}, "finetune": {...},
+//    "distill": {...}}
 // Each part holds settings (for_each_setting in tools/train/recipe.hpp) of that kind of training. What a part does not
 // mention, and a part that is not there, stays as in the usual recipe.
 //

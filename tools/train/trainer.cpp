@@ -12,16 +12,18 @@
 #include "core/mpi.hpp"
 #include "core/progress.hpp"
 #include "core/version.hpp"
-#include "data/dataset_for.hpp"
 #include "data/image_folder.hpp"
 #include "data/loader.hpp"
 #include "ops/model_file.hpp"
+#include "ops/spec.hpp"
 #include "tools/train/average.hpp"
 #include "tools/train/checkpoint.hpp"
 #include "tools/train/evaluate.hpp"
 #include "tools/train/fade.hpp"
+#include "tools/train/feature_part.hpp"
 #include "tools/train/gradient_exchange.hpp"
 #include "tools/train/interrupt.hpp"
+#include "tools/train/mix_pictures.hpp"
 #include "tools/train/objective.hpp"
 #include "tools/train/optimiser.hpp"
 #include "tools/train/rank_jobs.hpp"
@@ -31,16 +33,6 @@
 
 namespace pleat {
 namespace {
-
-// How training pictures are varied.
-Augment augmentation(const Dataset& data, const Recipe& recipe) {
-  // Digits and letters are not the same when they are mirrored; everything else is.
-  return {.resized_crop = !data.files.empty(),
-          .crop_pad = data.height >= 32 ? 4 : 2,
-          .flip = data.name != "mnist" && data.name != "idx",
-          .alternate_flip = recipe.alternate_flip,
-          .cutout = static_cast<int>(recipe.cutout)};
-}
 
 Schedule schedule_of(const Recipe& recipe, int64_t batches) {
   return {.kind = recipe.schedule,
@@ -67,16 +59,6 @@ std::string content_hash(const Tensors& tensors) {
   return hash.text();
 }
 
-// Of pictures in files their index tells (check_index).
-std::string content_hash(const TrainingData& data) {
-  ContentHash hash;
-  for (const Dataset* split : {&data.train, &data.test}) {
-    hash.add(std::as_bytes(std::span(split->labels)));
-    hash.add(std::as_bytes(std::span(split->images)));
-  }
-  return hash.text();
-}
-
 class Run {
  public:
   Run(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out, const TrainOptions& options)
@@ -99,18 +81,23 @@ class Run {
                  .threads = loader_threads(data.train),
                  .shard = ranks_.rank(),
                  .shards = ranks_.size()}),
-        exec_(model.graph, model.tensors, exec_options()),
-        average_(recipe.ema > 0 ? std::optional<Average>(std::in_place, model, recipe.ema) : std::nullopt),
-        test_exec_(model.graph, average_ ? average_->tensors() : model.tensors,
+        part_(recipe.learns_features() ? std::optional(feature_part(model)) : std::nullopt),
+        trained_(part_ ? *part_ : model),
+        exec_(trained_.graph, trained_.tensors, exec_options()),
+        average_(recipe.ema > 0 ? std::optional<Average>(std::in_place, trained_, recipe.ema) : std::nullopt),
+        test_exec_(model.graph, average_ && !part_ ? average_->tensors() : model.tensors,
                    {.batch = kUsualBatch, .kernels = recipe.kernels}),
-        classes_(exec_.shape(model.graph.output()).c),
-        optimiser_(model, exec_.gradients(), recipe),
+        classes_(infer_shapes(model.graph).back().c),
+        mixer_(part_ ? std::optional<PictureMixer>(std::in_place, recipe.mix, recipe.seed) : std::nullopt),
+        optimiser_(trained_, exec_.gradients(), recipe),
         exchange_(ranks_, exchanged_values(), recipe.bf16_wire ? Wire::bf16 : Wire::f32),
         schedule_(schedule_of(recipe, loader_.batches())) {
     if (ranks_.is_first())
       folder_.emplace(out, RunFolderOptions{.resume = options.resume, .overwrite = options.overwrite});
-    PLEAT_CHECK(std::ssize(data.train.classes) == classes_, "model has ", classes_, " outputs, data set '", recipe.data,
-                "' has ", data.train.classes.size(), " classes");
+    const Dataset& labelled = part_ ? data.test : data.train;
+    PLEAT_CHECK(std::ssize(labelled.classes) == classes_ || (part_ && data.test.size() == 0), "model has ", classes_,
+                " outputs, data set '", part_ ? recipe.val : recipe.data, "' has ", labelled.classes.size(), " classes",
+                part_ ? "\nhint: --class-list names the class folders in the order of the outputs" : "");
     PLEAT_CHECK(loader_.batches() > 0, "data set '", recipe.data, "' has ", data.train.size(),
                 " training pictures, less than one batch of ", recipe.batch);
     objective_.emplace(recipe, model, options.teacher);
@@ -125,13 +112,16 @@ class Run {
     watch_for_interrupt();
     while (state_.epoch < recipe_.epochs) {
       train_epoch();
+      take_over();
       state_.total_seconds += seconds_of([&] { score_ = evaluate_test(); });
       finish_epoch();
     }
+    take_over();
     if (score_.images == 0) score_ = evaluate_test();  // resumed after the last epoch
-    if (average_) model_.tensors = average_->tensors();
+    if (average_ && !part_) model_.tensors = average_->tensors();
     return {.top1 = score_.top1,
             .test_loss = score_.loss,
+            .tested = score_.images > 0,
             .loss = state_.last_loss,
             .images_per_second = static_cast<double>(state_.train_images) / std::max(state_.train_seconds, 1e-9),
             .seconds = state_.total_seconds,
@@ -141,11 +131,17 @@ class Run {
  private:
   std::string path(const char* file) const { return out_ + "/" + file; }
   RunTensors tensors() {
-    return {&model_.tensors, &optimiser_.velocities(), average_ ? &average_->tensors() : nullptr};
+    return {&trained_.tensors, &optimiser_.velocities(), average_ ? &average_->tensors() : nullptr};
+  }
+  // Brings what the part has learned into the whole network.
+  void take_over() {
+    if (!part_) return;
+    for (const auto& [name, tensor] : average_ ? average_->tensors() : trained_.tensors)
+      std::ranges::copy(tensor.values, model_.tensors.at(name).values.begin());
   }
   void save() {
     if (ranks_.is_first())
-      save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, model_.graph, tensors());
+      save_checkpoint(path("state.safetensors"), recipe_, contents_, state_, trained_.graph, tensors());
   }
 
   ExecOptions exec_options() {
@@ -158,11 +154,11 @@ class Run {
   // the same parameters after each step, and a checkpoint of the first says all.
   std::vector<ExchangedValues> exchanged_values() {
     std::vector<ExchangedValues> values;
-    for (const Parameter& p : parameters(model_.graph))
+    for (const Parameter& p : parameters(trained_.graph))
       if (trainable(p.role))
         values.push_back({exec_.gradient(p.name), exec_.gradient_group(p)});
       else if (!recipe_.sync_norms)
-        values.push_back({model_.tensors.at(p.name).values, -1});
+        values.push_back({trained_.tensors.at(p.name).values, -1});
     return values;
   }
 
@@ -191,7 +187,7 @@ class Run {
     const bool files = !data_.train.files.empty();
     if (options_.resume && has_state(out_)) {
       if (files) check_index(path("pictures.index"), {&data_.train, &data_.test});
-      state_ = load_checkpoint(state_path, recipe_, contents_, model_.graph, tensors());
+      state_ = load_checkpoint(state_path, recipe_, contents_, trained_.graph, tensors());
       if (state_.ranks != recipe_.ranks && !options_.quiet)
         std::fprintf(stderr, "the run had %d ranks and goes on with %d: sums are rounded otherwise from here on\n",
                      state_.ranks, recipe_.ranks);
@@ -239,14 +235,16 @@ class Run {
 
   void step(const Batch& batch) {
     if (fade_) fade_->apply(step_number());
-    exec_.run(batch.images);
-    const double loss = objective_->loss_and_gradient(exec_.output_gradient(), exec_.output(), batch);
+    Batch seen = batch;
+    if (mixer_) seen.images = mixer_->mix(batch.images, batch.size, step_number());
+    exec_.run(seen.images);
+    const double loss = objective_->loss_and_gradient(exec_.output_gradient(), exec_.output(), seen);
     exchange_.begin();
     exec_.backward([&](int group) { exchange_.finished(group); });
     exchange_.end();
-    share_counts(batch, loss);
-    check_finite(batch);
-    optimiser_.step(lr_at(schedule_, step_number()));
+    share_counts(seen, loss);
+    check_finite(seen);
+    optimiser_.step(lr_at(schedule_, step_number()), step_number());
     if (average_) average_->update(step_number());
     state_.loss_sum += shared_.loss;
     state_.seen += shared_.size;
@@ -256,7 +254,7 @@ class Run {
   // What all ranks have counted in this step, so that all of them go the same way.
   void share_counts(const Batch& batch, double loss) {
     double counts[] = {loss * static_cast<double>(batch.size), static_cast<double>(batch.size),
-                       static_cast<double>(count_correct(exec_.output(), batch.labels, classes_)),
+                       part_ ? 0.0 : static_cast<double>(count_correct(exec_.output(), batch.labels, classes_)),
                        interrupted() ? 1.0 : 0.0};
     ranks_.sum(counts);
     shared_ = {.loss = counts[0],
@@ -276,6 +274,7 @@ class Run {
   }
 
   Score evaluate_test() {
+    if (data_.test.size() == 0) return {};
     Progress progress("test", "images", data_.test.size(), options_.quiet);
     const auto logits = [&](std::span<const float> images, int64_t) { return test_exec_.run(images); };
     return evaluate(data_.test, model_, kUsualBatch, recipe_.skip_broken, logits, progress, ranks_);
@@ -299,20 +298,22 @@ class Run {
                              .seconds = seconds,
                              .images_per_second = static_cast<double>(state_.train_images - logged_.images) / seconds,
                              .data_wait = loader_.wait_seconds() / seconds,
-                             .alphas = optimiser_.alphas()};
+                             .alphas = optimiser_.alphas(),
+                             .classifies = !part_,
+                             .tested = score_.images > 0};
     logged_ = {state_.train_seconds, state_.train_images};
     return record;
   }
 
   void finish_epoch() {
     const EpochRecord line = record();
-    const bool best = score_.top1 > state_.best_top1;
+    const bool best = score_.images > 0 && score_.top1 > state_.best_top1;
     state_.last_loss = line.train_loss;
     ++state_.epoch;
     state_.batch = 0;
     state_.loss_sum = 0;
     state_.correct = state_.seen = 0;
-    state_.best_top1 = std::max(state_.best_top1, score_.top1);
+    if (best) state_.best_top1 = score_.top1;
     state_.arrived = optimiser_.adapt_lambda(state_.arrived);
     state_.lambda = optimiser_.lambda();
     note_provenance();
@@ -327,10 +328,11 @@ class Run {
 
   // The weights that were evaluated: the averages where there are any.
   void write_models(bool best) {
-    if (average_) std::swap(model_.tensors, average_->tensors());
+    const bool swapped = average_ && !part_;
+    if (swapped) std::swap(model_.tensors, average_->tensors());
     save_model(path("model.safetensors"), model_);
     if (best) save_model(path("best.safetensors"), model_);
-    if (average_) std::swap(model_.tensors, average_->tensors());
+    if (swapped) std::swap(model_.tensors, average_->tensors());
   }
 
   // Without times and paths of files written, so that the same run writes the same bytes.
@@ -338,9 +340,9 @@ class Run {
     model_.notes["command"] = recipe_.command;
     model_.notes["recipe"] = to_json(recipe_).dump();
     model_.notes["epochs_done"] = std::to_string(state_.epoch);
-    model_.notes["top1"] = nlohmann::json(score_.top1).dump();
+    if (score_.images > 0) model_.notes["top1"] = nlohmann::json(score_.top1).dump();
     model_.notes["pleat"] = kVersion;
-    if (model_.classes.empty()) model_.classes = data_.train.classes;
+    if (model_.classes.empty() && !part_) model_.classes = data_.train.classes;
   }
 
   Model& model_;
@@ -353,10 +355,13 @@ class Run {
   std::optional<RunLog> log_;
   const RunContents contents_;
   Loader loader_;
+  std::optional<Model> part_;  // what learns features, with tensors of its own
+  Model& trained_;             // it, or the whole model
   Exec exec_;
   std::optional<Average> average_;
   Exec test_exec_;
   const int64_t classes_;
+  std::optional<PictureMixer> mixer_;
   Optimiser optimiser_;
   GradientExchange exchange_;
   std::optional<Objective> objective_;
@@ -376,11 +381,6 @@ class Run {
 };
 
 }  // namespace
-
-TrainingData load_training_data(const Model& model, const Recipe& recipe, bool quiet) {
-  return {.train = load_dataset_for(model, recipe.data, Split::train, recipe.class_list, quiet),
-          .test = load_dataset_for(model, recipe.data, Split::test, recipe.class_list, quiet)};
-}
 
 TrainResult run_training(Model& model, const TrainingData& data, const Recipe& recipe, const std::string& out,
                          const TrainOptions& options) {

@@ -7,19 +7,11 @@
 #include <vector>
 
 #include "core/model.hpp"
-#include "data/dataset.hpp"
 #include "tools/train/epoch_record.hpp"
 #include "tools/train/recipe.hpp"
+#include "tools/train/training_data.hpp"
 
 namespace pleat {
-
-/// The two splits that a run needs.
-struct TrainingData {
-  Dataset train, test;
-};
-
-/// Reads both splits of `recipe.data` for `model`, as load_dataset_for does.
-TrainingData load_training_data(const Model& model, const Recipe& recipe, bool quiet);
 
 /// Is told how a run gets on, for instance to log a run as part of a longer experiment.
 class RunObserver {
@@ -38,19 +30,21 @@ struct TrainOptions {
   bool overwrite = false;           ///< Remove the run that the folder holds, finished or not.
   bool quiet = false;               ///< Print no progress.
   bool keep_best = true;            ///< Write best.safetensors.
-  const Model* teacher = nullptr;   ///< Whose logits are learned as well; must outlive the run.
+  const Model* teacher = nullptr;   ///< Whose logits are learned as well, or whose features; must outlive the run.
   RunObserver* observer = nullptr;  ///< Likewise.
 };
 
 struct TrainResult {
   double top1 = 0, test_loss = 0;        ///< Of the final weights on the whole test split.
+  bool tested = true;                    ///< Whether there was one.
   double loss = 0;                       ///< Mean training loss of the last epoch.
   double images_per_second = 0;          ///< Of the training steps alone, without evaluation.
   double seconds = 0;                    ///< Of the whole run, summed over the sessions of a resumed one.
   std::vector<std::string> broken = {};  ///< Picture files that this session passed over, with the reasons.
 };
 
-/// Trains `model` in place. After each epoch it writes into the folder `out`, which is made if it is absent:
+/// Trains `model` in place; where features are learned, the part before them (feature_part). After each epoch it writes
+/// into the folder `out`, which is made if it is absent:
 ///   model.safetensors  the weights as they are now
 ///   best.safetensors   the weights with the highest test top-1 so far
 ///   log.jsonl          one more line (EpochRecord)
