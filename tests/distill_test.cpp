@@ -290,11 +290,13 @@ global_avg_pool pool <- b.norm
 }
 
 TEST_CASE("shrink: the cheapest drops for what they save come first, until they suffice") {
-  const auto drop = [](int cell, double error, double seconds) {
-    return FittedDrop{.cell = cell, .alpha = "", .feature_error = error, .seconds = seconds};
+  const auto drop = [](int first, int last, double error, double seconds) {
+    return FittedDrop{.first = first, .last = last, .feature_error = error, .seconds = seconds};
   };
-  // Saved of 10: 2 at 0.015 each, 1 at 0.02, and one that is slower.
-  const FittedDrops measured{.seconds = 10, .drops = {drop(0, 0.03, 8), drop(2, 0.02, 9), drop(3, 0.001, 11)}};
+  // Saved of 10: 2 at 0.015 each, 1 at 0.02, and one that is slower. Two touch the first.
+  const FittedDrops measured{.seconds = 10,
+                             .drops = {drop(0, 0, 0.03, 8), drop(0, 1, 0.017, 9), drop(1, 1, 0.016, 9),
+                                       drop(2, 2, 0.02, 9), drop(3, 3, 0.001, 11)}};
   CHECK(choose_fitted_drops(measured, 5, 1) == "#####");
   CHECK(choose_fitted_drops(measured, 5, 1.1) == ".####");
   CHECK(choose_fitted_drops(measured, 5, 1.3) == ".#.##");
