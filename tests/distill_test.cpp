@@ -205,6 +205,14 @@ TEST_CASE("distill: a fitted network learns without labels, repeats and resumes 
                      "part --threads 2 --seed 5 --quiet --json & pid=$!; until [ -s part/log.jsonl ]; do "
                      "sleep 0.01; kill -0 $pid || break; done; kill -INT $pid; wait $pid");
   CHECK(stopped.code == 130);
+  // Without labelled pictures there is no accuracy, and the page about the run names none.
+  REQUIRE(run("distill fitted.safetensors --teacher " + base + set + "--batch 16 --epochs 1 --out blind").code == 0);
+  CHECK(!holds(slurp(dir.path("blind/log.jsonl")), "top1"));
+  REQUIRE(shell(dir, "\"$PLEAT\" report blind --out blind.html").code == 0);
+  CHECK(!holds(slurp(dir.path("blind.html")), "top-1 on the test split"));
+  REQUIRE(shell(dir, "\"$PLEAT\" report whole --out whole.html").code == 0);
+  CHECK(holds(slurp(dir.path("whole.html")), "top-1 on the test split"));
+
   REQUIRE(run(distill + "part --resume").code == 0);
   CHECK((slurp(dir.path("part/model.safetensors")) == slurp(dir.path("whole/model.safetensors"))));
 }
