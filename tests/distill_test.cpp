@@ -205,6 +205,14 @@ TEST_CASE("distill: a fitted network learns without labels, repeats and resumes 
                      "part --threads 2 --seed 5 --quiet --json & pid=$!; until [ -s part/log.jsonl ]; do "
                      "sleep 0.01; kill -0 $pid || break; done; kill -INT $pid; wait $pid");
   CHECK(stopped.code == 130);
+  // Without labelled pictures there is no accuracy, and the page about the run names none.
+  REQUIRE(run("distill fitted.safetensors --teacher " + base + set + "--batch 16 --epochs 1 --out blind").code == 0);
+  CHECK(!holds(slurp(dir.path("blind/log.jsonl")), "top1"));
+  REQUIRE(shell(dir, "\"$PLEAT\" report blind --out blind.html").code == 0);
+  CHECK(!holds(slurp(dir.path("blind.html")), "top-1 on the test split"));
+  REQUIRE(shell(dir, "\"$PLEAT\" report whole --out whole.html").code == 0);
+  CHECK(holds(slurp(dir.path("whole.html")), "top-1 on the test split"));
+
   REQUIRE(run(distill + "part --resume").code == 0);
   CHECK((slurp(dir.path("part/model.safetensors")) == slurp(dir.path("whole/model.safetensors"))));
 }
@@ -290,11 +298,13 @@ global_avg_pool pool <- b.norm
 }
 
 TEST_CASE("shrink: the cheapest drops for what they save come first, until they suffice") {
-  const auto drop = [](int cell, double error, double seconds) {
-    return FittedDrop{.cell = cell, .alpha = "", .feature_error = error, .seconds = seconds};
+  const auto drop = [](int first, int last, double error, double seconds) {
+    return FittedDrop{.first = first, .last = last, .feature_error = error, .seconds = seconds};
   };
-  // Saved of 10: 2 at 0.015 each, 1 at 0.02, and one that is slower.
-  const FittedDrops measured{.seconds = 10, .drops = {drop(0, 0.03, 8), drop(2, 0.02, 9), drop(3, 0.001, 11)}};
+  // Saved of 10: 2 at 0.015 each, 1 at 0.02, and one that is slower. Two touch the first.
+  const FittedDrops measured{.seconds = 10,
+                             .drops = {drop(0, 0, 0.03, 8), drop(0, 1, 0.017, 9), drop(1, 1, 0.016, 9),
+                                       drop(2, 2, 0.02, 9), drop(3, 3, 0.001, 11)}};
   CHECK(choose_fitted_drops(measured, 5, 1) == "#####");
   CHECK(choose_fitted_drops(measured, 5, 1.1) == ".####");
   CHECK(choose_fitted_drops(measured, 5, 1.3) == ".#.##");

@@ -35,24 +35,26 @@ std::vector<double> feature_errors(const std::vector<Model>& networks, const Run
 
 }  // namespace
 
-FittedDrops measure_fitted_drops(const Model& model, int kernel, const RunNetworks& run, const Stopwatch& stopwatch) {
-  const std::vector<Foldable> cells = foldable_activations(model);
+FittedDrops measure_fitted_drops(const Model& model, int longest, int kernel, const RunNetworks& run,
+                                 const Stopwatch& stopwatch) {
+  const int cells = static_cast<int>(foldable_activations(model).size());
   std::vector<Model> networks = {model};
   FittedDrops result;
-  std::string why;
-  for (std::size_t cell = 0; cell < cells.size(); ++cell) {
-    std::string mask(cells.size(), '#');
-    mask[cell] = '.';
-    try {
-      networks.push_back(
-          fold(model, {.mask = mask, .merge = FoldOptions::Merge::cheaper, .max_kernel = kernel, .fit = run}).model);
-    } catch (const std::invalid_argument& reason) {
-      why = reason.what();
-      continue;
+  std::string why = "the network has none";
+  for (int first = 0; first < cells; ++first)
+    for (int last = first; last < std::min(cells, first + longest); ++last) {
+      std::string mask(cells, '#');
+      std::fill(mask.begin() + first, mask.begin() + last + 1, '.');
+      try {
+        networks.push_back(
+            fold(model, {.mask = mask, .merge = FoldOptions::Merge::cheaper, .max_kernel = kernel, .fit = run}).model);
+      } catch (const std::invalid_argument& reason) {
+        why = reason.what();
+        continue;
+      }
+      result.drops.push_back({.first = first, .last = last});
     }
-    result.drops.push_back({.cell = static_cast<int>(cell), .alpha = cells[cell].alpha});
-  }
-  PLEAT_CHECK(!result.drops.empty(), "no activation can be fitted: ", cells.empty() ? "the network has none" : why);
+  PLEAT_CHECK(!result.drops.empty(), "no activation can be fitted: ", why);
   const std::vector<double> errors = feature_errors(networks, run);
   const std::vector<double> seconds = stopwatch(static_cast<int>(networks.size()), [&](int i) { return networks[i]; });
   result.seconds = seconds[0];
@@ -66,18 +68,19 @@ FittedDrops measure_fitted_drops(const Model& model, int kernel, const RunNetwor
 std::string choose_fitted_drops(const FittedDrops& measured, std::size_t cells, double speedup) {
   std::vector<FittedDrop> drops = measured.drops;
   std::erase_if(drops, [&](const FittedDrop& drop) { return drop.seconds >= measured.seconds; });
-  std::ranges::sort(drops, {},
-                    [&](const FittedDrop& drop) { return drop.feature_error / (measured.seconds - drop.seconds); });
+  std::ranges::stable_sort(
+      drops, {}, [&](const FittedDrop& drop) { return drop.feature_error / (measured.seconds - drop.seconds); });
   std::string mask(cells, '#');
   double seconds = measured.seconds;
   for (const FittedDrop& drop : drops) {
     if (measured.seconds >= speedup * seconds) break;
-    mask[drop.cell] = '.';
+    const int from = std::max(drop.first - 1, 0), to = std::min<int>(drop.last + 1, static_cast<int>(cells) - 1);
+    if (mask.find('.', from) <= static_cast<std::size_t>(to)) continue;  // it would touch another run
+    std::fill(mask.begin() + drop.first, mask.begin() + drop.last + 1, '.');
     seconds -= measured.seconds - drop.seconds;
   }
-  PLEAT_CHECK_FILE(measured.seconds >= speedup * seconds, "shrink",
-                   "everything that pays when it is dropped makes the network ", measured.seconds / seconds,
-                   " times as fast, expected ", speedup, "\nhint: a lower --min-speedup");
+  PLEAT_CHECK_FILE(measured.seconds >= speedup * seconds, "shrink", "dropping makes the network ",
+                   measured.seconds / seconds, " times as fast, expected ", speedup, "\nhint: a lower --min-speedup");
   return mask;
 }
 

@@ -29,7 +29,7 @@
 namespace pleat {
 namespace {
 
-constexpr int kKernel = 3;
+constexpr int kKernel = 3, kLongestRun = 3;
 
 void declare_options(Cli& cli) {
   cli.argument("MODEL", "model file of a trained network");
@@ -39,7 +39,7 @@ void declare_options(Cli& cli) {
   cli.option("min-speedup", "X", "how many times as fast the network is to become on this machine");
   cli.option("hours", "X", "time for all of it", "1");
   cli.option("pictures", "N", "number of pictures to fit on", "1000");
-  cli.option("scan-pictures", "N", "number of pictures to fit on when each activation is tried alone", "200");
+  cli.option("scan-pictures", "N", "number of pictures to fit on when each run of activations is tried", "200");
   cli.option("out", "FILE", "model file to write; FILE.run is the folder of the training");
   declare_stopwatch(cli, "30");
 }
@@ -48,13 +48,15 @@ void declare_options(Cli& cli) {
 std::string choose_mask(const Cli& cli, const Model& model, const Stopwatch& stopwatch) {
   const RunNetworks scan =
       run_on_pictures(model, cli.text("data"), cli.integer("scan-pictures", 1), cli.seed(), cli.quiet());
-  const FittedDrops measured = measure_fitted_drops(model, kKernel, scan, stopwatch);
+  const FittedDrops measured = measure_fitted_drops(model, kLongestRun, kKernel, scan, stopwatch);
+  const std::vector<Foldable> cells = foldable_activations(model);
   std::ostream& out = cli.out();
-  out << "latency " << 1e3 * measured.seconds << " ms; with one activation dropped and a convolution fitted:\n"
-      << "feature error          ms  activation\n";
+  out << "latency " << 1e3 * measured.seconds << " ms; with a run of activations dropped and convolutions fitted:\n"
+      << "feature error          ms  run\n";
   for (const FittedDrop& drop : measured.drops)
-    out << std::setw(13) << drop.feature_error << std::setw(12) << 1e3 * drop.seconds << "  " << drop.alpha << '\n';
-  return choose_fitted_drops(measured, foldable_activations(model).size(), cli.number("min-speedup", 1, 1e3));
+    out << std::setw(13) << drop.feature_error << std::setw(12) << 1e3 * drop.seconds << "  " << cells[drop.first].alpha
+        << (drop.last > drop.first ? " to " + cells[drop.last].alpha : "") << '\n';
+  return choose_fitted_drops(measured, cells.size(), cli.number("min-speedup", 1, 1e3));
 }
 
 Recipe recipe_of(const Cli& cli, const std::string& fitted) {
@@ -136,8 +138,8 @@ nlohmann::ordered_json report(const Cli& cli, const Model& base, const Model& me
 
 int shrink_command(int argc, char** argv) {
   Cli cli("pleat shrink",
-          "Makes a trained network faster on this machine with nothing but pictures without labels: tries each "
-          "activation, drops those that cost least for what they save, fits convolutions in their place, lets the "
+          "Makes a trained network faster on this machine with nothing but pictures without labels: tries runs of "
+          "activations, drops those that cost least for what they save, fits convolutions in their place, lets the "
           "network learn the features that it had before, merges, proves, and times it.",
           "pleat shrink net.safetensors --data PICTURES --min-speedup 1.15 --hours 1 --out small.safetensors\n"
           "pleat shrink net.safetensors --data PICTURES --val LABELLED --class-list classes.txt --min-speedup 1.25 "

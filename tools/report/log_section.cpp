@@ -52,14 +52,16 @@ std::string log_section(const std::string& file) {
     const std::vector<Json> log = read_json_lines(file);
     if (log.empty()) return std::string("<p>No epoch is finished yet.</p>\n");
     const Json& last = log.back();
-    double best = 0;
-    for (const Json& line : log) best = std::max(best, number(line, "test_top1"));
     std::string html = facts({{"epochs finished", plain(number(last, "epoch"))},
-                              {"top-1 on the test split, last epoch", percent(number(last, "test_top1")) + " %"},
-                              {"highest after any epoch", percent(best) + " %"},
-                              {"loss on the test split, last epoch", fixed(number(last, "test_loss"), 4)},
                               {"time of the training steps", html_text(format_duration(sum(log, "seconds")))},
                               {"pictures a second, last epoch", fixed(number(last, "images_per_second"), 0)}});
+    if (last.contains("test_top1")) {  // absent where there was nothing to test on (pleat distill without --val)
+      double best = 0;
+      for (const Json& line : log) best = std::max(best, number(line, "test_top1"));
+      html += facts({{"top-1 on the test split, last epoch", percent(number(last, "test_top1")) + " %"},
+                     {"highest after any epoch", percent(best) + " %"},
+                     {"loss on the test split, last epoch", fixed(number(last, "test_loss"), 4)}});
+    }
     html += "<div class='pair'>\n";
     html += draw({.title = "Accuracy",
                   .x_label = "epoch",

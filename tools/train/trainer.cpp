@@ -340,6 +340,7 @@ class Run {
     model_.notes["command"] = recipe_.command;
     model_.notes["recipe"] = to_json(recipe_).dump();
     model_.notes["epochs_done"] = std::to_string(state_.epoch);
+    model_.notes.erase("top1");  // of the weights before
     if (score_.images > 0) model_.notes["top1"] = nlohmann::json(score_.top1).dump();
     model_.notes["pleat"] = kVersion;
     if (model_.classes.empty() && !part_) model_.classes = data_.train.classes;
