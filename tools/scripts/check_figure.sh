@@ -9,20 +9,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PLEAT_DATA=$PWD/tests/fixtures/data XDG_CACHE_HOME=$work/cache TMPDIR=$work
 unset NETWORKS DATA BUDGET SEED OPTIONS RUNS RESULTS TRAIN
-passed=0 failed=0
+source tools/scripts/counted_checks.sh
 
-# check WHAT COMMAND...: runs a command and counts whether it passed.
-check() {
-  local what=$1
-  shift
-  if "$@" >"$work/out.txt" 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    echo "  FAIL  $what"
-    sed 's/^/        /' "$work/out.txt"
-  fi
-}
 # fails_with CODE TEXT COMMAND...: the command fails with this code and says this.
 fails_with() {
   local code=$1 text=$2 status=0

@@ -11,20 +11,8 @@ trap 'rm -rf "$work"' EXIT
 export PLEAT_DATA=$PWD/tests/fixtures/data XDG_CACHE_HOME=$work/cache
 # Open MPI refuses root unless it is told twice.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-passed=0 failed=0
+source tools/scripts/counted_checks.sh
 
-# check WHAT COMMAND...: runs a command and counts whether it passed.
-check() {
-  local what="$mpi: $1"
-  shift
-  if "$@" >"$work/out.txt" 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    echo "  FAIL  $what"
-    sed 's/^/        /' "$work/out.txt"
-  fi
-}
 # ranks N COMMAND...: on however few cores.
 ranks() {
   local n=$1 options=()
@@ -65,7 +53,6 @@ interrupt() {
   grep -q "pleat: interrupted in epoch" "$work/started.txt"
 }
 same_model() { cmp "$work/$mpi/$1/model.safetensors" "$work/$mpi/$2/model.safetensors"; }
-# Runs of 60 epochs are ended early: they need not be waited for.
 resume_to_60() { train 2 "$1" --epochs 60 --resume && cmp "$work/$mpi/$1/model.safetensors" "$work/$mpi/whole/model.safetensors"; }
 first_loss() { jq -s '.[0].train_loss' "$work/$mpi/$1/log.jsonl"; }
 is_near() { # is_near A B LIMIT: relative
@@ -83,28 +70,28 @@ says_once() { # says_once TEXT COMMAND...: fails, and says so in one line
 
 for mpi in openmpi mpich; do
   command -v "mpirun.$mpi" >/dev/null && [ -e "$build/libpleat-$mpi.so" ] || { echo "skipped: $mpi is not installed"; continue; }
-  check "one rank" train 1 one
-  check "two ranks" train 2 two
-  check "two ranks once more" train 2 again
-  check "the same bits from two ranks" same_model two again
-  check "synchronised norms, two ranks" train 2 sync2 --sync-norms
-  check "synchronised norms, four ranks" train 4 sync4 --sync-norms
-  check "they learn as one rank does (2)" is_near "$(first_loss sync2)" "$(first_loss one)" 0.01
-  check "they learn as one rank does (4)" is_near "$(first_loss sync4)" "$(first_loss one)" 0.01
-  check "gradients in bf16" train 2 bf16 --bf16-wire
-  check "they are rounded" differ bf16 two
-  check "and close" is_near "$(first_loss bf16)" "$(first_loss two)" 0.05
-  check "60 epochs" train 2 whole --epochs 60
-  check "a rank that is killed ends all" kill_a_rank
-  check "the run goes on from there, to the same bits" resume_to_60 killed
-  check "an interrupt saves" interrupt
-  check "that run goes on, to the same bits" resume_to_60 interrupted
-  check "pre-folding with a teacher's network" ranks 2 prefold "$work/$mpi/two/model.safetensors" --data cifar10 \
+  check "$mpi: one rank" train 1 one
+  check "$mpi: two ranks" train 2 two
+  check "$mpi: two ranks once more" train 2 again
+  check "$mpi: the same bits from two ranks" same_model two again
+  check "$mpi: synchronised norms, two ranks" train 2 sync2 --sync-norms
+  check "$mpi: synchronised norms, four ranks" train 4 sync4 --sync-norms
+  check "$mpi: they learn as one rank does (2)" is_near "$(first_loss sync2)" "$(first_loss one)" 0.01
+  check "$mpi: they learn as one rank does (4)" is_near "$(first_loss sync4)" "$(first_loss one)" 0.01
+  check "$mpi: gradients in bf16" train 2 bf16 --bf16-wire
+  check "$mpi: they are rounded" differ bf16 two
+  check "$mpi: and close" is_near "$(first_loss bf16)" "$(first_loss two)" 0.05
+  check "$mpi: 60 epochs" train 2 whole --epochs 60
+  check "$mpi: a rank that is killed ends all" kill_a_rank
+  check "$mpi: the run goes on from there, to the same bits" resume_to_60 killed
+  check "$mpi: an interrupt saves" interrupt
+  check "$mpi: that run goes on, to the same bits" resume_to_60 interrupted
+  check "$mpi: pre-folding with a teacher's network" ranks 2 prefold "$work/$mpi/two/model.safetensors" --data cifar10 \
     --batch 4 --epochs 1 --tune=off --quiet --out "$work/$mpi/prefold"
-  check "fine-tuning under a teacher" ranks 2 finetune "$work/$mpi/prefold/model.safetensors" --data cifar10 --batch 4 \
+  check "$mpi: fine-tuning under a teacher" ranks 2 finetune "$work/$mpi/prefold/model.safetensors" --data cifar10 --batch 4 \
     --epochs 1 --tune=off --quiet --teacher "$work/$mpi/two/model.safetensors" --out "$work/$mpi/finetune"
-  check "a batch that the ranks cannot share" says_once "expected a multiple of the 2 ranks" train 2 odd --batch 3
-  check "a command that fails" says_once "neither a known name nor a file" ranks 2 inspect nothing
+  check "$mpi: a batch that the ranks cannot share" says_once "expected a multiple of the 2 ranks" train 2 odd --batch 3
+  check "$mpi: a command that fails" says_once "neither a known name nor a file" ranks 2 inspect nothing
 done
 
 echo "$passed passed, $failed failed"
