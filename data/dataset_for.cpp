@@ -24,8 +24,12 @@ Dataset load_dataset_for(const Model& model, const std::string& name_or_dir, Spl
   else if (!model.classes.empty() && holds_image_folder(name_or_dir) && names_every_folder(model.classes, name_or_dir))
     order = model.classes;
   Dataset data = load_dataset(name_or_dir, split, order);
-  if (!data.warning.empty() && !quiet) std::fprintf(stderr, "pleat: warning: %s\n", data.warning.c_str());
+  print_warning(data, quiet);
   return data;
+}
+
+void print_warning(const Dataset& data, bool quiet) {
+  if (!data.warning.empty() && !quiet) std::fprintf(stderr, "pleat: warning: %s\n", data.warning.c_str());
 }
 
 }  // namespace pleat

@@ -23,8 +23,7 @@ Agreement measure_agreement(const Model& before, const Model& after, const Datas
   loader.start_epoch(0);
   while (const Batch* batch = loader.next()) {
     const auto run = [&](Engine& engine) {
-      std::ranges::copy(batch->images, engine.input().begin());
-      const std::span<const float> logits = engine.run().first(batch->size * classes);
+      const std::span<const float> logits = logits_of(engine)(batch->images, batch->size).first(batch->size * classes);
       check_logits(logits, classes, "comparison");
       return logits;
     };

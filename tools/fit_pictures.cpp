@@ -6,6 +6,7 @@
 
 #include "core/check.hpp"
 #include "core/progress.hpp"
+#include "data/dataset_for.hpp"
 #include "data/loader.hpp"
 #include "fold/engine/engine.hpp"
 #include "tools/train/evaluate.hpp"
@@ -77,7 +78,7 @@ void Pictures::tell_broken(const Loader& loader) {
 RunNetworks run_on_pictures(const Model& model, const std::string& data, int64_t pictures, uint64_t seed, bool quiet) {
   const auto all =
       std::make_shared<Pictures>(Pictures{load_unlabelled(data), picture_format(model), pictures, seed, quiet});
-  if (!all->set.warning.empty() && !quiet) std::fprintf(stderr, "pleat: warning: %s\n", all->set.warning.c_str());
+  print_warning(all->set, quiet);
   return [all](const std::string& label, const std::vector<Model>& networks, const TakeOutputs& take) {
     all->run(label, networks, take);
   };

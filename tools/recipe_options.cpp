@@ -1,12 +1,14 @@
 #include "tools/recipe_options.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <type_traits>
 
 #include "core/check.hpp"
 #include "tools/network_options.hpp"
 #include "tools/picture_options.hpp"
+#include "tools/train/checkpoint.hpp"
 #include "tools/train/recipe_file.hpp"
 #include "tools/tune.hpp"
 
@@ -110,6 +112,20 @@ Recipe read_recipe(const Cli& cli, const std::string& command) {
     cli.usage_error(error.what());
   }
   return r;
+}
+
+RunFolderOptions run_folder_options(const Cli& cli) {
+  const RunFolderOptions options{.resume = cli.has("resume"), .overwrite = cli.has("force")};
+  if (options.overwrite && options.resume)
+    cli.usage_error("both --resume and --force were given, expected at most one");
+  return options;
+}
+
+std::string run_algorithms(const Cli& cli, const Graph& graph, const Recipe& recipe) {
+  const std::string state = cli.text("out") + "/state.safetensors";
+  if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
+    return saved_algorithms(state, recipe);
+  return tune(cli, graph, training_options(recipe));
 }
 
 }  // namespace pleat

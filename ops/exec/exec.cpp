@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/check.hpp"
+#include "core/elementwise.hpp"
 #include "core/parallel.hpp"
 #include "core/simd/instruction_set.hpp"
 #include "ops/exec/recorder.hpp"
@@ -63,13 +64,9 @@ std::span<const float> Exec::value(int node) const {
 }
 
 void Exec::zero_gradients() {
-  constexpr int64_t kBlock = 1 << 16;  // fewer values are not worth waking another thread for
   for (auto& [name, gradient] : gradients_) {
-    const std::span<float> values(gradient.values);
-    parallel_for((std::ssize(values) + kBlock - 1) / kBlock, [&](int64_t first, int64_t last, int) {
-      std::ranges::fill(values.subspan(first * kBlock, std::min(last * kBlock, std::ssize(values)) - first * kBlock),
-                        0.0f);
-    });
+    float* const values = gradient.values.data();
+    for_elements(std::ssize(gradient.values), [&](int64_t first, int64_t n) { std::fill_n(values + first, n, 0.0f); });
   }
 }
 

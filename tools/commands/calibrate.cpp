@@ -1,10 +1,10 @@
 // `pleat calibrate MODEL --data PICTURES --out F` estimates the statistics of batch norms anew.
 #include "tools/train/calibrate.hpp"
 
-#include <cstdio>
 #include <ostream>
 
 #include "core/file.hpp"
+#include "data/dataset_for.hpp"
 #include "ops/model_file.hpp"
 #include "tools/cli.hpp"
 #include "tools/commands/commands.hpp"
@@ -28,7 +28,7 @@ int calibrate_command(int argc, char** argv) {
   check_output(file, {cli.argument("MODEL")});
   Model model = load_model(cli.argument("MODEL"));
   const Dataset data = load_unlabelled(cli.text("data"));
-  if (!data.warning.empty() && !cli.quiet()) std::fprintf(stderr, "pleat: warning: %s\n", data.warning.c_str());
+  print_warning(data, cli.quiet());
   const int64_t images = calibrate(model, data,
                                    {.pictures = cli.integer("pictures", 1),
                                     .batch = cli.integer("batch", 2, 1 << 16),

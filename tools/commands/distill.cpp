@@ -16,7 +16,6 @@
 #include "tools/train/feature_part.hpp"
 #include "tools/train/run_folder.hpp"
 #include "tools/train/trainer.hpp"
-#include "tools/tune.hpp"
 
 namespace pleat {
 namespace {
@@ -47,21 +46,21 @@ int distill_command(int argc, char** argv) {
   if (!cli.parse(argc, argv)) return 0;
   Recipe recipe = read_recipe(cli, "distill");
   if (recipe.teacher.empty()) cli.usage_error("missing option --teacher, the network before it was folded");
-  const bool resume = cli.has("resume"), overwrite = cli.has("force");
-  if (overwrite && resume) cli.usage_error("both --resume and --force were given, expected at most one");
+  const RunFolderOptions folder = run_folder_options(cli);
   Model model = with_frozen_norms(load_model(recipe.model));
   const Model teacher = load_model(recipe.teacher);
-  const std::string out = cli.text("out"), state = out + "/state.safetensors";
+  const std::string out = cli.text("out");
   const TrainingData data = load_training_data(model, recipe, cli.quiet());
   check_distillation(model, teacher, data, recipe);
-  { const RunFolder free_now(out, {.resume = resume, .overwrite = overwrite}); }
+  { const RunFolder free_now(out, folder); }
   choose_epochs(cli, model, teacher, data, recipe);
-  recipe.algorithms = resume && cli.text("tune") == "auto" && std::filesystem::exists(state)
-                          ? saved_algorithms(state, recipe)
-                          : tune(cli, feature_part(model).graph, training_options(recipe));
-  const TrainResult result = run_training(
-      model, data, recipe, out,
-      {.resume = resume, .overwrite = overwrite, .quiet = cli.quiet(), .keep_best = false, .teacher = &teacher});
+  recipe.algorithms = run_algorithms(cli, feature_part(model).graph, recipe);
+  const TrainResult result = run_training(model, data, recipe, out,
+                                          {.resume = folder.resume,
+                                           .overwrite = folder.overwrite,
+                                           .quiet = cli.quiet(),
+                                           .keep_best = false,
+                                           .teacher = &teacher});
 
   nlohmann::ordered_json fields = settings(recipe);
   fields.update({{"feature_error", result.loss},

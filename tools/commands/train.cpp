@@ -9,11 +9,9 @@
 #include "tools/commands/commands.hpp"
 #include "tools/open_model.hpp"
 #include "tools/recipe_options.hpp"
-#include "tools/train/checkpoint.hpp"
 #include "tools/train/feature_part.hpp"
 #include "tools/train/run_folder.hpp"
 #include "tools/train/trainer.hpp"
-#include "tools/tune.hpp"
 
 namespace pleat {
 namespace {
@@ -24,21 +22,16 @@ int run(Cli& cli, const std::string& command, int argc, char** argv) {
   Recipe recipe = read_recipe(cli, command);
   Model model = open_model(recipe.model, recipe.seed, recipe.data, recipe.class_list, recipe.network);
   if (recipe.freeze_norms) model = with_frozen_norms(model);
-  const std::string out = cli.text("out"), state = out + "/state.safetensors";
+  const std::string out = cli.text("out");
   if (!std::filesystem::is_directory(recipe.data)) find_dataset(recipe.data);  // fails before tuning takes its time
-  const bool overwrite = cli.has("force");
-  if (overwrite && cli.has("resume")) cli.usage_error("both --resume and --force were given, expected at most one");
+  const RunFolderOptions folder = run_folder_options(cli);
   const std::optional<Model> teacher =
       recipe.teacher.empty() ? std::nullopt : std::optional(load_model(recipe.teacher));
-  { const RunFolder free_now(out, {.resume = cli.has("resume"), .overwrite = overwrite}); }  // likewise
-  // A run goes on with what it began with, whatever would be fastest today.
-  if (cli.has("resume") && cli.text("tune") == "auto" && std::filesystem::exists(state))
-    recipe.algorithms = saved_algorithms(state, recipe);
-  else
-    recipe.algorithms = tune(cli, model.graph, training_options(recipe));
+  { const RunFolder free_now(out, folder); }  // likewise
+  recipe.algorithms = run_algorithms(cli, model.graph, recipe);
   const TrainResult result = run_training(model, load_training_data(model, recipe, cli.quiet()), recipe, out,
-                                          {.resume = cli.has("resume"),
-                                           .overwrite = overwrite,
+                                          {.resume = folder.resume,
+                                           .overwrite = folder.overwrite,
                                            .quiet = cli.quiet(),
                                            .teacher = teacher ? &*teacher : nullptr});
 

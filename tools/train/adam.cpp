@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "core/check.hpp"
+#include "core/elementwise.hpp"
 #include "core/simd/instruction_set.hpp"
-#include "tools/train/elementwise.hpp"
 
 namespace pleat {
 namespace {

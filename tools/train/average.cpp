@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "core/elementwise.hpp"
 #include "core/simd/instruction_set.hpp"
 #include "ops/spec.hpp"
-#include "tools/train/elementwise.hpp"
 
 namespace pleat {
 namespace {

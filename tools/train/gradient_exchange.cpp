@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "core/clock.hpp"
-
 namespace pleat {
 namespace {
 
@@ -47,11 +45,9 @@ void GradientExchange::finished(int group) {
 }
 
 void GradientExchange::end() {
-  const Clock::time_point start = Clock::now();
   release(buckets_.size());
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return done_ == buckets_.size() || error_; });
-  wait_seconds_ += seconds_since(start);
   if (error_) std::rethrow_exception(error_);
 }
 

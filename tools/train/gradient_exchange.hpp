@@ -37,8 +37,6 @@ class GradientExchange {
   /// After the pass: waits until all values are means. Rethrows what went wrong on the way.
   void end();
 
-  double wait_seconds() const { return wait_seconds_; }  ///< That end() has waited, over all steps.
-
  private:
   struct Bucket {
     int group;  // that must be finished
@@ -53,7 +51,6 @@ class GradientExchange {
   const Wire wire_;
   std::vector<Bucket> buckets_;
   AlignedVector<float> flat_;  // a bucket's values one after the other
-  double wait_seconds_ = 0;
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable_any changed_;

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Values go without a copy as text: a header with names and shapes, then each tensor.
+// A header with names and shapes, then each tensor's values.
 void send(const Model& model) {
   Json shapes = Json::object();
   for (const auto& [name, tensor] : model.tensors) shapes[name] = tensor.shape;

@@ -1,8 +1,8 @@
 #include "tools/train/sgd.hpp"
 
 #include "core/check.hpp"
+#include "core/elementwise.hpp"
 #include "core/simd/instruction_set.hpp"
-#include "tools/train/elementwise.hpp"
 
 namespace pleat {
 namespace {

@@ -390,7 +390,7 @@ TrainResult run_training(Model& model, const TrainingData& data, const Recipe& r
   shared.ranks = world().size();
   PLEAT_CHECK(recipe.batch % shared.ranks == 0, "batch is ", recipe.batch, ", expected a multiple of the ",
               shared.ranks, " ranks");
-  if (world().is_first()) send_training_job(shared, model, options.teacher);
+  if (shared.ranks > 1 && world().is_first()) send_training_job(shared, model, options.teacher);
   return Run(model, data, shared, out, options).run();
 }
 

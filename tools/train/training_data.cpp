@@ -1,7 +1,5 @@
 #include "tools/train/training_data.hpp"
 
-#include <cstdio>
-
 #include "core/hash.hpp"
 #include "data/dataset_for.hpp"
 #include "data/image_folder.hpp"
@@ -11,7 +9,7 @@ namespace pleat {
 TrainingData load_training_data(const Model& model, const Recipe& recipe, bool quiet) {
   if (recipe.learns_features()) {
     TrainingData data{.train = load_unlabelled(recipe.data), .test = {}};
-    if (!data.train.warning.empty() && !quiet) std::fprintf(stderr, "pleat: warning: %s\n", data.train.warning.c_str());
+    print_warning(data.train, quiet);
     if (!recipe.val.empty()) data.test = load_dataset_for(model, recipe.val, Split::test, recipe.class_list, quiet);
     return data;
   }

@@ -1,4 +1,4 @@
-// Loops over the elements of parameters, shared among threads. Private to the optimiser and the average of the weights.
+// Loops over the elements of parameters and gradients, shared among threads.
 #pragma once
 
 #include <algorithm>
